@@ -1,0 +1,107 @@
+"""The message: one call of one task, as it travels. docs/protocol.md describes its JSON for other languages."""
+
+import os
+import time
+from typing import Any
+
+import msgspec
+import orjson
+
+from asyncq.errors import DecodeError
+
+PROTOCOL_VERSION = 1
+"""Raised when an older reader could misread a message; a field that may be ignored does not raise it."""
+
+
+class Overrides(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Options of one call that replace the task's own. None: as the task declares.
+
+    Attributes:
+        timeout: seconds an attempt may run; 0: no limit.
+        result_ttl: seconds the result is kept.
+        store_result: False: nothing is kept and no waiter is told a value.
+        retry: the retry policy as a map of its fields; an empty map: no retries.
+    """
+
+    timeout: float | None = None
+    result_ttl: float | None = None
+    store_result: bool | None = None
+    retry: dict[str, Any] | None = None
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One call of one task.
+
+    Times are milliseconds since 1970 by the server's clock; 0: not set. Unknown fields of a newer producer are
+    ignored here and kept by `amended()`, so they survive a retry.
+
+    Attributes:
+        v: version of the protocol.
+        id: unique among all calls whose task has not ended or whose result is kept.
+        task: registered name.
+        args: positional arguments, as JSON.
+        kwargs: arguments by name, as JSON.
+        queue: where it is published.
+        priority: 0-9, larger runs first.
+        attempt: attempts used before this one.
+        enqueued_ms: when it was first published.
+        due_ms: not to be started before.
+        expires_ms: not to be started for the first time after.
+        reply: address of the process that wants to be told the result; empty: nobody.
+        labels: the user's own facts about the call.
+        digest: fingerprint of task and arguments, where the caller chose the id.
+        overrides: options of this call alone.
+    """
+
+    v: int
+    id: str
+    task: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    queue: str = "default"
+    priority: int = 0
+    attempt: int = 0
+    enqueued_ms: int = 0
+    due_ms: int = 0
+    expires_ms: int = 0
+    reply: str = ""
+    labels: dict[str, Any] = {}
+    digest: str = ""
+    overrides: Overrides | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the message's JSON; its arguments must be JSON-ready."""
+    return _encoder.encode(message)
+
+
+def decode_message(body: bytes) -> Message:
+    """Return the message that these bytes hold.
+
+    Raises:
+        DecodeError: they are no message, or one of a later protocol.
+    """
+    try:
+        message = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"These {len(body)} bytes are no asyncq message: {error}.") from error
+    if message.v != PROTOCOL_VERSION:
+        raise DecodeError(
+            f"Message {message.id!r} speaks protocol {message.v}; this asyncq speaks {PROTOCOL_VERSION}. "
+            "Upgrade the workers before the producers."
+        )
+    return message
+
+
+def amended(body: bytes, **changes: object) -> bytes:
+    """Return a message's JSON with some fields changed and every other one, known here or not, as it was."""
+    return orjson.dumps(orjson.loads(body) | changes)
+
+
+def new_id() -> str:
+    """Return a new id: 11 hex digits of milliseconds, then 14 random ones. Ids of one process sort by time."""
+    return f"{time.time_ns() // 1_000_000:011x}{os.urandom(7).hex()}"

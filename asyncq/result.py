@@ -1,0 +1,217 @@
+"""How a call stands and how it ended: what the worker records, and what the caller reads."""
+
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import orjson
+
+from asyncq.errors import DecodeError, TaskFailed
+
+R = TypeVar("R")
+
+MAX_TRACEBACK = 16_000
+"""Characters of a traceback that are kept: the end of it, where the fault is."""
+
+_NOTHING_IN_SILENCE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+class Status(StrEnum):
+    """How a call stands. UNKNOWN: never heard of, or forgotten."""
+
+    UNKNOWN = "unknown"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will change any more."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An exception as it is recorded.
+
+    Attributes:
+        type: `module:QualifiedName` of its class.
+        message: its text.
+        args: what to rebuild it from; None where JSON cannot hold them.
+        traceback: formatted, as the worker saw it; empty where nothing was raised.
+    """
+
+    type: str
+    message: str = ""
+    args: list[Any] | None = None
+    traceback: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How a call ended, as it is stored and sent. docs/protocol.md describes its JSON.
+
+    Attributes:
+        id: the call's.
+        task: its task's name.
+        status: a final one.
+        value: what the task returned, as JSON.
+        error: what it raised last.
+        attempts: how many were used.
+        enqueued_ms, started_ms, finished_ms: by the server's clock; 0: never. `started_ms` is the last attempt's.
+        worker: name of the process that ran it.
+        labels: the message's.
+        digest: the message's, so that an id that is published again can be compared.
+    """
+
+    id: str
+    task: str
+    status: Status
+    value: Any = None
+    error: Failure | None = None
+    attempts: int = 0
+    enqueued_ms: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    worker: str = ""
+    labels: dict[str, Any] = {}
+    digest: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the record's JSON; its value must be JSON-ready."""
+    return _encoder.encode(record)
+
+
+def decode_record(data: bytes) -> Record:
+    """Return the record that these bytes hold.
+
+    Raises:
+        DecodeError: they are no record.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"These {len(data)} bytes are no result of asyncq: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[R]):
+    """How a call ended.
+
+    Attributes:
+        status: SUCCEEDED, FAILED, CANCELLED or EXPIRED.
+        value: what the task returned; None unless it succeeded.
+        error: the exception that awaiting the handle raises; None when it succeeded.
+        attempts: how many were used; a crash of the worker is none.
+        enqueued_at, started_at, finished_at: aware datetimes (UTC); None: never.
+        worker: name of the process that ran it.
+        labels: the user's own facts about the call.
+    """
+
+    status: Status
+    value: R | None = None
+    error: BaseException | None = None
+    attempts: int = 0
+    enqueued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str = ""
+    labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running task says it is.
+
+    Attributes:
+        done: units of work done.
+        total: units in all; None where the task does not know.
+        note: what it is at.
+    """
+
+    done: float
+    total: float | None = None
+    note: str = ""
+
+
+def instant(at_ms: int) -> datetime | None:
+    """Return the aware datetime of these milliseconds, None for 0."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC) if at_ms else None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return the record of an exception, with its traceback and what it can be rebuilt from."""
+    kind = type(error)
+    text = "".join(traceback.format_exception(error))
+    return Failure(
+        type=f"{kind.__module__}:{kind.__qualname__}",
+        message=_text_of(error),
+        args=_portable(error.args),
+        traceback=text[-MAX_TRACEBACK:],
+    )
+
+
+def exception_of(failure: Failure) -> Exception:
+    """Return the exception that a recorded failure is raised as, its remote traceback added as a note.
+
+    It is the task's own where this process has already loaded its class and that class, an ordinary exception, takes
+    the recorded arguments back unchanged; else a `TaskFailed`. Nothing is imported because a message names it.
+    """
+    error = _rebuilt(failure) or TaskFailed(failure.type.replace(":", "."), failure.message)
+    if failure.traceback:
+        error.add_note(f"Remote traceback:\n{failure.traceback.rstrip()}")
+    return error
+
+
+def _rebuilt(failure: Failure) -> Exception | None:
+    kind = _loaded_class(failure.type)
+    if kind is None or failure.args is None:
+        return None
+    try:
+        error = kind(*failure.args)
+    except Exception:  # the class is the user's, and so is whatever its __init__ raises
+        return None
+    return error if type(error) is kind and list(error.args) == failure.args else None
+
+
+def _loaded_class(name: str) -> type[Exception] | None:
+    module_name, _, path = name.partition(":")
+    found: object = sys.modules.get(module_name)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type) or not issubclass(found, Exception):
+        return None
+    # Raised inside a coroutine, these two would end the caller's own iteration instead of reporting anything.
+    return None if issubclass(found, StopIteration | StopAsyncIteration) else found
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as fault:
+        return f"<{type(error).__name__}.__str__ raised {type(fault).__name__}>"
+
+
+def _portable(args: tuple[object, ...]) -> list[Any] | None:
+    """Return the arguments as JSON gives them back, or None where they would not come back equal."""
+    try:
+        portable = orjson.loads(orjson.dumps(args, option=_NOTHING_IN_SILENCE))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return portable if portable == list(args) else None

@@ -1,0 +1,318 @@
+"""The transport contract: what moves messages from those who publish to those who run them.
+
+A transport knows bytes and the few facts that route them; it never looks into a message. A new one is one package
+that passes `asyncq.testing.conformance`. The values here are named tuples because the hot path makes several for every
+task, and a tuple is the cheapest immutable thing there is.
+
+Every verb raises `BrokerUnavailable` when the server does not answer within the transport's own deadlines, never a
+client library's exception. All times are milliseconds since 1970 by the server's clock (`Transport.now_ms`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from asyncq.errors import PublishRefused
+
+
+class Envelope(NamedTuple):
+    """A message, ready to be moved.
+
+    Attributes:
+        id: unique in the transport while the message is there or a result is kept under it.
+        queue: a valid queue name.
+        body: the encoded message.
+        priority: 0-9; larger is fetched first, equal ones in the order in which they were published.
+        due_ms: not to be fetched before; 0 or past: at once.
+        is_fresh: the id was made for this one publish and can't be known to anybody: nothing to look up.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    priority: int = 0
+    due_ms: int = 0
+    is_fresh: bool = False
+
+
+class Taken(NamedTuple):
+    """The id was there already, so nothing was published. One of the two is set.
+
+    Attributes:
+        body: the message that has the id, while its task has not ended.
+        record: the result that is kept under the id.
+    """
+
+    body: bytes | None
+    record: bytes | None
+
+
+Receipt: TypeAlias = Taken | PublishRefused | None
+"""What became of one envelope: None means that it was published."""
+
+
+class Delivery(NamedTuple):
+    """A message, lent to a consumer until it settles it.
+
+    Attributes:
+        id, queue, body, priority: as published (or as `Again` changed them).
+        token: names this one delivery; a settlement with an outdated token takes no effect.
+        crashes: how often a consumer died while it held this message.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    priority: int
+    token: str
+    crashes: int
+
+
+class Outcome(NamedTuple):
+    """What is kept of a call that has ended.
+
+    Attributes:
+        record: its encoded result; None: nothing is kept, and who waits is told that it is gone.
+        ttl_ms: how long the record is kept.
+        reply: address of the process to tell; empty: only those who watch the id are told.
+    """
+
+    record: bytes | None
+    ttl_ms: int = 0
+    reply: str = ""
+
+
+class Done(NamedTuple):
+    """The task has ended: acknowledge, keep the outcome, wake who waits; all or nothing."""
+
+    delivery: Delivery
+    outcome: Outcome
+
+
+class Again(NamedTuple):
+    """The next attempt: acknowledge, and schedule `body` in its place under the same id."""
+
+    delivery: Delivery
+    body: bytes
+    due_ms: int
+
+
+class Return(NamedTuple):
+    """Hand back unharmed, in its old place: ahead of all that was published later with the same priority."""
+
+    delivery: Delivery
+
+
+class Dead(NamedTuple):
+    """No further attempt: acknowledge, keep the message among the dead letters, and keep the outcome as `Done` does.
+
+    Attributes:
+        reason: why, in one sentence.
+        letter_ttl_ms: how long the letter is kept.
+    """
+
+    delivery: Delivery
+    outcome: Outcome
+    reason: str
+    letter_ttl_ms: int
+
+
+Settlement: TypeAlias = Done | Again | Return | Dead
+"""`Again` with the unchanged body is a postponement: it uses no attempt."""
+
+
+class DeadLetter(NamedTuple):
+    """A message that will not run again.
+
+    Attributes:
+        body: the message as it was when it died.
+        record: its final result, with error and traceback; None where none was kept.
+        died_ms: when.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    reason: str
+    record: bytes | None
+    died_ms: int
+
+
+class Counts(NamedTuple):
+    """How many messages of one queue stand where.
+
+    Attributes:
+        ready: may be fetched now.
+        scheduled: become due later (delays and retries).
+        running: are lent to a consumer.
+        dead: are among the dead letters.
+    """
+
+    ready: int
+    scheduled: int
+    running: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a transport can do.
+
+    Attributes:
+        is_shared: other processes reach the same messages, so a worker may be one of them.
+    """
+
+    is_shared: bool
+
+
+class Lease(ABC):
+    """A consumer's lease, in the hands of one thread that is never the event loop's.
+
+    All methods block, for no longer than the transport's command timeout.
+    """
+
+    @abstractmethod
+    def renew(self) -> bool:
+        """Prolong the lease by its full length from now, by the server's clock.
+
+        A lease that ran out is renewed all the same, as long as nobody reclaimed it.
+
+        Returns:
+            Whether the consumer is still a member. False: it was reclaimed or forgotten, its deliveries are no longer
+            its own, and it must go on under a new name.
+        """
+
+    @abstractmethod
+    def next_end(self) -> float | None:
+        """Return the seconds until the earliest lease of another consumer runs out unless it is renewed; None: no other.
+
+        0 or less: it has run out.
+        """
+
+    @abstractmethod
+    def reclaim(self) -> Mapping[str, int]:
+        """Take over what consumers hold whose lease has run out, and end their membership.
+
+        The messages keep their place, as `Return` does, with one more crash on their count. Atomic for each consumer and queue, and
+        safe to repeat or to race with other reclaimers.
+
+        Returns:
+            The number of messages by name of the consumer.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the thread's own resources. The lease stays as it is."""
+
+
+class Consumer(ABC):
+    """One member of the consumers of some queues. It belongs to one event loop.
+
+    Attributes:
+        name: unique for ever.
+    """
+
+    name: str
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Do the upkeep that fetching needs (due times, wake-ups) until cancelled. The worker runs it in its task group."""
+
+    @abstractmethod
+    async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
+        """Take up to `count` messages that are ready, and no more than `limits` allows of each queue.
+
+        Queues take turns: their order in `limits` is the order in which they are asked. Within a queue, larger
+        priorities first, then handed-back ones, then in order of publishing. One call at a time.
+
+        Args:
+            limits: how many of each queue may be taken; queues with 0 are passed over.
+            count: how many in all, 1 or more.
+            wait: when nothing is ready, wait until something is, or `interrupt` is called.
+
+        Returns:
+            The deliveries, in the order in which they should start; empty when nothing was ready and `wait` is False, after
+            `interrupt`, or now and then for the transport's own reasons: call again.
+
+        Raises:
+            LeaseLost: this consumer is no member any more.
+        """
+
+    @abstractmethod
+    async def interrupt(self) -> None:
+        """Make a waiting `fetch` return soon, with what it has. Nothing is lost; cancelling `fetch` is the rough way."""
+
+    @abstractmethod
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End deliveries, in order, each in one atomic step. Safe to send again when the reply was lost.
+
+        Works while the server refuses to store more (memory or disk full) wherever the server can.
+
+        Returns:
+            For each whether it took effect. False: the delivery is no longer this consumer's (reclaimed, handed back,
+            or settled before).
+        """
+
+    @abstractmethod
+    def lease(self) -> Lease:
+        """Return this consumer's lease, to be used from one other thread."""
+
+    @abstractmethod
+    async def leave(self) -> int:
+        """Hand back, as `Return` does, whatever is still held, and end the membership. Returns how many it was."""
+
+
+class Transport(ABC):
+    """A way to move messages. Opened and closed by the broker on one event loop; a new loop gets a new transport."""
+
+    capabilities: Capabilities
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, or raise BrokerUnavailable with what was tried."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect. Consumers are left as they are."""
+
+    @abstractmethod
+    def now_ms(self) -> int:
+        """Return the time by the server's clock, as well as it is known here."""
+
+    @abstractmethod
+    async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        """Store the messages, in order; return once the server has them as safe as it keeps anything.
+
+        Each is published or not by itself; all go in few round trips. Publishing one a second time finds itself.
+
+        Returns:
+            A receipt for each: None, `Taken`, or a `PublishRefused` (not raised).
+
+        Raises:
+            BrokerUnavailable: the outcome of all of them is unknown; publish the same again.
+        """
+
+    @abstractmethod
+    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> Consumer:
+        """Become a member of the consumers of these queues, under a lease of so many seconds."""
+
+    @abstractmethod
+    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+        """Take out a message that has never been fetched, or waits for a retry, and keep the outcome as `Done` does.
+
+        Returns:
+            Whether it was there and not running; False leaves everything as it is.
+        """
+
+    @abstractmethod
+    async def release(self, names: Sequence[str]) -> int:
+        """Reclaim at once what these consumers hold, whose process is known to be dead. Returns how many messages."""
+
+    @abstractmethod
+    async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
+        """Return the counts of each queue; all zero for one that was never used."""
+
+    @abstractmethod
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        """Return the newest dead letters of a queue, newest first."""
