@@ -1,0 +1,142 @@
+"""The line: the messages of one queue, each in its place."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from asyncq.memory.home import Bell
+from asyncq.memory.ranking import Ranking
+from asyncq.store import Place
+from asyncq.transport import Counts, DeadLetter
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A message that has not ended.
+
+    Attributes:
+        id, queue, body, priority: as published, or as the last attempt left them.
+        place: where it stands.
+        serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
+        token: of its latest delivery.
+        crashes: how often a consumer died while it held it.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    priority: int
+    place: Place = Place.READY
+    serial: int = 0
+    token: str = ""
+    crashes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A consumer, as others see it.
+
+    Attributes:
+        lease_ms: how long it lives without being renewed.
+        ends_ms: when its lease runs out.
+        bell: rung when fetching may be worth a try.
+        held: what it has fetched and not settled, by id. Emptied when it is reclaimed: that is the fence.
+    """
+
+    name: str
+    queues: Sequence[str]
+    lease_ms: int
+    ends_ms: int
+    bell: Bell
+    held: dict[str, Entry] = field(default_factory=dict[str, Entry])
+
+
+class Line:
+    """One queue. Its caller holds the state's lock and says what time it is.
+
+    Attributes:
+        members: who consumes it.
+    """
+
+    def __init__(self) -> None:
+        self.members: set[Member] = set()
+        self._ready = Ranking[Entry]()
+        self._scheduled = Ranking[Entry]()
+        self._running: set[Entry] = set()
+        self._letters: OrderedDict[str, tuple[DeadLetter, int]] = OrderedDict()
+        self._serials = count(1)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be fetched, due or not."""
+        return len(self._ready) + len(self._scheduled)
+
+    def put(self, entry: Entry, due_ms: int, now_ms: int) -> None:
+        """Add a message behind all that are ready, or let it wait for its time."""
+        self.promote(now_ms)
+        if due_ms > now_ms:
+            entry.place = Place.SCHEDULED
+            self._scheduled.add(entry, due_ms, next(self._serials))
+        else:
+            self._line_up(entry)
+        self._ring()
+
+    def put_back(self, entry: Entry) -> None:
+        """Return a message to its old place."""
+        self._running.discard(entry)
+        entry.place = Place.READY
+        self._ready.add(entry, -entry.priority, entry.serial)
+        self._ring()
+
+    def take(self, limit: int, now_ms: int) -> list[Entry]:
+        """Take the first messages that are ready, no more than `limit`."""
+        self.promote(now_ms)
+        entries: list[Entry] = []
+        while len(entries) < limit and (entry := self._ready.pop()) is not None:
+            entry.place = Place.RUNNING
+            entries.append(entry)
+        self._running.update(entries)
+        return entries
+
+    def remove(self, entry: Entry) -> None:
+        """Take a message out, wherever it stands."""
+        self._ready.discard(entry)
+        self._scheduled.discard(entry)
+        self._running.discard(entry)
+
+    def promote(self, now_ms: int) -> None:
+        """Let what has become due line up, in the order of the due times."""
+        for entry in self._scheduled.pop_through(now_ms):
+            self._line_up(entry)
+
+    def next_due_ms(self) -> int | None:
+        """Return when the next scheduled message becomes due; None: there is none."""
+        return self._scheduled.first_key()
+
+    def bury(self, letter: DeadLetter, end_ms: int, cap: int) -> None:
+        """Keep a dead letter until `end_ms`, at the cost of the oldest when there are more than `cap`."""
+        self._letters.pop(letter.id, None)
+        self._letters[letter.id] = (letter, end_ms)
+        while len(self._letters) > cap:
+            self._letters.popitem(last=False)
+
+    def letters(self, now_ms: int) -> list[DeadLetter]:
+        """Return the dead letters that are still kept, newest first."""
+        for id in [id for id, (_, end_ms) in self._letters.items() if end_ms <= now_ms]:
+            del self._letters[id]
+        return [letter for letter, _ in reversed(self._letters.values())]
+
+    def counts(self, now_ms: int) -> Counts:
+        """Return how many messages stand where."""
+        self.promote(now_ms)
+        return Counts(len(self._ready), len(self._scheduled), len(self._running), len(self.letters(now_ms)))
+
+    def _line_up(self, entry: Entry) -> None:
+        entry.place = Place.READY
+        entry.serial = next(self._serials)
+        self._ready.add(entry, -entry.priority, entry.serial)
+
+    def _ring(self) -> None:
+        for member in self.members:
+            member.bell.ring()

@@ -1,0 +1,170 @@
+"""The space: everything that is kept under one namespace, and each transition of a message."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+
+from asyncq.errors import PublishRefused
+from asyncq.memory.home import Bell
+from asyncq.memory.ledger import Ledger
+from asyncq.memory.line import Entry, Line, Member
+from asyncq.store import Address, Place, Sighting
+from asyncq.transport import (
+    Again,
+    Counts,
+    Dead,
+    DeadLetter,
+    Delivery,
+    Done,
+    Envelope,
+    Outcome,
+    Receipt,
+    Return,
+    Settlement,
+    Taken,
+)
+
+_NO_COUNTS = Counts(ready=0, scheduled=0, running=0, dead=0)
+
+
+class Space:
+    """One namespace. Its caller holds the state's lock and says what time it is: each method is one atomic step.
+
+    Attributes:
+        ledger: what is remembered of calls.
+        members: the consumers, by name.
+    """
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.members: dict[str, Member] = {}
+        self._entries: dict[str, Entry] = {}
+        self._lines: dict[str, Line] = {}
+        self._deliveries = count(1)
+
+    def publish(self, envelope: Envelope, max_length: int | None, now_ms: int) -> Receipt:
+        """Add a message, unless its id is taken or its queue is full."""
+        id, queue, body, priority, due_ms, _ = envelope
+        if (entry := self._entries.get(id)) is not None:
+            return Taken(entry.body, None)
+        if (kept := self.ledger.record(id, now_ms)) is not None:
+            return Taken(None, kept[1])
+        line = self._line(queue)
+        if max_length is not None and line.waiting >= max_length:
+            return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
+        entry = self._entries[id] = Entry(id, queue, body, priority)
+        line.put(entry, due_ms, now_ms)
+        return None
+
+    def join(self, name: str, queues: Sequence[str], lease_ms: int, now_ms: int) -> Member:
+        """Add a consumer, whose bell rings on the running loop."""
+        if name in self.members:
+            raise ValueError(f"A consumer's name is unique for ever; {name!r} is a member already.")
+        member = self.members[name] = Member(name, tuple(queues), lease_ms, now_ms + lease_ms, Bell())
+        for queue in queues:
+            self._line(queue).members.add(member)
+        return member
+
+    def take(self, member: Member, limits: Mapping[str, int], limit: int, now_ms: int) -> list[Delivery]:
+        """Lend a member what is ready in these queues."""
+        deliveries: list[Delivery] = []
+        for queue, queue_limit in limits.items():
+            for entry in self._line(queue).take(min(queue_limit, limit - len(deliveries)), now_ms):
+                member.held[entry.id] = entry
+                entry.token = str(next(self._deliveries))
+                deliveries.append(Delivery(entry.id, queue, entry.body, entry.priority, entry.token, entry.crashes))
+        return deliveries
+
+    def next_due_ms(self, queues: Iterable[str]) -> int | None:
+        """Return when the next message of these queues becomes due; None: none is scheduled."""
+        due_times = (self._line(queue).next_due_ms() for queue in queues)
+        return min((due_ms for due_ms in due_times if due_ms is not None), default=None)
+
+    def settle(self, member: Member, settlement: Settlement, dead_cap: int, now_ms: int) -> bool:
+        """End a delivery, if it is still the member's."""
+        id, token = settlement.delivery.id, settlement.delivery.token
+        entry = member.held.get(id)
+        if entry is None or entry.token != token:
+            return False
+        del member.held[id]
+        line = self._line(entry.queue)
+        match settlement:
+            case Done(_, outcome):
+                self._end(entry, outcome, now_ms)
+            case Again(_, body, due_ms):
+                line.remove(entry)
+                entry.body = body
+                line.put(entry, due_ms, now_ms)
+            case Return():
+                line.put_back(entry)
+            case Dead(_, outcome, reason, letter_ttl_ms):
+                letter = DeadLetter(id, entry.queue, entry.body, reason, outcome.record, now_ms)
+                line.bury(letter, now_ms + letter_ttl_ms, dead_cap)
+                self._end(entry, outcome, now_ms)
+        return True
+
+    def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int) -> bool:
+        """End a message that is not lent to anybody."""
+        entry = self._entries.get(id)
+        if entry is None or entry.queue != queue or entry.place is Place.RUNNING:
+            return False
+        self._end(entry, outcome, now_ms)
+        return True
+
+    def dismiss(self, member: Member, *, has_crashed: bool) -> int:
+        """End a membership; what the member holds goes back to its old place. Returns how many messages."""
+        if self.members.pop(member.name, None) is None:
+            return 0
+        for queue in member.queues:
+            self._line(queue).members.discard(member)
+        entries = list(member.held.values())
+        member.held.clear()
+        for entry in entries:
+            entry.crashes += has_crashed
+            self._line(entry.queue).put_back(entry)
+        member.bell.ring()  # its own waiting fetch has to learn of it
+        return len(entries)
+
+    def ring(self) -> None:
+        """Let every waiting fetch look again."""
+        for member in self.members.values():
+            member.bell.ring()
+
+    def look(self, id: str, watcher: Address, now_ms: int) -> Sighting | None:
+        """Return what is known of a call, and watch it from now on if it has not ended."""
+        entry = self._entries.get(id)
+        if entry is None:
+            kept = self.ledger.record(id, now_ms)
+            return None if kept is None else Sighting(kept[0], record=kept[1])
+        if watcher:
+            self.ledger.watch(id, watcher, now_ms)
+        self._line(entry.queue).promote(now_ms)
+        progress = self.ledger.progress(id, now_ms)
+        return Sighting(
+            entry.queue, body=entry.body, place=entry.place, progress=progress, was_started=entry.crashes > 0
+        )
+
+    def report(self, id: str, progress: bytes, reply: Address, ttl_ms: int, now_ms: int) -> None:
+        """Keep and tell the progress of a call, unless it has ended."""
+        if id in self._entries:
+            self.ledger.report(id, progress, reply, ttl_ms, now_ms)
+
+    def counts(self, queue: str, now_ms: int) -> Counts:
+        """Return how many messages of the queue stand where."""
+        line = self._lines.get(queue)
+        return _NO_COUNTS if line is None else line.counts(now_ms)
+
+    def letters(self, queue: str, limit: int, now_ms: int) -> list[DeadLetter]:
+        """Return the queue's newest dead letters, newest first."""
+        line = self._lines.get(queue)
+        return [] if line is None else line.letters(now_ms)[:limit]
+
+    def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
+        del self._entries[entry.id]
+        self._line(entry.queue).remove(entry)
+        self.ledger.end(entry.id, entry.queue, outcome, now_ms)
+
+    def _line(self, queue: str) -> Line:
+        line = self._lines.get(queue)
+        if line is None:
+            line = self._lines[queue] = Line()
+        return line

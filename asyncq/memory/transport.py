@@ -1,0 +1,75 @@
+"""The transport within one process."""
+
+import asyncio
+from collections.abc import Sequence
+
+from asyncq.memory.consumer import MemoryConsumer
+from asyncq.memory.state import MemoryState
+from asyncq.queues import Queue
+from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
+
+
+class MemoryTransport(Transport):
+    """Moves messages within one process; what it holds ends with the process.
+
+    Args:
+        state: where everything is kept.
+        namespace: what is published under another one is never seen.
+        queues: declared queues; their `max_length` is kept to.
+        dead_cap: dead letters that are kept of each queue; the oldest make room.
+    """
+
+    capabilities = Capabilities(is_shared=False)
+
+    def __init__(
+        self, state: MemoryState, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
+    ) -> None:
+        self._state = state
+        self._space = state.space(namespace)
+        self._max_lengths = {queue.name: queue.max_length for queue in queues}
+        self._dead_cap = dead_cap
+
+    async def open(self) -> None:
+        """Do nothing: there is nobody to connect to."""
+
+    async def close(self) -> None:
+        """Do nothing: what is held stays in the state."""
+
+    def now_ms(self) -> int:
+        return self._state.now_ms()
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        await asyncio.sleep(0)  # a publisher in a tight loop must let others run
+        now_ms = self._state.now_ms()
+        with self._state.lock:
+            return [
+                self._space.publish(envelope, self._max_lengths.get(envelope.queue), now_ms) for envelope in envelopes
+            ]
+
+    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> MemoryConsumer:
+        with self._state.lock:
+            member = self._space.join(name, queues, round(lease * 1000), self._state.now_ms())
+        return MemoryConsumer(self._state, self._space, member, self._dead_cap)
+
+    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+        with self._state.lock:
+            return self._space.withdraw(id, queue, outcome, self._state.now_ms())
+
+    async def release(self, names: Sequence[str]) -> int:
+        with self._state.lock:
+            dead = [member for member in self._space.members.values() if _is_one_of(member.name, names)]
+            return sum(self._space.dismiss(member, has_crashed=True) for member in dead)
+
+    async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
+        with self._state.lock:
+            return [self._space.counts(queue, self._state.now_ms()) for queue in queues]
+
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        with self._state.lock:
+            return self._space.letters(queue, limit, self._state.now_ms())
+
+
+def _is_one_of(name: str, bases: Sequence[str]) -> bool:
+    """Say whether a consumer is one of these, or what one of them goes on as after a lost lease: `base.1`, `base.2`."""
+    base, _, number = name.rpartition(".")
+    return name in bases or (number.isdecimal() and base in bases)
