@@ -1,3 +1,114 @@
-"""asyncq: an asyncio-native distributed task queue."""
+"""asyncq: an asyncio-native distributed task queue.
+
+    from asyncq import SQLiteBroker
+
+    broker = SQLiteBroker("asyncq.db")
+
+    @broker.task
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    handle = await add.kiq(1, 2)  # publish; `asyncq worker app:broker` runs it
+    value = await handle
+
+Importing this package loads no client library: a broker's is loaded when that broker is first named.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from asyncq.broker import Broker
+from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
+from asyncq.context import Context, Depends, current_context
+from asyncq.errors import (
+    AsyncqError,
+    BrokerError,
+    BrokerUnavailable,
+    ConfigurationError,
+    DecodeError,
+    DuplicateId,
+    DuplicateTask,
+    LeaseLost,
+    MessageError,
+    MissingExtra,
+    NotSupported,
+    PublishError,
+    PublishRefused,
+    Reject,
+    ResultError,
+    ResultMissing,
+    ResultTimeout,
+    Retry,
+    Snooze,
+    TaskCancelled,
+    TaskExpired,
+    TaskFailed,
+    TaskTimeout,
+    UnknownTask,
+)
+from asyncq.message import Message
+from asyncq.queues import Queue
+from asyncq.result import Progress, Result, Status
+from asyncq.retry import RetryPolicy
+from asyncq.tasks import AsyncTask, Event, Handle, SyncTask, Task, TaskOptions
+from asyncq.worker import Worker
+
+if TYPE_CHECKING:  # for editors and type checkers only: at run time `__getattr__` imports them when they are named
+    from asyncq.broker.memory import MemoryBroker
+    from asyncq.broker.redis import RedisBroker
+    from asyncq.broker.sqlite import SQLiteBroker
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AsyncTask",
+    "AsyncqError",
+    "Broker",
+    "BrokerError",
+    "BrokerUnavailable",
+    "ConfigurationError",
+    "Context",
+    "DecodeError",
+    "Depends",
+    "DuplicateId",
+    "DuplicateTask",
+    "Event",
+    "Handle",
+    "LeaseLost",
+    "MemoryBroker",
+    "Message",
+    "MessageError",
+    "MissingExtra",
+    "NotSupported",
+    "Progress",
+    "PublishError",
+    "PublishRefused",
+    "Queue",
+    "RedisBroker",
+    "Reject",
+    "Result",
+    "ResultError",
+    "ResultMissing",
+    "ResultTimeout",
+    "Retry",
+    "RetryPolicy",
+    "SQLiteBroker",
+    "Snooze",
+    "Status",
+    "SyncTask",
+    "Task",
+    "TaskCancelled",
+    "TaskExpired",
+    "TaskFailed",
+    "TaskOptions",
+    "TaskTimeout",
+    "UnknownTask",
+    "Worker",
+    "broker_from_url",
+    "current_context",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in KINDS:
+        return broker_class(name)
+    raise AttributeError(f"module 'asyncq' has no attribute {name!r}")

@@ -124,7 +124,7 @@ class TaskExpired(TaskFailed):
     """The task was not started before it expired."""
 
 
-class Signal(Exception):  # noqa: N818 - a signal is not an error, and its name says what to do
+class Signal(Exception):
     """What a task raises to say how its attempt ends. Not an `AsyncqError`."""
 
 

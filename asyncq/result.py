@@ -12,13 +12,16 @@ import msgspec
 import orjson
 
 from asyncq.errors import DecodeError, TaskFailed
+from asyncq.message import Message
 
 R = TypeVar("R")
 
 MAX_TRACEBACK = 16_000
 """Characters of a traceback that are kept: the end of it, where the fault is."""
 
-_NOTHING_IN_SILENCE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_NOTHING_IN_SILENCE = (
+    orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+)
 
 
 class Status(StrEnum):
@@ -148,6 +151,34 @@ class Progress:
     done: float
     total: float | None = None
     note: str = ""
+
+
+def record_of(
+    message: Message,
+    status: Status,
+    *,
+    value: Any = None,
+    error: Failure | None = None,
+    attempts: int = 0,
+    started_ms: int = 0,
+    finished_ms: int = 0,
+    worker: str = "",
+) -> Record:
+    """Return the record of a call that has ended, with what its message says of it."""
+    return Record(
+        id=message.id,
+        task=message.task,
+        status=status,
+        value=value,
+        error=error,
+        attempts=attempts,
+        enqueued_ms=message.enqueued_ms,
+        started_ms=started_ms,
+        finished_ms=finished_ms,
+        worker=worker,
+        labels=message.labels,
+        digest=message.digest,
+    )
 
 
 def instant(at_ms: int) -> datetime | None:

@@ -34,7 +34,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
-            raise ConfigurationError(f"RetryPolicy: max_attempts counts all attempts, 1 or more; got {self.max_attempts!r}.")
+            raise ConfigurationError(
+                f"RetryPolicy: max_attempts counts all attempts, 1 or more; got {self.max_attempts!r}."
+            )
         if not 0 <= self.delay < float("inf") or not 0 <= self.max_delay < float("inf"):
             raise ConfigurationError("RetryPolicy: delay and max_delay are seconds, 0 or more.")
         if self.factor < 1:

@@ -1,0 +1,110 @@
+"""Declaring tasks: the decorator, and what of it a type checker sees."""
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+from asyncq.broker.registry import Registry, injected_parameters, name_of
+from asyncq.errors import ConfigurationError
+from asyncq.queues import DEFAULT_QUEUE
+from asyncq.retry import RetryPolicy
+from asyncq.tasks import AsyncTask, SyncTask, Task, TaskOptions
+from asyncq.tasks.calls import Calls
+from asyncq.tasks.options import RunsIn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskDecorator(Protocol):
+    """What `@broker.task(...)` is: it turns a function into a task of the same arguments and result."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+class Declaring:
+    """The part of a broker that is there before any connection: its tasks.
+
+    Attributes:
+        tasks: what is declared, by name.
+        defaults: options of every task that does not say otherwise.
+    """
+
+    def __init__(self, defaults: TaskOptions) -> None:
+        self.tasks = Registry()
+        self.defaults = defaults
+        self._known_queues = {DEFAULT_QUEUE}
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        runs_in: RunsIn | None = None,
+        queue: str = ...,
+        priority: int = ...,
+        retry: RetryPolicy | None = ...,
+        timeout: float | None = ...,
+        expires: float | None = ...,
+        result_ttl: float = ...,
+        store_result: bool = ...,
+        local_concurrency: int | None = ...,
+        labels: Mapping[str, Any] = ...,
+    ) -> TaskDecorator: ...
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        runs_in: RunsIn | None = None,
+        **options: Any,
+    ) -> Any:
+        """Declare a function as a task: `@broker.task`, or with options `@broker.task(queue="mail", timeout=30)`.
+
+        Args:
+            name: what messages call it by, for ever; by default `module:function`.
+            runs_in: where a worker runs it. Coroutine functions run on the "loop", the default for them; others in a
+                "thread", or on the "loop" if they never block.
+            options: see `TaskOptions`; what is not given is as the broker's `defaults` say.
+
+        Raises:
+            ConfigurationError: an unknown option or a value that makes no sense.
+            DuplicateTask: another function has that name.
+        """
+        changed = self.defaults.changed(options)
+
+        def declare(function: Callable[..., Any]) -> Task[..., Any]:
+            task = self._declared(function, name, runs_in, changed)
+            self.tasks.add(task)
+            self._known_queues.add(task.queue)
+            return task
+
+        return declare if function is None else declare(function)
+
+    def _declared(
+        self, function: Callable[..., Any], name: str | None, runs_in: RunsIn | None, options: TaskOptions
+    ) -> Task[..., Any]:
+        is_async = inspect.iscoroutinefunction(function)
+        if not is_async and not inspect.isroutine(function):
+            raise ConfigurationError(f"@broker.task takes a function; got {function!r}.")
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise ConfigurationError(f"{name_of(function)} is a generator: a task returns one value. Return a list.")
+        if is_async and runs_in == "thread":
+            raise ConfigurationError(f"{name_of(function)} is a coroutine function: it runs in the loop.")
+        kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
+        return kind(
+            function,
+            name or name_of(function),
+            cast("Calls", self),
+            options,
+            runs_in=runs_in or ("loop" if is_async else "thread"),
+            injected=injected_parameters(function),
+        )

@@ -1,0 +1,81 @@
+"""The kinds of broker, each imported when it is first asked for: a program loads only the client library it uses."""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from asyncq.broker.broker import Broker
+from asyncq.broker.urls import hidden_password
+from asyncq.errors import ConfigurationError, MissingExtra, near_names
+
+
+class Kind(NamedTuple):
+    """Where a broker class lives, and what it needs.
+
+    Attributes:
+        module: the module of the class.
+        library: the client library that it imports; empty: none.
+        extra: the extra of asyncq that installs it.
+    """
+
+    module: str
+    library: str = ""
+    extra: str = ""
+
+
+KINDS = {
+    "MemoryBroker": Kind("asyncq.broker.memory"),
+    "SQLiteBroker": Kind("asyncq.broker.sqlite"),
+    "RedisBroker": Kind("asyncq.broker.redis", "redis", "redis"),
+}
+
+_SCHEMES = {
+    "memory": "MemoryBroker",
+    "sqlite": "SQLiteBroker",
+    "redis": "RedisBroker",
+    "rediss": "RedisBroker",
+    "unix": "RedisBroker",
+}
+
+
+def broker_class(name: str) -> type[Broker]:
+    """Return the broker class of this name. Raises MissingExtra with the line to type."""
+    kind = KINDS[name]
+    try:
+        return getattr(import_module(kind.module), name)
+    except ModuleNotFoundError as error:
+        if not kind.library or error.name is None or error.name.partition(".")[0] != kind.library:
+            raise
+        raise MissingExtra(
+            f'{name} needs the {kind.library} library, which is not installed: pip install "asyncq[{kind.extra}]"',
+            name=error.name,
+        ) from error
+
+
+def broker_from_url(url: str, **options: Any) -> Broker:
+    """Return the broker that a URL names.
+
+    Args:
+        url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://host:6379/0`, `rediss://...`.
+            A SQLite URL may say `?synchronous=NORMAL`.
+        options: passed on to the broker.
+
+    Raises:
+        ConfigurationError: a URL that names no broker.
+        MissingExtra: its client library is not installed.
+    """
+    parts = urlsplit(url)
+    name = _SCHEMES.get(parts.scheme)
+    if name is None:
+        raise ConfigurationError(
+            f"{hidden_password(url)!r} names no broker: a URL starts with one of "
+            f"{', '.join(f'{scheme}://' for scheme in _SCHEMES)}.{near_names(parts.scheme, _SCHEMES)}"
+        )
+    make: Any = broker_class(name)
+    if name == "MemoryBroker":
+        return make(**options)
+    if name == "SQLiteBroker":
+        if parts.netloc:
+            raise ConfigurationError(f"{url!r}: a SQLite URL has three slashes before a relative path, four before /.")
+        return make(parts.path.removeprefix("/") or "asyncq.db", **dict(parse_qsl(parts.query)), **options)
+    return make(url, **options)

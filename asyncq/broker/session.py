@@ -1,0 +1,102 @@
+"""The session: what of a broker lives on one event loop, from its opening to its closing."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from asyncq.broker.batcher import Batcher
+from asyncq.broker.waiters import Waiters
+from asyncq.errors import BrokerUnavailable
+from asyncq.store import Store
+from asyncq.transport import Envelope, Receipt, Transport
+
+logger = logging.getLogger("asyncq.broker")
+
+
+class Session:
+    """Transport and store, opened on the running loop, and the doers that belong to them.
+
+    One owner task enters the task group and leaves it, whichever task opens the session and whichever closes it.
+    """
+
+    def __init__(self, transport: Transport, store: Store, result_ttl_ms: Callable[..., int]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.pid = os.getpid()
+        self.transport = transport
+        self.store = store
+        self.publisher = Batcher[Envelope, Receipt](transport.publish)
+        self.waiters = Waiters(transport, store, self.start, result_ttl_ms)
+        self._closing = asyncio.Event()
+        self._opened: asyncio.Future[None] = self.loop.create_future()
+        self._doers: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._owner: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used: opened, and not closed or broken since."""
+        return self._group is not None and not self._closing.is_set()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, or opening."""
+        return not self._closing.is_set()
+
+    async def open(self) -> None:
+        """Connect; concurrent callers wait for the same attempt. Raises BrokerUnavailable."""
+        if self._owner is None:
+            self._owner = self.loop.create_task(self._own(), name="asyncq-session")
+        await asyncio.shield(self._opened)  # a caller that gives up must not take the others down
+
+    async def close(self) -> None:
+        """Disconnect, and wait until everything has ended. Raises what broke the session, if something did."""
+        self._closing.set()
+        if self._owner is not None:
+            await asyncio.shield(self._owner)
+
+    def start(self, doer: Coroutine[Any, Any, None]) -> None:
+        """Run a doer until the session closes."""
+        if self._group is None:
+            doer.close()
+            raise BrokerUnavailable("The broker is closed.")
+        self._doers.append(self._group.create_task(doer))
+
+    async def _own(self) -> None:
+        try:
+            await self._connect()
+        except BaseException as error:
+            self._closing.set()
+            if not self._opened.done():
+                self._opened.set_exception(error if isinstance(error, Exception) else BrokerUnavailable("Cancelled."))
+                self._opened.exception()  # seen, even if nobody waits any more
+            await self._disconnect()
+            if isinstance(error, Exception):
+                return
+            raise
+        try:
+            await self._serve()
+        finally:
+            self._closing.set()
+            self._group = None
+            await self._disconnect()
+
+    async def _connect(self) -> None:
+        await self.store.open()
+        await self.transport.open()
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self.start(self.publisher.run())
+            self._opened.set_result(None)
+            await self._closing.wait()
+            for doer in self._doers:
+                doer.cancel()
+
+    async def _disconnect(self) -> None:
+        for close in (self.transport.close, self.store.close):
+            with suppress(BrokerUnavailable):
+                await close()

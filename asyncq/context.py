@@ -1,0 +1,124 @@
+"""The context of a running task: its message, its progress, its log."""
+
+import logging
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Protocol, cast
+
+from asyncq.errors import ConfigurationError
+from asyncq.message import Message
+from asyncq.result import Progress
+
+logger = logging.getLogger("asyncq.task")
+
+
+class Context:
+    """What a running task may ask about its own run: `ctx: Context = Depends()` or `current_context()`.
+
+    Attributes:
+        message: the call being run.
+        attempt: 1 for the first.
+        broker: the broker that it came from.
+        has_reported: whether the run has said anything of its progress.
+        log: a logger whose records carry task_id, task, queue and attempt.
+    """
+
+    __slots__ = ("_report", "broker", "has_reported", "message")
+
+    def __init__(self, message: Message, broker: Any, report: Callable[["Context", Progress], None]) -> None:
+        self.message = message
+        self.broker = broker
+        self.has_reported = False
+        self._report = report
+
+    @property
+    def attempt(self) -> int:
+        return self.message.attempt + 1
+
+    @property
+    def labels(self) -> Mapping[str, Any]:
+        """The user's own facts about the call."""
+        return self.message.labels
+
+    @property
+    def log(self) -> "TaskLogger":
+        return TaskLogger(logger, log_facts(self.message))
+
+    async def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far the task is. Only the latest is kept; at most 10 a second are sent, the last one always.
+
+        Costs nothing to call often: it does not wait for the server.
+        """
+        self.progress_sync(done, total, note)
+
+    def progress_sync(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Do what `progress` does, from a task that runs in a thread."""
+        self.has_reported = True
+        self._report(self, Progress(done, total, note))
+
+
+class TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose records carry the facts of one run beside those given with the call."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return msg, kwargs
+
+
+class Dependency:
+    """The mark that `Depends()` leaves as a parameter's default: a worker fills it, no caller gives it."""
+
+
+_current: ContextVar[Context | None] = ContextVar("asyncq_context", default=None)
+
+
+def Depends() -> Any:  # noqa: N802 - reads as a type in a signature, as FastAPI's does
+    """Mark a parameter annotated `Context` as one that the worker fills."""
+    return Dependency()
+
+
+def current_context() -> Context:
+    """Return the context of the task that is running here.
+
+    Raises:
+        ConfigurationError: no task is.
+    """
+    context = _current.get()
+    if context is None:
+        raise ConfigurationError("current_context() was called outside of a task that a worker runs.")
+    return context
+
+
+def enter_context(context: Context) -> None:
+    """Make this the context of the asyncio task that calls it, and of all that it starts."""
+    _current.set(context)
+
+
+def log_facts(message: Message) -> dict[str, Any]:
+    """Return what every log record about a run carries."""
+    return {
+        "task_id": message.id,
+        "task": message.task,
+        "queue": message.queue,
+        "attempt": message.attempt + 1,
+    }
+
+
+def is_dependency(default: object) -> bool:
+    """Tell whether a parameter's default is `Depends()`."""
+    return isinstance(cast("Any", default), Dependency)
+
+
+class Loan(Protocol):
+    """The slot of a running task, which is lent out while the task waits for another."""
+
+    def lend(self) -> None:
+        """Let another task run in the slot."""
+        ...
+
+    async def take_back(self) -> None:
+        """Wait until there is a slot for this task again."""
+        ...
+
+
+current_loan: ContextVar[Loan | None] = ContextVar("asyncq_loan", default=None)

@@ -1,0 +1,7 @@
+"""What users declare and hold: tasks, the options of a call, and handles to calls."""
+
+from asyncq.tasks.handle import Event, Handle
+from asyncq.tasks.options import CallOptions, TaskOptions
+from asyncq.tasks.task import AsyncTask, SyncTask, Task
+
+__all__ = ["AsyncTask", "CallOptions", "Event", "Handle", "SyncTask", "Task", "TaskOptions"]

@@ -1,0 +1,76 @@
+"""What tasks and handles need of a broker: the protocol that keeps them from knowing it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from asyncq.message import Message
+from asyncq.result import Record
+from asyncq.store import CallKey, Sighting
+
+T = TypeVar("T")
+
+
+class Waiting(Protocol):
+    """One who wants to know how a call ends.
+
+    Attributes:
+        id: the call's.
+        queue: where the call is thought to be; None: anywhere.
+        expires_ms: when the call expires; 0: never, or not known.
+        is_told: the call was published with this process's address, so that its end is told unasked.
+        record: the encoded result, once it has been told.
+    """
+
+    id: str
+    queue: str | None
+    expires_ms: int
+    is_told: bool
+    record: bytes | None
+
+
+class Calls(Protocol):
+    """Publishes calls and knows how they stand."""
+
+    def now_ms(self) -> int:
+        """Return the time by the server's clock, or this machine's while there is no connection."""
+        ...
+
+    def reply_address(self) -> str:
+        """Return the address to publish with; empty while nobody here has ever waited for a result."""
+        ...
+
+    async def publish(self, message: Message, *, is_fresh: bool) -> bool:
+        """Publish; return whether the id was new. Raises what `kiq` raises."""
+        ...
+
+    def expect(self, waiting: Waiting) -> None:
+        """Keep what is told about a call that was published with `reply_address`, for as long as `waiting` lives."""
+        ...
+
+    async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:
+        """Return how the call ended. Raises ResultTimeout and ResultMissing."""
+        ...
+
+    async def look(self, key: CallKey) -> Sighting | None:
+        """Return what is known of a call."""
+        ...
+
+    async def expire(self, key: CallKey, message: Message) -> bool:
+        """End a call whose time to start is over as EXPIRED; return False if it has started."""
+        ...
+
+    def watch(self, key: CallKey) -> AsyncIterator[Sighting | None]:
+        """Yield what is known of a call now and after each change, until it has ended."""
+        ...
+
+    def run_sync(self, call: Callable[[], Awaitable[T]], instead: str) -> T:
+        """Run a coroutine from a thread without a running loop; `instead` names the awaitable form."""
+        ...
+
+    def warn_unknown_queue(self, queue: str) -> None:
+        """Warn once about a queue that no declared task names."""
+        ...
+
+    def encoded(self, message: Message) -> bytes:
+        """Return the message's bytes, or raise PublishRefused when they are too many."""
+        ...

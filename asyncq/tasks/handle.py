@@ -1,0 +1,181 @@
+"""The handle: what a caller holds of a call, in the process that sent it or in any other."""
+
+from collections.abc import AsyncIterator, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from asyncq.errors import ResultMissing
+from asyncq.message import Message, decode_message
+from asyncq.result import Progress, Record, Result, Status, decode_record, exception_of, instant
+from asyncq.serializers import ResultCodec
+from asyncq.store import CallKey, Place, Sighting
+from asyncq.tasks.calls import Calls
+
+R = TypeVar("R")
+
+_progress = msgspec.json.Decoder(Progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[R]):
+    """A change of a call that `Handle.events` yields.
+
+    Attributes:
+        status: how the call stands.
+        progress: the latest it has reported; None: none yet.
+        result: how it ended; set on the last event alone.
+    """
+
+    status: Status
+    progress: Progress | None = None
+    result: Result[R] | None = None
+
+
+class Handle(Generic[R]):
+    """A call that was published: `await handle` gives what the task returns, or raises what it raised.
+
+    Attributes:
+        id: the call's id; `task.handle(id)` finds it again in any process.
+        is_new: False when the id was taken by the same call already, so that nothing was published.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_calls",
+        "_codec",
+        "_keeps",
+        "expires_ms",
+        "id",
+        "is_new",
+        "is_told",
+        "queue",
+        "record",
+    )
+
+    def __init__(
+        self,
+        calls: Calls,
+        codec: ResultCodec | None,
+        id: str,
+        queue: str | None,
+        *,
+        is_new: bool = False,
+        keeps: bool = True,
+        is_told: bool = False,
+        expires_ms: int = 0,
+    ) -> None:
+        self.id = id
+        self.is_new = is_new
+        self.queue = queue
+        self.is_told = is_told
+        self.expires_ms = expires_ms
+        self.record: bytes | None = None
+        self._calls = calls
+        self._codec = codec
+        self._keeps = keeps
+
+    def __repr__(self) -> str:
+        return f"Handle({self.id!r})"
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._value(None).__await__()
+
+    async def result(self, timeout: float | None = None, *, wait_for_publish: float = 0) -> Result[R]:
+        """Wait until the call has ended and return how; never raise for the task's own failure.
+
+        Args:
+            timeout: seconds to wait; None: without limit; 0: only look.
+            wait_for_publish: seconds to wait for an id that nobody has published yet.
+
+        Raises:
+            ResultTimeout: the time was up. The task goes on.
+            ResultMissing: nobody knows the id, or its result is not kept (any more).
+            BrokerUnavailable: the server could not be asked.
+        """
+        return self._read(await self._record(timeout, wait_for_publish))
+
+    async def status(self) -> Status:
+        """Return how the call stands now."""
+        return self._standing(await self._look())
+
+    async def progress(self) -> Progress | None:
+        """Return the latest progress that the task has reported; None: none."""
+        return _progress_of(await self._look())
+
+    async def events(self) -> AsyncIterator[Event[R]]:
+        """Yield how the call stands now, then each change that is told, and last how it ended.
+
+        Raises:
+            ResultMissing: nobody knows the id, or it has ended and its result is not kept.
+        """
+        async for sighting in self._calls.watch(CallKey(self.id, self.queue)):
+            if sighting is None:
+                raise ResultMissing(f"Nothing is known of call {self.id!r}.")
+            status = self._standing(sighting)
+            result = self._read(decode_record(sighting.record)) if sighting.record else None
+            yield Event(status, _progress_of(sighting), result)
+
+    def result_sync(self, timeout: float | None = None) -> Result[R]:
+        """Do what `result` does, from a thread without a running loop."""
+        return self._calls.run_sync(lambda: self.result(timeout), "await handle.result(...)")
+
+    async def _value(self, timeout: float | None) -> R:
+        record = await self._record(timeout, 0)
+        if record.error is not None:
+            raise exception_of(record.error)
+        return self._decoded(record.value)
+
+    async def _record(self, timeout: float | None, wait_for_publish: float) -> Record:
+        if not self._keeps:
+            raise ResultMissing(f"Call {self.id!r} was published with store_result=False: no result is kept.")
+        if self.record is not None:
+            return decode_record(self.record)
+        return await self._calls.wait(self, timeout=timeout, wait_for_publish=wait_for_publish)
+
+    async def _look(self) -> Sighting | None:
+        key = CallKey(self.id, self.queue)
+        sighting = await self._calls.look(key)
+        if sighting is None or sighting.body is None:
+            return sighting
+        message = decode_message(sighting.body)
+        if self._is_expired(sighting, message) and await self._calls.expire(key, message):
+            return await self._calls.look(key)
+        return sighting
+
+    def _is_expired(self, sighting: Sighting, message: Message) -> bool:
+        was_started = sighting.place is Place.RUNNING or sighting.was_started or message.attempt > 0
+        return 0 < message.expires_ms <= self._calls.now_ms() and not was_started
+
+    def _standing(self, sighting: Sighting | None) -> Status:
+        if sighting is None:
+            return Status.UNKNOWN
+        if sighting.record is not None:
+            return decode_record(sighting.record).status
+        if sighting.place is Place.RUNNING:
+            return Status.RUNNING
+        if sighting.body is not None and decode_message(sighting.body).attempt > 0:
+            return Status.RETRYING
+        return Status.SCHEDULED if sighting.place is Place.SCHEDULED else Status.QUEUED
+
+    def _read(self, record: Record) -> Result[R]:
+        error = exception_of(record.error) if record.error is not None else None
+        return Result(
+            status=record.status,
+            value=None if error else self._decoded(record.value),
+            error=error,
+            attempts=record.attempts,
+            enqueued_at=instant(record.enqueued_ms),
+            started_at=instant(record.started_ms),
+            finished_at=instant(record.finished_ms),
+            worker=record.worker,
+            labels=record.labels,
+        )
+
+    def _decoded(self, value: Any) -> R:
+        return value if self._codec is None else self._codec.decode(value)
+
+
+def _progress_of(sighting: Sighting | None) -> Progress | None:
+    return None if sighting is None or sighting.progress is None else _progress.decode(sighting.progress)

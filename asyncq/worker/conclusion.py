@@ -1,0 +1,202 @@
+"""The conclusion of a run: which settlement follows from what a task returned or raised. No I/O here."""
+
+import logging
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from asyncq.broker import Broker
+from asyncq.context import log_facts
+from asyncq.errors import (
+    AsyncqError,
+    DecodeError,
+    Reject,
+    Retry,
+    Snooze,
+    TaskExpired,
+    TaskTimeout,
+    UnknownTask,
+)
+from asyncq.message import Message, amended
+from asyncq.result import Failure, Status, encode_record, failure_of, record_of
+from asyncq.retry import RetryPolicy, leaves_of
+from asyncq.tasks import Task
+from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
+
+logger = logging.getLogger("asyncq.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt: a delivery, and what it turned out to be."""
+
+    delivery: Delivery
+    message: Message
+    task: Task[..., Any]
+    policy: RetryPolicy | None
+    started_ms: int
+
+
+class Conclusions:
+    """Draws conclusions for one worker."""
+
+    def __init__(self, broker: Broker, worker: str) -> None:
+        self._broker = broker
+        self._worker = worker
+        self._random = Random()
+
+    def run_of(self, delivery: Delivery, message: Message) -> Run:
+        """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
+        task = self._broker.tasks.get(message.task) or self._broker.tasks.find(message.task)
+        return Run(delivery, message, task, policy_of(task, message), self._broker.now_ms())
+
+    def timeout_of(self, run: Run) -> float | None:
+        """Return the seconds this run may take; None: no limit."""
+        overrides = run.message.overrides
+        if overrides is not None and overrides.timeout is not None:
+            return overrides.timeout or None
+        return run.task.declared.timeout
+
+    def is_expired(self, run: Run) -> bool:
+        """Tell whether the call may not start any more. One that has started once always may."""
+        message = run.message
+        return 0 < message.expires_ms <= run.started_ms and message.attempt == 0 and run.delivery.crashes == 0
+
+    def succeeded(self, run: Run, value: object) -> Settlement:
+        """Conclude from what the task returned; a value that cannot travel is a failure that no retry mends."""
+        if not self._keeps(run):
+            return Done(run.delivery, Outcome(None))
+        try:
+            record = encode_record(
+                record_of(
+                    run.message,
+                    Status.SUCCEEDED,
+                    value=run.task.returned.encode(value),
+                    attempts=run.message.attempt + 1,
+                    started_ms=run.started_ms,
+                    finished_ms=self._broker.now_ms(),
+                    worker=self._worker,
+                )
+            )
+            if len(record) > self._broker.max_result_size:
+                raise ValueError(
+                    f"The result of {run.task.name!r} has {len(record):,} bytes; this broker keeps "
+                    f"{self._broker.max_result_size:,} (max_result_size). Store it elsewhere and return its address."
+                )
+        except (TypeError, ValueError) as error:
+            return self._dead(run, error, "its result cannot be kept")
+        return Done(run.delivery, self._outcome(run, record))
+
+    def failed(self, run: Run, error: BaseException) -> Settlement:
+        """Conclude from what the task raised: a signal, a retry, or the end."""
+        attempts = run.message.attempt + 1
+        signal = _signal_in(error)
+        if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
+            return self._dead(run, error, f"{type(error).__name__} is never tried again")
+        if isinstance(signal, Reject):
+            return self._dead(run, signal, f"rejected: {signal.reason}" if signal.reason else "rejected")
+        if isinstance(signal, Snooze):
+            return Again(run.delivery, run.delivery.body, self._broker.now_ms() + round(signal.delay * 1000))
+        if run.policy is None:
+            return self._dead(run, error, "it failed, and has no retries")
+        if signal is None and not run.policy.allows(error):
+            return self._dead(run, error, f"{type(error).__name__} is not tried again")
+        if attempts >= run.policy.max_attempts:
+            return self._dead(run, error, f"attempt {attempts} of {run.policy.max_attempts} failed")
+        delay = signal.delay if signal is not None else None
+        return self._again(run, error, run.policy.seconds_after(attempts, self._random) if delay is None else delay)
+
+    def expired(self, run: Run) -> Settlement:
+        """Conclude that the call came too late."""
+        text = f"{run.task.name!r} was not started before it expired."
+        failure = Failure(f"{TaskExpired.__module__}:TaskExpired", text, ["TaskExpired", text])
+        record = record_of(run.message, Status.EXPIRED, error=failure, finished_ms=run.started_ms, worker=self._worker)
+        return Done(run.delivery, self._outcome(run, encode_record(record)))
+
+    def timed_out(self, run: Run, seconds: float) -> TaskTimeout:
+        """Return the error of an attempt that ran past its limit."""
+        return TaskTimeout("TaskTimeout", f"{run.task.name!r} ran longer than {seconds:g} s.")
+
+    def undeliverable(self, delivery: Delivery, message: Message | None, error: AsyncqError) -> Settlement:
+        """Conclude that a message cannot be run here at all: to the dead letters, with the reason."""
+        about = message or Message(v=1, id=delivery.id, task="", queue=delivery.queue)
+        kind = "unknown task" if isinstance(error, UnknownTask) else "cannot be decoded"
+        logger.error(
+            "%s %s goes to the dead letters: %s", about.task or "A message", delivery.id, error, extra=log_facts(about)
+        )
+        record = record_of(
+            about, Status.FAILED, error=failure_of(error), finished_ms=self._broker.now_ms(), worker=self._worker
+        )
+        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), about.reply)
+        return Dead(delivery, outcome, f"{kind}: {error}", self._broker.dead_letter_ttl_ms)
+
+    def _again(self, run: Run, error: BaseException, delay: float) -> Settlement:
+        logger.warning(
+            "%s %s failed (attempt %d); again in %.3g s: %s: %s",
+            run.task.name,
+            run.message.id,
+            run.message.attempt + 1,
+            delay,
+            type(error).__name__,
+            error,
+            extra=log_facts(run.message),
+        )
+        body = amended(run.delivery.body, attempt=run.message.attempt + 1)
+        return Again(run.delivery, body, self._broker.now_ms() + round(delay * 1000))
+
+    def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
+        logger.error(
+            "%s %s failed for good: %s",
+            run.task.name,
+            run.message.id,
+            reason,
+            extra=log_facts(run.message),
+            exc_info=(type(error), error, error.__traceback__),
+        )
+        record = record_of(
+            run.message,
+            Status.FAILED,
+            error=failure_of(error),
+            attempts=run.message.attempt + 1,
+            started_ms=run.started_ms,
+            finished_ms=self._broker.now_ms(),
+            worker=self._worker,
+        )
+        outcome = self._outcome(run, encode_record(record))
+        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms)
+
+    def _outcome(self, run: Run, record: bytes) -> Outcome:
+        if not self._keeps(run):
+            return Outcome(None)
+        return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
+
+    def _keeps(self, run: Run) -> bool:
+        overrides = run.message.overrides
+        if overrides is not None and overrides.store_result is not None:
+            return overrides.store_result
+        return run.task.declared.store_result
+
+
+def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
+    """Return the retry policy of a call: the task's, with the numbers that the call gives. Raises DecodeError."""
+    declared = task.declared.retry
+    overrides = message.overrides
+    if overrides is None or overrides.retry is None:
+        return declared
+    if not overrides.retry:
+        return None
+    base = declared or RetryPolicy()
+    try:
+        return RetryPolicy(**overrides.retry, on=base.on, never=base.never)
+    except (TypeError, AsyncqError) as error:
+        raise DecodeError(f"The retry policy in the message makes no sense: {error}") from error
+
+
+def _signal_in(error: BaseException) -> Reject | Snooze | Retry | None:
+    """Return the signal among the leaves of what was raised; Reject goes before Snooze, and that before Retry."""
+    leaves = leaves_of(error)
+    for kind in (Reject, Snooze, Retry):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return None

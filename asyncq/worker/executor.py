@@ -1,0 +1,196 @@
+"""The executor: runs deliveries, each as an asyncio task of its own, and passes on what follows from it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from asyncq.broker import Broker
+from asyncq.context import Context, current_loan, enter_context
+from asyncq.errors import DecodeError, MessageError
+from asyncq.message import Message, decode_message
+from asyncq.tasks import Task
+from asyncq.transport import Delivery, Return, Settlement
+from asyncq.worker.conclusion import Conclusions, Run
+from asyncq.worker.progress import ProgressReporter
+from asyncq.worker.slots import Slots
+
+logger = logging.getLogger("asyncq.worker")
+
+
+class Executor:
+    """Runs what is delivered. Nothing that user code raises leaves it; a failing task disturbs no other.
+
+    Args:
+        broker: whose tasks they are.
+        slots: what bounds them.
+        settle: takes the settlement of each.
+        reporter: takes their progress.
+        worker: this worker's name.
+        group: owns the asyncio tasks.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        slots: Slots,
+        settle: Callable[[Settlement], None],
+        reporter: ProgressReporter,
+        worker: str,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._broker = broker
+        self._slots = slots
+        self._settle = settle
+        self._reporter = reporter
+        self._conclusions = Conclusions(broker, worker)
+        self._group = group
+        self._runs: set[asyncio.Task[None]] = set()
+        self._threads = anyio.CapacityLimiter(slots.total)
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._is_stopping = False
+        self._finished = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """How many runs have not ended, those that wait for another task included."""
+        return len(self._runs)
+
+    def start(self, delivery: Delivery) -> None:
+        """Run a delivery, as soon as there is a slot."""
+        self._slots.enter(delivery.queue, partial(self._begin, delivery))
+
+    async def wait_finished(self) -> None:
+        """Wait until another run has ended, or none is running."""
+        self._finished.clear()
+        if self._runs:
+            await self._finished.wait()
+
+    async def wait_idle(self) -> None:
+        """Wait until no run is left."""
+        while self._runs:
+            await self.wait_finished()
+
+    def close(self) -> None:
+        """Start nothing more; from now on, a cancellation is the worker's and hands the run back."""
+        self._is_stopping = True
+
+    def cancel(self) -> None:
+        """Cancel what runs and hand it back. May be called again for those that did not listen."""
+        self.close()
+        for run in self._runs:
+            run.cancel("the worker is stopping")
+
+    def _begin(self, delivery: Delivery) -> None:
+        if self._is_stopping:
+            self._slots.leave(delivery.queue)
+            self._settle(Return(delivery))
+            return
+        run = self._group.create_task(self._run(delivery), name=delivery.id)
+        self._runs.add(run)
+        run.add_done_callback(self._ended)
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._runs.discard(run)
+        self._finished.set()
+
+    async def _run(self, delivery: Delivery) -> None:
+        try:
+            settlement = await self._settlement(delivery)
+        except asyncio.CancelledError:
+            settlement = Return(delivery)  # only our own cancellation comes this far
+        self._slots.leave(delivery.queue)
+        self._settle(settlement)
+
+    async def _settlement(self, delivery: Delivery) -> Settlement:
+        message: Message | None = None
+        try:
+            message = decode_message(delivery.body)
+            run = self._conclusions.run_of(delivery, message)
+            if self._conclusions.is_expired(run):
+                return self._conclusions.expired(run)
+            args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
+        except MessageError as error:
+            return self._conclusions.undeliverable(delivery, message, error)
+        except Exception as error:  # a converter of the user's own types, say
+            return self._conclusions.undeliverable(delivery, message, DecodeError(f"{type(error).__name__}: {error}"))
+        context = Context(message, self._broker, self._reporter.report)
+        for name in run.task.injected:
+            kwargs[name] = context
+        enter_context(context)
+        current_loan.set(SlotLoan(self._slots, delivery.queue))
+        if run.task.declared.local_concurrency is None:
+            settlement = await self._attempt(run, args, kwargs)
+        else:
+            async with self._turn(run.task):
+                settlement = await self._attempt(run, args, kwargs)
+        if context.has_reported:
+            # The run has ended: a worker that stops just now loses the last progress, not the result.
+            with suppress(asyncio.CancelledError):
+                await self._reporter.flush(context)
+        return settlement
+
+    async def _attempt(self, run: Run, args: Any, kwargs: Any) -> Settlement:
+        """Call the function and conclude from what it does. Everything it can raise is caught here."""
+        seconds = self._conclusions.timeout_of(run)
+        try:
+            if seconds is None:
+                value = await self._call(run.task, args, kwargs)
+            else:
+                try:
+                    async with asyncio.timeout(seconds) as scope:
+                        value = await self._call(run.task, args, kwargs)
+                except TimeoutError as error:
+                    if not scope.expired():
+                        raise
+                    raise self._conclusions.timed_out(run, seconds) from error
+        except asyncio.CancelledError as error:
+            if self._is_stopping:
+                raise
+            # The task's own doing. If it cancelled itself, what follows here must not be cancelled with it.
+            own = asyncio.current_task()
+            while own is not None and own.cancelling():
+                own.uncancel()
+            return self._conclusions.failed(run, error)
+        except BaseException as error:
+            return self._conclusions.failed(run, error)
+        return self._conclusions.succeeded(run, value)
+
+    async def _call(self, task: Task[..., Any], args: Any, kwargs: Any) -> object:
+        if task.runs_in == "thread":
+            call = partial(task.function, *args, **kwargs)
+            return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+        value = task.function(*args, **kwargs)
+        return await value if asyncio.iscoroutine(value) else value
+
+    def _turn(self, task: Task[..., Any]) -> asyncio.Semaphore:
+        limit = task.declared.local_concurrency or self._slots.total
+        return self._turns.setdefault(task.name, asyncio.Semaphore(limit))
+
+
+class SlotLoan:
+    """Lends the slot of one run while it waits for another task, however many it waits for at once."""
+
+    __slots__ = ("_is_lent", "_queue", "_slots", "_waits")
+
+    def __init__(self, slots: Slots, queue: str) -> None:
+        self._slots = slots
+        self._queue = queue
+        self._waits = 0
+        self._is_lent = False
+
+    def lend(self) -> None:
+        self._waits += 1
+        if self._waits == 1:
+            self._is_lent = self._slots.lend(self._queue)
+
+    async def take_back(self) -> None:
+        self._waits -= 1
+        if self._waits == 0 and self._is_lent:
+            self._is_lent = False
+            await self._slots.take_back(self._queue)

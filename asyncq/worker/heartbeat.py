@@ -1,0 +1,157 @@
+"""The heartbeat: renews the lease from a thread of its own, watches the loop, and takes over from dead workers."""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from asyncq.errors import BrokerUnavailable
+from asyncq.transport import Lease
+
+logger = logging.getLogger("asyncq.worker")
+
+BLOCKED_SECONDS = 1.0
+"""A loop that does not answer for so long is reported as blocked."""
+
+LATE_SECONDS = 0.1
+"""How long after the end of another's lease we look: it is renewed well before, or not at all."""
+
+EXIT_BLOCKED = 70
+"""Exit code of a process that its blocked loop has ended (EX_SOFTWARE)."""
+
+
+class Heartbeat:
+    """Keeps a consumer's lease while its process lives and its loop is not blocked for too long.
+
+    It runs beside the loop, so that a task that blocks the loop does not lose the lease. Code that holds the
+    interpreter lock longer than the lease stops this thread too: its run is taken over and happens again.
+
+    Args:
+        lease: the consumer's.
+        seconds: length of the lease; it is renewed each third of that.
+        max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended.
+        lost: called on the loop when the lease is no longer ours.
+    """
+
+    def __init__(self, lease: Lease, *, seconds: float, max_block: float, lost: Callable[[], None]) -> None:
+        self._lease = lease
+        self._seconds = seconds
+        self._max_block = max_block
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._stopping = threading.Event()
+        self._answered_at = time.monotonic()
+        self._is_asked = False
+        self._reported_block = 0.0
+        self._connected_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="asyncq-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stop the thread, and wait for it."""
+        self._stopping.set()
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        renew_at = look_at = time.monotonic()
+        try:
+            while not self._stopping.is_set():
+                self._watch_loop()
+                now = time.monotonic()
+                if now >= renew_at:
+                    if not self._renew():
+                        return
+                    renew_at = now + (self._seconds / 3 if self._connected_since else min(1.0, self._seconds / 6))
+                if now >= look_at:
+                    look_at = now + self._look()
+                wake_at = min(renew_at, look_at, now + BLOCKED_SECONDS)
+                self._stopping.wait(max(0.0, wake_at - time.monotonic()))
+        finally:
+            self._lease.close()
+
+    def _renew(self) -> bool:
+        """Renew the lease; return False when it is lost for good."""
+        try:
+            is_held = self._lease.renew()
+        except BrokerUnavailable as error:
+            if self._connected_since is not None:
+                logger.warning("Cannot renew the lease: %s", error)
+            self._connected_since = None
+            return True
+        if not is_held:
+            self._tell_loop(self._lost)
+            return False
+        if self._connected_since is None:
+            self._connected_since = time.monotonic()
+        return True
+
+    def _look(self) -> float:
+        """Take over from workers whose lease has run out; return the seconds until the next look.
+
+        Only a reclaimer that has itself been connected for a full lease may judge: after an outage everybody's lease
+        has run out, and everybody needs the chance to renew it first.
+        """
+        since = self._connected_since
+        if since is None:
+            return min(1.0, self._seconds / 3)
+        if (left := since + self._seconds - time.monotonic()) > 0:
+            return left
+        try:
+            end = self._lease.next_end()
+            if end is None:
+                return self._seconds
+            if end > 0:
+                return min(self._seconds, end + LATE_SECONDS)
+            for name, count in self._lease.reclaim().items():
+                logger.warning("Worker %s is dead: its lease ran out. %d of its tasks run again.", name, count)
+        except BrokerUnavailable:
+            self._connected_since = None
+        return LATE_SECONDS
+
+    def _watch_loop(self) -> None:
+        """Ask the loop for a sign of life; report it when it gives none, end the process when it gives none for long."""
+        now = time.monotonic()
+        if not self._is_asked:
+            self._is_asked = True
+            self._answered_at = now
+            self._tell_loop(self._answer)
+            return
+        blocked = now - self._answered_at
+        if blocked >= self._max_block:
+            logger.critical(
+                "The loop was blocked for %.0f s (--max-block). Ending the process.\n%s", blocked, self._stack()
+            )
+            logging.shutdown()
+            os._exit(EXIT_BLOCKED)
+        if blocked >= BLOCKED_SECONDS and blocked >= 2 * self._reported_block:
+            self._reported_block = blocked
+            logger.warning("The loop has been blocked for %.1f s %s", blocked, self._where())
+
+    def _answer(self) -> None:
+        self._is_asked = False
+        self._reported_block = 0.0
+
+    def _tell_loop(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # the loop was closed under us: there is nobody left to work for
+            self._stopping.set()
+
+    def _where(self) -> str:
+        """Return which task blocks the loop, and where."""
+        task = asyncio.current_task(self._loop)
+        frame = sys._current_frames().get(self._loop_thread)
+        by = f"by task {task.get_name()}" if task is not None else "by a callback"
+        return f"{by} at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}" if frame else by
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._loop_thread)
+        return "".join(traceback.format_stack(frame)) if frame else ""

@@ -1,0 +1,188 @@
+"""The membership: one consumer's life, from joining its queues to leaving them."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from asyncq.broker import Broker
+from asyncq.errors import BrokerUnavailable, LeaseLost
+from asyncq.transport import Consumer, Settlement
+from asyncq.worker.executor import Executor
+from asyncq.worker.heartbeat import Heartbeat
+from asyncq.worker.progress import ProgressReporter
+from asyncq.worker.receiver import Receiver
+from asyncq.worker.settler import Settler
+from asyncq.worker.slots import Slots
+
+logger = logging.getLogger("asyncq.worker")
+
+CLEANUP_SECONDS = 5.0
+"""How long cancelled tasks may take to clean up before they are cancelled again."""
+
+HAND_BACK_SECONDS = 5.0
+"""How long the last settlements and the hand-back may take; past that the lease runs out instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker was told.
+
+    Attributes:
+        queues: slots of each queue; None: as many as there are.
+        concurrency: slots in all.
+        max_waiting: runs whose slot is lent out at a time.
+        is_burst: end when the queues are empty.
+        shutdown_timeout: seconds that running tasks have to finish.
+        lease: seconds after which a silent worker is taken for dead.
+        max_block: seconds a blocked loop is kept alive.
+    """
+
+    queues: Mapping[str, int | None]
+    concurrency: int
+    max_waiting: int
+    is_burst: bool
+    shutdown_timeout: float
+    lease: float
+    max_block: float
+
+
+class Stopping:
+    """The order to stop: first gracefully, then at once."""
+
+    def __init__(self) -> None:
+        self.gracefully = asyncio.Event()
+        self.at_once = asyncio.Event()
+
+    def order(self) -> None:
+        """Give the order; a second time: at once."""
+        (self.at_once if self.gracefully.is_set() else self.gracefully).set()
+
+
+class Membership:
+    """Works as one consumer until it is stopped, its burst is over, or its lease is lost."""
+
+    def __init__(self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping) -> None:
+        self._broker = broker
+        self._consumer = consumer
+        self._settings = settings
+        self._stopping = stopping
+        self._is_lost = False
+        self._has_left = False
+        self._over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work, and leave. Raises LeaseLost when somebody else has taken over."""
+        settings, consumer = self._settings, self._consumer
+        heartbeat = Heartbeat(consumer.lease(), seconds=settings.lease, max_block=settings.max_block, lost=self._lose)
+        heartbeat.start()
+        try:
+            await self._work()
+        finally:
+            if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
+                await self._leave()
+            await heartbeat.stop()
+        if self._is_lost:
+            raise LeaseLost(f"The lease of {consumer.name} was lost.")
+
+    async def _work(self) -> None:
+        settings, consumer = self._settings, self._consumer
+        session = await self._broker.open()
+        settler = Settler(consumer, self._refused)
+        reporter = ProgressReporter(self._broker, session.store)
+        slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        async with asyncio.TaskGroup() as doers:
+            async with asyncio.TaskGroup() as runs:
+                executor = Executor(self._broker, slots, settler.put, reporter, consumer.name, runs)
+                receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
+                upkeep = [doers.create_task(doer) for doer in (consumer.run(), settler.run(), reporter.run())]
+                receiving = doers.create_task(self._receive(receiver))
+                stopping = doers.create_task(self._wait_for_order())
+                try:
+                    await self._over.wait()
+                    await self._stop_receiving(receiver, receiving)
+                    await self._finish(executor)
+                finally:
+                    executor.close()
+            if not self._is_lost:
+                await self._settle_rest(settler)
+                await self._leave()
+            for doer in (*upkeep, receiving, stopping):
+                doer.cancel()
+
+    async def _receive(self, receiver: Receiver) -> None:
+        try:
+            await receiver.run()
+        except LeaseLost:
+            self._lose()
+        self._over.set()
+
+    async def _wait_for_order(self) -> None:
+        await self._stopping.gracefully.wait()
+        self._over.set()
+
+    def _lose(self) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            logger.error(
+                "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
+            )
+        self._over.set()
+
+    async def _stop_receiving(self, receiver: Receiver, receiving: asyncio.Task[None]) -> None:
+        if receiving.done():
+            return
+        if not self._is_lost:
+            await receiver.stop(1.0)
+            await asyncio.wait([receiving], timeout=1.0)
+        # The server does not answer, or all slots are taken: what a cut-off fetch was given is handed back at the end.
+        receiving.cancel()
+
+    async def _finish(self, executor: Executor) -> None:
+        """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
+        if not self._is_lost:
+            if executor.running:
+                seconds = self._settings.shutdown_timeout
+                logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
+            async with asyncio.TaskGroup() as group:
+                idle = group.create_task(executor.wait_idle())
+                forced = group.create_task(self._stopping.at_once.wait())
+                await asyncio.wait(
+                    (idle, forced), timeout=self._settings.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED
+                )
+                idle.cancel()
+                forced.cancel()
+        while executor.running:
+            logger.warning("Cancelling %d tasks.", executor.running)
+            executor.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLEANUP_SECONDS):
+                    await executor.wait_idle()
+
+    async def _settle_rest(self, settler: Settler) -> None:
+        try:
+            async with asyncio.timeout(HAND_BACK_SECONDS):
+                await settler.wait_empty()
+        except TimeoutError:
+            logger.warning("Could not settle the last tasks: the server does not answer. They will run again.")
+
+    async def _leave(self) -> None:
+        """Hand back what is still held, so that nobody has to wait for the end of the lease."""
+        self._has_left = True
+        try:
+            async with asyncio.timeout(HAND_BACK_SECONDS):
+                count = await self._consumer.leave()
+        except (BrokerUnavailable, TimeoutError) as error:
+            logger.warning("Could not hand back; what was unfinished runs again when the lease is over: %s", error)
+        else:
+            if count:
+                logger.info("Handed back %d tasks.", count)
+
+    def _refused(self, settlement: Settlement) -> None:
+        delivery = settlement.delivery
+        logger.warning(
+            "The end of %s took no effect: it was no longer ours.",
+            delivery.id,
+            extra={"task_id": delivery.id, "queue": delivery.queue},
+        )

@@ -1,0 +1,94 @@
+"""The receiver: fetches as many deliveries as there are free slots, and starts them."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+
+from asyncq.backoff import Backoff
+from asyncq.errors import BrokerUnavailable
+from asyncq.transport import Consumer, Delivery
+from asyncq.worker.executor import Executor
+from asyncq.worker.settler import Settler
+from asyncq.worker.slots import Slots
+
+logger = logging.getLogger("asyncq.worker")
+
+AT_ONCE = 500
+
+_AGAIN = Backoff(delay=0.1, max_delay=5.0)
+
+
+class Receiver:
+    """Keeps the slots filled. While all are taken it waits for one; while nothing is ready it waits for the transport.
+
+    Args:
+        is_burst: return when nothing is ready, instead of waiting.
+    """
+
+    def __init__(
+        self, consumer: Consumer, slots: Slots, executor: Executor, settler: Settler, *, is_burst: bool
+    ) -> None:
+        self._consumer = consumer
+        self._slots = slots
+        self._executor = executor
+        self._settler = settler
+        self._is_burst = is_burst
+        self._turns = deque(slots.free_by_queue())
+        self._is_stopping = False
+        self._failures = 0
+        self._random = Random()
+
+    async def run(self) -> None:
+        """Fetch until stopped or cancelled; in burst, until nothing is ready, running or unsettled."""
+        while not self._is_stopping:
+            free = await self._slots.wait_free()
+            await self._settler.wait_room()
+            deliveries = await self._fetched(min(free, AT_ONCE))
+            for delivery in deliveries:
+                self._executor.start(delivery)
+            if self._is_burst and not deliveries and not await self._more_may_come():
+                return
+
+    async def stop(self, seconds: float) -> None:
+        """Make `run` return; what its last fetch brings is started as ever."""
+        self._is_stopping = True
+        with suppress(BrokerUnavailable, TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._consumer.interrupt()
+
+    async def _fetched(self, count: int) -> Sequence[Delivery]:
+        free = self._slots.free_by_queue()
+        limits = {queue: free[queue] for queue in self._turns if free[queue]}
+        if not limits:
+            await self._executor.wait_finished()
+            return ()
+        self._turns.rotate(-1)
+        try:
+            deliveries = await self._consumer.fetch(limits, count, wait=not self._is_burst)
+        except BrokerUnavailable as error:
+            await self._back_off(error)
+            return ()
+        if self._failures:
+            logger.info("Fetching again.")
+            self._failures = 0
+        return deliveries
+
+    async def _back_off(self, error: BrokerUnavailable) -> None:
+        self._failures += 1
+        if self._failures in (1, 10) or self._failures % 100 == 0:
+            logger.warning("Cannot fetch (%d times now); tasks that run go on: %s", self._failures, error)
+        await asyncio.sleep(_AGAIN.seconds(self._failures, self._random))
+
+    async def _more_may_come(self) -> bool:
+        """In burst, with nothing ready: wait for what runs, which may publish more. False: all is done."""
+        if self._failures:
+            return True
+        if not self._executor.running:
+            return False
+        await self._executor.wait_finished()
+        if not self._executor.running:
+            await self._settler.wait_empty()
+        return True

@@ -1,0 +1,87 @@
+"""The settler: ends deliveries in batches, in the order in which their runs ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from random import Random
+
+from asyncq.backoff import Backoff
+from asyncq.errors import BrokerUnavailable
+from asyncq.transport import Consumer, Settlement
+
+logger = logging.getLogger("asyncq.worker")
+
+AT_ONCE = 500
+MAX_PENDING = 5_000
+"""Settlements that may wait, in an outage, before the worker stops fetching."""
+
+_AGAIN = Backoff(delay=0.05, max_delay=2.0)
+
+
+class Settler:
+    """Sends settlements: what is put in while one batch is under way goes together in the next.
+
+    During an outage it sends the same batch again until it has its answer; settling twice takes effect once.
+
+    Args:
+        consumer: whose deliveries they are.
+        refused: called with what took no effect, because the delivery was no longer the consumer's.
+    """
+
+    def __init__(self, consumer: Consumer, refused: Callable[[Settlement], None]) -> None:
+        self._consumer = consumer
+        self._refused = refused
+        self._pending: list[Settlement] = []
+        self._has_pending = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._random = Random()
+
+    def put(self, settlement: Settlement) -> None:
+        """Settle soon."""
+        self._pending.append(settlement)
+        self._has_pending.set()
+        if len(self._pending) >= MAX_PENDING:
+            self._has_room.clear()
+
+    async def wait_room(self) -> None:
+        """Wait until the backlog is small enough to take on more work."""
+        await self._has_room.wait()
+
+    async def wait_empty(self) -> None:
+        """Wait until everything that was put in is settled."""
+        if self._pending:
+            self._is_empty.clear()
+        await self._is_empty.wait()
+
+    async def run(self) -> None:
+        """Settle until cancelled."""
+        while True:
+            await self._has_pending.wait()
+            self._has_pending.clear()
+            self._is_empty.clear()
+            while self._pending:
+                batch = self._pending[:AT_ONCE]
+                effects = await self._settled(batch)
+                del self._pending[: len(batch)]
+                self._has_room.set()
+                for settlement, took_effect in zip(batch, effects, strict=True):
+                    if not took_effect:
+                        self._refused(settlement)
+            self._is_empty.set()
+
+    async def _settled(self, batch: Sequence[Settlement]) -> Sequence[bool]:
+        failures = 0
+        while True:
+            try:
+                effects = await self._consumer.settle(batch)
+            except BrokerUnavailable as error:
+                failures += 1
+                if failures == 1:
+                    logger.warning("Cannot settle %d finished tasks yet: %s", len(self._pending), error)
+                await asyncio.sleep(_AGAIN.seconds(failures, self._random))
+            else:
+                # After a lost reply the first sending may have taken effect: "no longer ours" is then no news.
+                return effects if failures == 0 else [True] * len(batch)

@@ -1,0 +1,189 @@
+"""The worker: runs the tasks of a broker until it is stopped."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from asyncq.backoff import Backoff
+from asyncq.broker import Broker
+from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
+from asyncq.queues import DEFAULT_QUEUE, check_queue_name
+from asyncq.transport import Consumer
+from asyncq.worker.membership import Membership, Stopping, WorkerSettings
+
+logger = logging.getLogger("asyncq.worker")
+
+_AGAIN = Backoff(delay=0.2, max_delay=5.0)
+
+
+class Worker:
+    """Runs tasks: `await Worker(broker, concurrency=10).run()`.
+
+    Args:
+        broker: whose tasks.
+        queues: which queues, with the slots of each (None: as many as there are). By default those that declared tasks
+            name, and "default".
+        concurrency: slots: how many tasks run at once.
+        burst: return when the queues are empty, instead of waiting for more.
+        shutdown_timeout: seconds that running tasks have to finish after `stop`; the rest is handed back.
+        lease: seconds after which others take this worker for dead if they hear nothing of it.
+        max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended.
+        name: unique among all workers, for ever; by default made of host, process and chance.
+        max_waiting: tasks that may lend their slot at a time while they await another task.
+        fail_fast: raise when the server cannot be reached at the start, instead of trying on.
+        on_started: called when the worker is about to fetch for the first time.
+
+    Attributes:
+        name, queues: as above, worked out.
+
+    Raises:
+        ConfigurationError: a value that makes no sense.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        queues: Mapping[str, int | None] | None = None,
+        concurrency: int = 100,
+        burst: bool = False,
+        shutdown_timeout: float = 30.0,
+        lease: float = 15.0,
+        max_block: float = 300.0,
+        name: str | None = None,
+        max_waiting: int = 1_000,
+        fail_fast: bool = False,
+        on_started: Callable[[], None] | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigurationError(f"concurrency is 1 or more; got {concurrency!r}.")
+        if not lease > 0:
+            raise ConfigurationError(f"lease is a number of seconds, more than 0; got {lease!r}.")
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        self.queues = _resolved(broker, queues)
+        self._broker = broker
+        self._settings = WorkerSettings(
+            queues=self.queues,
+            concurrency=concurrency,
+            max_waiting=max_waiting,
+            is_burst=burst,
+            shutdown_timeout=shutdown_timeout,
+            lease=lease,
+            max_block=max_block,
+        )
+        self._fail_fast = fail_fast
+        self._on_started = on_started
+        self._stopping: Stopping | None = None
+        self._to_release: list[str] = []
+        self._has_release = asyncio.Event()
+        self._memberships = 0
+        self._random = Random()
+
+    async def run(self) -> None:
+        """Open the broker if need be, and work until stopped, or in burst until the queues are empty.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached at the start, with `fail_fast`.
+        """
+        self._stopping = Stopping()
+        was_open = self._broker.is_open()
+        try:
+            async with asyncio.TaskGroup() as group:
+                working = group.create_task(self._work(self._stopping))
+                releasing = group.create_task(self._release())
+                await working
+                releasing.cancel()
+        except* BrokerUnavailable as group_error:
+            raise _first(group_error) from None
+        finally:
+            if not was_open:
+                await self._broker.close()
+
+    def stop(self) -> None:
+        """Stop gracefully; a second time: at once. On the loop's thread."""
+        if self._stopping is not None:
+            self._stopping.order()
+
+    def release(self, names: Sequence[str]) -> None:
+        """Hand back what these workers held, which are known to be dead. On the loop's thread."""
+        self._to_release.extend(names)
+        self._has_release.set()
+
+    async def _work(self, stopping: Stopping) -> None:
+        while not stopping.gracefully.is_set():
+            consumer = await self._joined(stopping)
+            if consumer is None:
+                return
+            if self._on_started is not None:
+                self._on_started()
+                self._on_started = None
+            try:
+                await Membership(self._broker, consumer, self._settings, stopping).run()
+            except LeaseLost:
+                continue  # under a new name: the old one's deliveries are not ours any more
+            return
+
+    async def _joined(self, stopping: Stopping) -> Consumer | None:
+        """Join as a consumer, trying until the server is there; None when stopped first."""
+        failures = 0
+        while not stopping.gracefully.is_set():
+            self._memberships += 1
+            try:
+                transport = (await self._broker.open()).transport
+                return await transport.consumer(
+                    f"{self.name}.{self._memberships}", list(self.queues), lease=self._settings.lease
+                )
+            except BrokerUnavailable as error:
+                if self._fail_fast:
+                    raise
+                failures += 1
+                delay = _AGAIN.seconds(failures, self._random)
+                logger.warning("%s Trying again in %.1f s.", error, delay)
+                async with asyncio.TaskGroup() as group:
+                    ordered = group.create_task(stopping.gracefully.wait())
+                    await asyncio.wait([ordered], timeout=delay)
+                    ordered.cancel()
+        return None
+
+    async def _release(self) -> None:
+        failures = 0
+        while True:
+            await self._has_release.wait()
+            self._has_release.clear()
+            names, self._to_release = self._to_release, []
+            try:
+                count = await (await self._broker.open()).transport.release(names)
+            except BrokerUnavailable:
+                failures += 1
+                await asyncio.sleep(_AGAIN.seconds(failures, self._random))
+                self.release(names)
+            else:
+                failures = 0
+                logger.warning("Worker %s has died; %d of its tasks run again.", ", ".join(names), count)
+
+
+def _resolved(broker: Broker, queues: Mapping[str, int | None] | None) -> Mapping[str, int | None]:
+    """Return the queues to consume and the slots of each: what the worker was told, else what is declared."""
+    wanted = queues if queues is not None else _declared(broker)
+    if not wanted:
+        raise ConfigurationError("A worker needs a queue to consume.")
+    resolved: dict[str, int | None] = {}
+    for name, limit in wanted.items():
+        declared = broker.queues.get(check_queue_name(name))
+        resolved[name] = limit if limit is not None or declared is None else declared.concurrency
+        if limit is not None and limit < 1:
+            raise ConfigurationError(f"Queue {name!r}: a number of slots is 1 or more; got {limit!r}.")
+    return resolved
+
+
+def _declared(broker: Broker) -> dict[str, int | None]:
+    names = [DEFAULT_QUEUE, *(task.queue for task in broker.tasks.values())]
+    return dict.fromkeys(names)
+
+
+def _first(group: BaseExceptionGroup[BrokerUnavailable]) -> BrokerUnavailable:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
