@@ -1,0 +1,37 @@
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+
+.PHONY: help venv demo serve test test-all check bench clean
+
+help: ## Show these commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+venv: ## Create .venv with everything for development
+	@scripts/venv dev
+
+demo: ## Watch the example application hand work to a worker (ASYNCQ_URL=redis://... for another broker)
+	@scripts/venv examples
+	@$(PYTHON) -m examples.fastapi_app.demo
+
+serve: ## The same application and worker, until Ctrl-C
+	@scripts/venv examples
+	@$(PYTHON) -m examples.fastapi_app.serve
+
+test: ## Run the tests against real servers of their own (ARGS="-k name" goes to pytest)
+	@scripts/venv dev
+	@scripts/test $(ARGS)
+
+test-all: ## The same on every supported Python that is here
+	@scripts/test-all $(ARGS)
+
+check: ## Lint, format, types and floors
+	@scripts/venv dev
+	@scripts/check
+
+bench: ## Measure asyncq beside its peers (ARGS go to it)
+	@scripts/venv dev
+	@ASYNCQ_REDIS_SERVER="$$(scripts/redis-server-path)" $(PYTHON) -m bench $(ARGS)
+
+clean: ## Remove what these commands made
+	@rm -rf .venv .venv-* .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,104 @@
+"""What every test may ask for, and what every test is held to."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial, wraps
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.leftovers import Running
+from tests.redis_keys import assert_no_keys_left
+from tests.servers import RedisServer, StartRedis
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it does not exist everywhere, and asyncq does without
+    from asyncio import new_event_loop
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the tests on the loop that workers run on."""
+    return {"worker's": new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bound the time of every coroutine test, so that one that hangs fails where it waits, and the rest still run.
+
+    pytest-timeout is the second line, for what blocks the loop or swallows the cancellation: it shows all stacks and
+    ends the run. (Its other way, an exception from a signal handler, does not get out of uvloop.)
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            marker = item.get_closest_marker("timeout")
+            seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
+            item.obj = bounded(item.obj, 0.9 * seconds)
+
+
+def bounded(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
+    """Give a test so much time."""
+
+    @wraps(test)
+    async def run(*args: object, **kwargs: object) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **kwargs)
+
+    return run
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test that does not open with its claim."""
+    if isinstance(item, pytest.Function) and not item.function.__doc__:
+        pytest.fail("A test opens with a docstring of one sentence: what it claims.", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Fail a test that leaves a task, a thread or a process running."""
+    before = Running.now()
+    yield
+    left = Running.now().left(before)
+    assert not left, f"Left behind: {'; '.join(left)}"
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test has."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that all tests share: leave it running, and write under `namespace` only."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of the shared Redis."""
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[StartRedis]:
+    """Start a Redis for this test alone, which it may stop, kill and pause: `own_redis(appendonly=True)`."""
+    with ExitStack() as servers:
+
+        def start(*arguments: str, appendonly: bool = False) -> RedisServer:
+            server = RedisServer(tmp_path / f"redis-{uuid4().hex[:8]}", *arguments, appendonly=appendonly)
+            return servers.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture
+def no_keys_left(redis_url: str, namespace: str) -> Callable[..., Awaitable[None]]:
+    """Fail on keys of this test without a TTL in the shared Redis.
+
+    `await no_keys_left(allowed=["{namespace}:queues"])` lets pass what is documented to stay.
+    """
+    return partial(assert_no_keys_left, redis_url, namespace)
