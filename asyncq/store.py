@@ -99,7 +99,8 @@ class Store(ABC):
         Args:
             keys: the calls.
             watcher: an address that `listen` gave; it is told of every later change of those calls that have not
-                ended, for some minutes or until it looks again. Looking and watching are one atomic step, so no change falls between.
+                ended, for some minutes or until it looks again. Looking and watching are one atomic step: no change
+                falls between.
         """
 
     @abstractmethod

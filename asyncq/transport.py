@@ -185,17 +185,17 @@ class Lease(ABC):
 
     @abstractmethod
     def next_end(self) -> float | None:
-        """Return the seconds until the earliest lease of another consumer runs out unless it is renewed; None: no other.
+        """Return the seconds until the earliest lease of another consumer runs out unless it is renewed.
 
-        0 or less: it has run out.
+        0 or less: it has run out. None: there is no other consumer.
         """
 
     @abstractmethod
     def reclaim(self) -> Mapping[str, int]:
         """Take over what consumers hold whose lease has run out, and end their membership.
 
-        The messages keep their place, as `Return` does, with one more crash on their count. Atomic for each consumer and queue, and
-        safe to repeat or to race with other reclaimers.
+        The messages keep their place, as `Return` does, with one more crash on their count. Atomic for each consumer
+        and queue, and safe to repeat or to race with other reclaimers.
 
         Returns:
             The number of messages by name of the consumer.
@@ -217,7 +217,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Do the upkeep that fetching needs (due times, wake-ups) until cancelled. The worker runs it in its task group."""
+        """Do the upkeep that fetching needs (due times, wake-ups) until cancelled, in the worker's task group."""
 
     @abstractmethod
     async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
@@ -232,8 +232,8 @@ class Consumer(ABC):
             wait: when nothing is ready, wait until something is, or `interrupt` is called.
 
         Returns:
-            The deliveries, in the order in which they should start; empty when nothing was ready and `wait` is False, after
-            `interrupt`, or now and then for the transport's own reasons: call again.
+            The deliveries, in the order in which they should start; empty when nothing was ready and `wait` is False,
+            after `interrupt`, or now and then for the transport's own reasons: call again.
 
         Raises:
             LeaseLost: this consumer is no member any more.
@@ -241,7 +241,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def interrupt(self) -> None:
-        """Make a waiting `fetch` return soon, with what it has. Nothing is lost; cancelling `fetch` is the rough way."""
+        """Make a waiting `fetch` return soon, with what it has. Cancelling `fetch` is the rough way."""
 
     @abstractmethod
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:

@@ -1,4 +1,4 @@
-"""Batches that come from load, not from waiting: what is asked while one call is in flight goes together in the next."""
+"""Batches that come from load, not from waiting: what is asked during one round trip goes together in the next."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -70,6 +70,7 @@ class Declaring:
         """Declare a function as a task: `@broker.task`, or with options `@broker.task(queue="mail", timeout=30)`.
 
         Args:
+            function: a function or coroutine function.
             name: what messages call it by, for ever; by default `module:function`.
             runs_in: where a worker runs it. Coroutine functions run on the "loop", the default for them; others in a
                 "thread", or on the "loop" if they never block.

@@ -67,22 +67,7 @@ class Conclusions:
         if not self._keeps(run):
             return Done(run.delivery, Outcome(None))
         try:
-            record = encode_record(
-                record_of(
-                    run.message,
-                    Status.SUCCEEDED,
-                    value=run.task.returned.encode(value),
-                    attempts=run.message.attempt + 1,
-                    started_ms=run.started_ms,
-                    finished_ms=self._broker.now_ms(),
-                    worker=self._worker,
-                )
-            )
-            if len(record) > self._broker.max_result_size:
-                raise ValueError(
-                    f"The result of {run.task.name!r} has {len(record):,} bytes; this broker keeps "
-                    f"{self._broker.max_result_size:,} (max_result_size). Store it elsewhere and return its address."
-                )
+            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=run.task.returned.encode(value)))
         except (TypeError, ValueError) as error:
             return self._dead(run, error, "its result cannot be kept")
         return Done(run.delivery, self._outcome(run, record))
@@ -153,17 +138,30 @@ class Conclusions:
             extra=log_facts(run.message),
             exc_info=(type(error), error, error.__traceback__),
         )
-        record = record_of(
-            run.message,
-            Status.FAILED,
-            error=failure_of(error),
-            attempts=run.message.attempt + 1,
-            started_ms=run.started_ms,
-            finished_ms=self._broker.now_ms(),
-            worker=self._worker,
-        )
-        outcome = self._outcome(run, encode_record(record))
+        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure_of(error)))
         return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms)
+
+    def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
+        return encode_record(
+            record_of(
+                run.message,
+                status,
+                value=value,
+                error=error,
+                attempts=run.message.attempt + 1,
+                started_ms=run.started_ms,
+                finished_ms=self._broker.now_ms(),
+                worker=self._worker,
+            )
+        )
+
+    def _checked(self, run: Run, record: bytes) -> bytes:
+        if len(record) > self._broker.max_result_size:
+            raise ValueError(
+                f"The result of {run.task.name!r} has {len(record):,} bytes; this broker keeps "
+                f"{self._broker.max_result_size:,} (max_result_size). Store it elsewhere and return its address."
+            )
+        return record
 
     def _outcome(self, run: Run, record: bytes) -> Outcome:
         if not self._keeps(run):

@@ -137,18 +137,11 @@ class Executor:
 
     async def _attempt(self, run: Run, args: Any, kwargs: Any) -> Settlement:
         """Call the function and conclude from what it does. Everything it can raise is caught here."""
-        seconds = self._conclusions.timeout_of(run)
         try:
-            if seconds is None:
-                value = await self._call(run.task, args, kwargs)
-            else:
-                try:
-                    async with asyncio.timeout(seconds) as scope:
-                        value = await self._call(run.task, args, kwargs)
-                except TimeoutError as error:
-                    if not scope.expired():
-                        raise
-                    raise self._conclusions.timed_out(run, seconds) from error
+            seconds = self._conclusions.timeout_of(run)
+            value = await (
+                self._call(run, args, kwargs) if seconds is None else self._limited(run, args, kwargs, seconds)
+            )
         except asyncio.CancelledError as error:
             if self._is_stopping:
                 raise
@@ -161,7 +154,18 @@ class Executor:
             return self._conclusions.failed(run, error)
         return self._conclusions.succeeded(run, value)
 
-    async def _call(self, task: Task[..., Any], args: Any, kwargs: Any) -> object:
+    async def _limited(self, run: Run, args: Any, kwargs: Any, seconds: float) -> object:
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                return await self._call(run, args, kwargs)
+        except TimeoutError as error:
+            if not scope.expired():
+                raise  # the task's own
+            raise self._conclusions.timed_out(run, seconds) from error
+
+    async def _call(self, run: Run, args: Any, kwargs: Any) -> object:
+        task = run.task
         if task.runs_in == "thread":
             call = partial(task.function, *args, **kwargs)
             return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)

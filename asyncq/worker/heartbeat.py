@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from types import FrameType
 
 from asyncq.errors import BrokerUnavailable
 from asyncq.transport import Lease
@@ -117,7 +118,7 @@ class Heartbeat:
         return LATE_SECONDS
 
     def _watch_loop(self) -> None:
-        """Ask the loop for a sign of life; report it when it gives none, end the process when it gives none for long."""
+        """Ask the loop for a sign of life; say so when it gives none, and end the process when it gives none for long."""
         now = time.monotonic()
         if not self._is_asked:
             self._is_asked = True
@@ -148,10 +149,14 @@ class Heartbeat:
     def _where(self) -> str:
         """Return which task blocks the loop, and where."""
         task = asyncio.current_task(self._loop)
-        frame = sys._current_frames().get(self._loop_thread)
+        frame = self._frame()
         by = f"by task {task.get_name()}" if task is not None else "by a callback"
         return f"{by} at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}" if frame else by
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)
+        frame = self._frame()
         return "".join(traceback.format_stack(frame)) if frame else ""
+
+    def _frame(self) -> FrameType | None:
+        # Documented in `sys` for this very purpose; the underscore says that it is for CPython.
+        return sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]

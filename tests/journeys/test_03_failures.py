@@ -1,0 +1,118 @@
+"""What happens when a task fails."""
+
+import asyncio
+
+import pytest
+
+from asyncq import Broker, Reject, Retry, RetryPolicy, Snooze, Status, TaskTimeout
+
+SOON = RetryPolicy(max_attempts=3, delay=0.01)
+
+
+async def test_a_failed_attempt_is_followed_by_another(broker: Broker, worker: None) -> None:
+    """Retries are on by default; the result tells how many attempts it took."""
+    attempts = 0
+
+    @broker.task(retry=SOON)
+    async def flaky() -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise ConnectionError("not yet")
+        return "at last"
+
+    result = await (await flaky.kiq()).result(timeout=5)
+    assert (result.value, result.attempts) == ("at last", 3)
+
+
+async def test_when_attempts_run_out(broker: Broker, worker: None) -> None:
+    """After the last attempt the waiter gets the error, and the message is among the dead letters."""
+
+    @broker.task(retry=SOON)
+    async def hopeless() -> None:
+        raise ValueError("never")
+
+    handle = await hopeless.kiq()
+    with pytest.raises(ValueError, match="never"):
+        await handle
+    [letter] = await (await broker.open()).transport.dead_letters("default")
+    assert letter.id == handle.id
+    assert "attempt 3 of 3 failed" in letter.reason
+
+
+async def test_the_task_decides(broker: Broker, worker: None) -> None:
+    """A task may ask to be run again, to be run later without using an attempt, or give up."""
+    attempts: list[int] = []
+
+    @broker.task(retry=SOON)
+    async def moody(mood: str) -> str:
+        attempts.append(1)
+        if mood == "snooze" and len(attempts) < 6:
+            raise Snooze(0.01)
+        if mood == "retry" and len(attempts) < 2:
+            raise Retry(delay=0.01)
+        if mood == "reject":
+            raise Reject("not for me")
+        return mood
+
+    snoozed = await (await moody.kiq("snooze")).result(timeout=5)
+    assert (snoozed.status, snoozed.attempts, len(attempts)) == (Status.SUCCEEDED, 1, 6)
+    attempts.clear()
+    retried = await (await moody.kiq("retry")).result(timeout=5)
+    assert (retried.status, retried.attempts) == (Status.SUCCEEDED, 2)
+    rejected = await (await moody.kiq("reject")).result(timeout=5)
+    assert (rejected.status, rejected.attempts) == (Status.FAILED, 1)
+    assert isinstance(rejected.error, Reject)
+
+
+async def test_some_errors_are_final(broker: Broker, worker: None) -> None:
+    """A policy names the exceptions to try again after, and those never to, also inside an exception group."""
+    attempts = 0
+
+    @broker.task(retry=RetryPolicy(max_attempts=5, delay=0.01, on=(OSError,), never=(FileNotFoundError,)))
+    async def read(kind: str) -> None:
+        nonlocal attempts
+        attempts += 1
+        if kind == "group":
+            raise ExceptionGroup("several", [OSError("busy"), FileNotFoundError("gone")])
+        raise ValueError("no OSError")
+
+    assert (await (await read.kiq("group")).result(timeout=5)).attempts == 1
+    assert (await (await read.kiq("value")).result(timeout=5)).attempts == 1
+    assert attempts == 2
+
+
+async def test_a_time_limit(broker: Broker, worker: None) -> None:
+    """An attempt that runs past its limit is cancelled, may clean up, and counts as failed."""
+    cleaned_up = asyncio.Event()
+
+    @broker.task(timeout=0.05, retry=None)
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up.set()
+
+    with pytest.raises(TaskTimeout, match=r"longer than 0\.05 s"):
+        await (await slow.kiq())
+    assert cleaned_up.is_set()
+
+
+async def test_whatever_a_task_raises(broker: Broker, worker: None) -> None:
+    """Nothing that a task raises ends the worker: it is a failure of that task alone."""
+
+    @broker.task(retry=None)
+    async def rude(kind: str) -> None:
+        if kind == "exit":
+            raise SystemExit(3)
+        if kind == "interrupt":
+            raise KeyboardInterrupt
+        raise asyncio.CancelledError
+
+    @broker.task
+    async def polite() -> str:
+        return "still here"
+
+    for kind in ("exit", "interrupt", "cancelled"):
+        assert (await (await rude.kiq(kind)).result(timeout=5)).status is Status.FAILED
+    assert await (await polite.kiq()) == "still here"
