@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from asyncq.broker.chunk import Chunk, chunked
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.portal import Portal, refuse_on_loop
 from asyncq.broker.session import Session
 from asyncq.clock import SystemClock
-from asyncq.errors import BrokerUnavailable, ConfigurationError, DuplicateId, PublishError, PublishRefused
+from asyncq.errors import ConfigurationError, DuplicateId, PublishError, PublishRefused
 from asyncq.message import Message, decode_message, encode_message
 from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, Queue
 from asyncq.result import Record, decode_record
@@ -126,17 +127,15 @@ class Broker(Declaring, ABC):
             PublishError: some were not published; it holds the handles and the errors by index.
         """
         session = await self.open()
-        messages = list(messages)
         receipts: list[Receipt | Exception] = []
-        ahead: list[tuple[int, Awaitable[Sequence[Receipt]]]] = []
-        for start in range(0, len(messages), MANY):
-            envelopes = [self._envelope(message, is_fresh=False) for message in messages[start : start + MANY]]
-            ahead.append((len(envelopes), session.publisher.put_all(envelopes)))
-            if len(ahead) > 1:  # encode the next ones while these are under way
-                receipts += await _receipts(*ahead.pop(0))
-        for each in ahead:
-            receipts += await _receipts(*each)
-        return self._handles(messages, receipts)
+        sent: list[Message] = []
+        ahead: Chunk | None = None
+        for chunk in chunked(messages, MANY):
+            sent += chunk
+            before, ahead = ahead, self._published(session, chunk)  # encoded while the one before is under way
+            receipts += await before.receipts() if before else ()
+        receipts += await ahead.receipts() if ahead else ()
+        return self._handles(sent, receipts)
 
     def handle(self, id: str) -> Handle[Any]:
         """Return the handle of a call by its id alone, in any process."""
@@ -163,6 +162,17 @@ class Broker(Declaring, ABC):
                 "(max_message_size). Store large data elsewhere and pass its address."
             )
         return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh)
+
+    def _published(self, session: Session, messages: Sequence[Message]) -> "Chunk":
+        """Send what of these messages can be sent."""
+        refused: dict[int, Exception] = {}
+        envelopes: list[Envelope] = []
+        for index, message in enumerate(messages):
+            try:
+                envelopes.append(self._envelope(message, is_fresh=False))
+            except PublishRefused as error:
+                refused[index] = error
+        return Chunk(len(messages), refused, session.publisher.put_all(envelopes))
 
     def _check_priority(self, message: Message) -> None:
         queue = self.queues.get(message.queue)
@@ -267,13 +277,6 @@ class Broker(Declaring, ABC):
         session = self._session
         if session is not None and session.pid == os.getpid() and session.loop.is_running():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), session.loop))
-
-
-async def _receipts(count: int, published: Awaitable[Sequence[Receipt]]) -> list[Receipt | Exception]:
-    try:
-        return list(await published)
-    except (BrokerUnavailable, PublishRefused) as error:
-        return [error] * count
 
 
 def _found(message: Message, receipt: Taken | Exception) -> bool:

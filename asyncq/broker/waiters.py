@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 from asyncq.broker.batcher import Batcher
 from asyncq.context import current_loan
 from asyncq.errors import BrokerUnavailable, ResultMissing, ResultTimeout, TaskExpired
-from asyncq.message import Message, decode_message
+from asyncq.message import Message
 from asyncq.result import Failure, Record, Status, decode_record, encode_record, record_of
-from asyncq.store import CallKey, Listener, Notice, Place, Sighting, Store
-from asyncq.tasks.calls import Waiting
+from asyncq.store import CallKey, Listener, Notice, Sighting, Store
+from asyncq.tasks.calls import Waiting, expiring_message
 from asyncq.transport import Outcome, Transport
 
 SAFETY_SECONDS = 10.0
@@ -280,13 +280,11 @@ class Waiters:
     def _learn(self, id: str, sighting: Sighting) -> None:
         """Take over from a sighting what waiting for the call needs: its queue, and when it expires."""
         wait = self._waits.get(id)
-        if wait is None or sighting.body is None:
-            return
-        wait.queue = sighting.queue
-        message = decode_message(sighting.body)
-        can_expire = sighting.place is not Place.RUNNING and not sighting.was_started and message.attempt == 0
-        if message.expires_ms and can_expire:
-            self._expire_at(id, wait, message.expires_ms)
+        if wait is not None:
+            wait.queue = sighting.queue
+            message = expiring_message(sighting)
+            if message is not None:
+                self._expire_at(id, wait, message.expires_ms)
 
     def _expire_at(self, id: str, wait: _Wait, expires_ms: int) -> None:
         if wait.expires_ms != expires_ms:
@@ -309,10 +307,9 @@ class Waiters:
 
     async def _expire_one(self, key: CallKey) -> None:
         [sighting] = await self._look_and_watch([key])
-        if sighting is None or sighting.body is None or sighting.place is Place.RUNNING or sighting.was_started:
-            return
-        message = decode_message(sighting.body)
-        if message.attempt == 0 and await self.expire(CallKey(key.id, sighting.queue), message):
+        message = None if sighting is None else expiring_message(sighting)
+        if sighting is not None and message is not None:
+            await self.expire(CallKey(key.id, sighting.queue), message)
             self._unsure.add(key.id)
 
 

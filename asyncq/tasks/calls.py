@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from asyncq.message import Message
+from asyncq.errors import DecodeError
+from asyncq.message import Message, decode_message
 from asyncq.result import Record
-from asyncq.store import CallKey, Sighting
+from asyncq.store import CallKey, Place, Sighting
 
 T = TypeVar("T")
 
@@ -67,10 +68,18 @@ class Calls(Protocol):
         """Run a coroutine from a thread without a running loop; `instead` names the awaitable form."""
         ...
 
-    def warn_unknown_queue(self, queue: str) -> None:
-        """Warn once about a queue that no declared task names."""
-        ...
 
-    def encoded(self, message: Message) -> bytes:
-        """Return the message's bytes, or raise PublishRefused when they are too many."""
-        ...
+def message_of(sighting: Sighting) -> Message | None:
+    """Return the message of a call that has not ended; None where it has, or where its bytes are no message."""
+    try:
+        return None if sighting.body is None else decode_message(sighting.body)
+    except DecodeError:  # a worker will say so, in the dead letters
+        return None
+
+
+def expiring_message(sighting: Sighting) -> Message | None:
+    """Return the message of a call that expires and that no worker has ever started; else None."""
+    message = message_of(sighting)
+    if message is None or not message.expires_ms or message.attempt > 0:
+        return None
+    return None if sighting.place is Place.RUNNING or sighting.was_started else message

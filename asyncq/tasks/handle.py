@@ -7,11 +7,10 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from asyncq.errors import ResultMissing
-from asyncq.message import Message, decode_message
 from asyncq.result import Progress, Record, Result, Status, decode_record, exception_of, instant
 from asyncq.serializers import ResultCodec
 from asyncq.store import CallKey, Place, Sighting
-from asyncq.tasks.calls import Calls
+from asyncq.tasks.calls import Calls, expiring_message, message_of
 
 R = TypeVar("R")
 
@@ -137,16 +136,11 @@ class Handle(Generic[R]):
     async def _look(self) -> Sighting | None:
         key = CallKey(self.id, self.queue)
         sighting = await self._calls.look(key)
-        if sighting is None or sighting.body is None:
+        message = None if sighting is None else expiring_message(sighting)
+        if message is None or message.expires_ms > self._calls.now_ms():
             return sighting
-        message = decode_message(sighting.body)
-        if self._is_expired(sighting, message) and await self._calls.expire(key, message):
-            return await self._calls.look(key)
-        return sighting
-
-    def _is_expired(self, sighting: Sighting, message: Message) -> bool:
-        was_started = sighting.place is Place.RUNNING or sighting.was_started or message.attempt > 0
-        return 0 < message.expires_ms <= self._calls.now_ms() and not was_started
+        await self._calls.expire(key, message)
+        return await self._calls.look(key)
 
     def _standing(self, sighting: Sighting | None) -> Status:
         if sighting is None:
@@ -155,7 +149,8 @@ class Handle(Generic[R]):
             return decode_record(sighting.record).status
         if sighting.place is Place.RUNNING:
             return Status.RUNNING
-        if sighting.body is not None and decode_message(sighting.body).attempt > 0:
+        message = message_of(sighting)
+        if message is not None and message.attempt > 0:
             return Status.RETRYING
         return Status.SCHEDULED if sighting.place is Place.SCHEDULED else Status.QUEUED
 

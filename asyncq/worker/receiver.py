@@ -9,7 +9,7 @@ from random import Random
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
-from asyncq.transport import Consumer, Delivery
+from asyncq.transport import Consumer, Delivery, Return
 from asyncq.worker.executor import Executor
 from asyncq.worker.settler import Settler
 from asyncq.worker.slots import Slots
@@ -44,16 +44,21 @@ class Receiver:
     async def run(self) -> None:
         """Fetch until stopped or cancelled; in burst, until nothing is ready, running or unsettled."""
         while not self._is_stopping:
-            free = await self._slots.wait_free()
             await self._settler.wait_room()
+            free = await self._slots.wait_free()
+            if self._is_stopping:  # that slot was freed by what is being waited for
+                return
             deliveries = await self._fetched(min(free, AT_ONCE))
             for delivery in deliveries:
-                self._executor.start(delivery)
+                if self._is_stopping:
+                    self._settler.put(Return(delivery))
+                else:
+                    self._executor.start(delivery)
             if self._is_burst and not deliveries and not await self._more_may_come():
                 return
 
     async def stop(self, seconds: float) -> None:
-        """Make `run` return; what its last fetch brings is started as ever."""
+        """Make `run` return within so many seconds; what a fetch brings after this is handed back."""
         self._is_stopping = True
         with suppress(BrokerUnavailable, TimeoutError):
             async with asyncio.timeout(seconds):

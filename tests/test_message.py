@@ -1,0 +1,55 @@
+"""The envelope."""
+
+import orjson
+import pytest
+
+from asyncq.errors import DecodeError
+from asyncq.message import Message, amended, decode_message, encode_message, new_id
+
+
+def test_round_trip() -> None:
+    """A message comes back equal, and what has its default does not travel."""
+    message = Message(v=1, id="a", task="t", args=[1, "x"], kwargs={"k": None}, labels={"team": "growth"})
+    body = encode_message(message)
+    assert decode_message(body) == message
+    assert "priority" not in orjson.loads(body)
+
+
+def test_unknown_fields_survive_a_retry() -> None:
+    """A field of a newer producer is ignored, and kept when the message is changed."""
+    body = b'{"v":1,"id":"a","task":"t","args":[],"from_the_future":{"x":1}}'
+    assert decode_message(body).id == "a"
+    later = orjson.loads(amended(body, attempt=2))
+    assert later["from_the_future"] == {"x": 1}
+    assert decode_message(amended(body, attempt=2)).attempt == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b'{"v":1}',
+        b'{"v":1,"id":3,"task":"t"}',
+        b'{"v":1,"id":"a","task":"t","args":{}}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_message(body: bytes) -> None:
+    """Bytes that are no message raise DecodeError, whatever they are."""
+    with pytest.raises(DecodeError, match="no asyncq message"):
+        decode_message(body)
+
+
+def test_a_later_protocol() -> None:
+    """A message of a later protocol says what to upgrade."""
+    with pytest.raises(DecodeError, match="speaks protocol 2.*Upgrade the workers"):
+        decode_message(b'{"v":2,"id":"a","task":"t"}')
+
+
+def test_ids_sort_by_time() -> None:
+    """Generated ids are unique, and sort by the millisecond in which they were made."""
+    ids = [new_id() for _ in range(10_000)]
+    assert len(set(ids)) == len(ids)
+    assert [id[:11] for id in ids] == sorted(id[:11] for id in ids)

@@ -1,0 +1,54 @@
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=error
+"""Programs for the type checker. A mistake carries an ignore, which is itself an error where the mistake is not found."""
+
+from typing import assert_type
+
+from asyncq import AsyncTask, Context, Depends, Event, Handle, MemoryBroker, Message, Result, SyncTask
+
+broker = MemoryBroker()
+
+
+@broker.task
+async def add(a: int, b: int) -> int:
+    return a + b
+
+
+@broker.task(queue="mail", timeout=30)
+async def send(user_id: int, body: str = "", ctx: Context = Depends()) -> None:
+    await ctx.progress(1, 2)
+
+
+@broker.task
+def double(number: int) -> float:
+    return 2.0 * number
+
+
+async def right() -> None:
+    """Names, arguments and results keep their types on the whole way."""
+    assert_type(add, AsyncTask[[int, int], int])
+    assert_type(double, SyncTask[[int], float])
+    assert_type(await add(1, 2), int)
+    assert_type(double(1), float)
+    handle = await add.kiq(1, b=2)
+    assert_type(handle, Handle[int])
+    assert_type(await handle, int)
+    assert_type(await handle.result(timeout=5), Result[int])
+    assert_type((await handle.result()).value, int | None)
+    assert_type(add.message(1, 2), Message)
+    assert_type(await add.options(delay=30, id="order-17").kiq(1, 2), Handle[int])
+    assert_type(await double.kiq(3), Handle[float])
+    assert_type(add.handle("order-17"), Handle[int])
+    assert_type(add.kiq_sync(1, 2), Handle[int])
+    async for event in handle.events():
+        assert_type(event, Event[int])
+    await send.kiq(1, body="x")
+
+
+async def wrong() -> None:
+    """Each of these is found."""
+    await add.kiq(1)  # pyright: ignore[reportCallIssue]
+    await add.kiq(1, "2")  # pyright: ignore[reportArgumentType]
+    await add.kiq(1, c=2)  # pyright: ignore[reportCallIssue]
+    await add.options(dealy=3).kiq(1, 2)  # pyright: ignore[reportCallIssue]
+    add.message("1", 2)  # pyright: ignore[reportArgumentType]
+    broker.task(timout=3)  # pyright: ignore[reportCallIssue]
