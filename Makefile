@@ -18,19 +18,17 @@ serve: ## The same application and worker, until Ctrl-C
 	@$(PYTHON) -m examples.fastapi_app.serve
 
 test: ## Run the tests against real servers of their own (ARGS="-k name" goes to pytest)
-	@scripts/venv dev
 	@scripts/test $(ARGS)
 
 test-all: ## The same on every supported Python that is here
 	@scripts/test-all $(ARGS)
 
 check: ## Lint, format, types and floors
-	@scripts/venv dev
 	@scripts/check
 
 bench: ## Measure asyncq beside its peers (ARGS go to it)
 	@scripts/venv dev
-	@ASYNCQ_REDIS_SERVER="$$(scripts/redis-server-path)" $(PYTHON) -m bench $(ARGS)
+	@server="$$(scripts/redis-server-path)" && ASYNCQ_REDIS_SERVER="$$server" $(PYTHON) -m bench $(ARGS)
 
 clean: ## Remove what these commands made
 	@rm -rf .venv .venv-* .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
