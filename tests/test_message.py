@@ -44,7 +44,7 @@ def test_what_is_no_message(body: bytes) -> None:
 
 def test_a_later_protocol() -> None:
     """A message of a later protocol says what to upgrade."""
-    with pytest.raises(DecodeError, match="speaks protocol 2.*Upgrade the workers"):
+    with pytest.raises(DecodeError, match=r"speaks protocol 2.*Upgrade the workers"):
         decode_message(b'{"v":2,"id":"a","task":"t"}')
 
 

@@ -1,6 +1,7 @@
 """The conclusion of a run: which settlement follows from what a task returned or raised. No I/O here."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -38,17 +39,24 @@ class Run:
 
 
 class Conclusions:
-    """Draws conclusions for one worker."""
+    """Draws conclusions for one worker.
 
-    def __init__(self, broker: Broker, worker: str) -> None:
+    Args:
+        broker: whose tasks and limits hold.
+        worker: the name that results carry.
+        now_ms: the time by the server's clock.
+    """
+
+    def __init__(self, broker: Broker, worker: str, now_ms: Callable[[], int]) -> None:
         self._broker = broker
         self._worker = worker
+        self._now_ms = now_ms
         self._random = Random()
 
     def run_of(self, delivery: Delivery, message: Message) -> Run:
         """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
         task = self._broker.tasks.get(message.task) or self._broker.tasks.find(message.task)
-        return Run(delivery, message, task, policy_of(task, message), self._broker.now_ms())
+        return Run(delivery, message, task, policy_of(task, message), self._now_ms())
 
     def timeout_of(self, run: Run) -> float | None:
         """Return the seconds this run may take; None: no limit."""
@@ -81,7 +89,7 @@ class Conclusions:
         if isinstance(signal, Reject):
             return self._dead(run, signal, f"rejected: {signal.reason}" if signal.reason else "rejected")
         if isinstance(signal, Snooze):
-            return Again(run.delivery, run.delivery.body, self._broker.now_ms() + round(signal.delay * 1000))
+            return Again(run.delivery, run.delivery.body, self._now_ms() + round(signal.delay * 1000))
         if run.policy is None:
             return self._dead(run, error, "it failed, and has no retries")
         if signal is None and not run.policy.allows(error):
@@ -110,7 +118,7 @@ class Conclusions:
             "%s %s goes to the dead letters: %s", about.task or "A message", delivery.id, error, extra=log_facts(about)
         )
         record = record_of(
-            about, Status.FAILED, error=failure_of(error), finished_ms=self._broker.now_ms(), worker=self._worker
+            about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker
         )
         outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), about.reply)
         return Dead(delivery, outcome, f"{kind}: {error}", self._broker.dead_letter_ttl_ms)
@@ -127,7 +135,7 @@ class Conclusions:
             extra=log_facts(run.message),
         )
         body = amended(run.delivery.body, attempt=run.message.attempt + 1)
-        return Again(run.delivery, body, self._broker.now_ms() + round(delay * 1000))
+        return Again(run.delivery, body, self._now_ms() + round(delay * 1000))
 
     def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
         logger.error(
@@ -150,7 +158,7 @@ class Conclusions:
                 error=error,
                 attempts=run.message.attempt + 1,
                 started_ms=run.started_ms,
-                finished_ms=self._broker.now_ms(),
+                finished_ms=self._now_ms(),
                 worker=self._worker,
             )
         )

@@ -29,9 +29,9 @@ class Executor:
     Args:
         broker: whose tasks they are.
         slots: what bounds them.
+        conclusions: what follows from a run.
         settle: takes the settlement of each.
         reporter: takes their progress.
-        worker: this worker's name.
         group: owns the asyncio tasks.
     """
 
@@ -39,16 +39,16 @@ class Executor:
         self,
         broker: Broker,
         slots: Slots,
+        conclusions: Conclusions,
         settle: Callable[[Settlement], None],
         reporter: ProgressReporter,
-        worker: str,
         group: asyncio.TaskGroup,
     ) -> None:
         self._broker = broker
         self._slots = slots
         self._settle = settle
         self._reporter = reporter
-        self._conclusions = Conclusions(broker, worker)
+        self._conclusions = conclusions
         self._group = group
         self._runs: set[asyncio.Task[None]] = set()
         self._threads = anyio.CapacityLimiter(slots.total)

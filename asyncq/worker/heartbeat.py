@@ -118,7 +118,7 @@ class Heartbeat:
         return LATE_SECONDS
 
     def _watch_loop(self) -> None:
-        """Ask the loop for a sign of life; say so when it gives none, and end the process when it gives none for long."""
+        """Ask the loop for a sign of life: say when it gives none, and end the process when it gives none for long."""
         now = time.monotonic()
         if not self._is_asked:
             self._is_asked = True

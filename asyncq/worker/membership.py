@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.transport import Consumer, Settlement
+from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
 from asyncq.worker.heartbeat import Heartbeat
 from asyncq.worker.progress import ProgressReporter
@@ -94,7 +95,8 @@ class Membership:
         slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
         async with asyncio.TaskGroup() as doers:
             async with asyncio.TaskGroup() as runs:
-                executor = Executor(self._broker, slots, settler.put, reporter, consumer.name, runs)
+                conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
+                executor = Executor(self._broker, slots, conclusions, settler.put, reporter, runs)
                 receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
                 upkeep = [doers.create_task(doer) for doer in (consumer.run(), settler.run(), reporter.run())]
                 receiving = doers.create_task(self._receive(receiver))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,12 @@ def test_importing_loads_no_client_library() -> None:
 
 def test_a_missing_extra() -> None:
     """Where a client library is missing, the error holds the line to type."""
-    program = "import sys; sys.modules['redis'] = None\nimport asyncq\ntry: asyncq.RedisBroker\nexcept asyncq.MissingExtra as e: print(e)"
+    program = (
+        "import sys; sys.modules['redis'] = None\n"
+        "import asyncq\n"
+        "try: asyncq.RedisBroker\n"
+        "except asyncq.MissingExtra as error: print(error)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 'pip install "asyncq[redis]"' in done.stdout
 
@@ -197,7 +203,7 @@ def test_options_that_do_not_exist() -> None:
 
     async def nothing() -> None: ...
 
-    with pytest.raises(ConfigurationError, match="no option 'timout'. Near it: 'timeout'"):
+    with pytest.raises(ConfigurationError, match=r"no option 'timout'\. Near it: 'timeout'"):
         broker.task(timout=3)  # pyright: ignore[reportCallIssue] - the very mistake
     with pytest.raises(ConfigurationError, match="priority is a whole number from 0 to 9"):
         broker.task(priority=10)(nothing)
@@ -206,7 +212,7 @@ def test_options_that_do_not_exist() -> None:
     with pytest.raises(ConfigurationError, match="timeout= is a number of seconds"):
         broker.task(timeout=-1)(nothing)
     with pytest.raises(ConfigurationError, match="delay= and at="):
-        broker.task(nothing).options(delay=1, at=__import__("datetime").datetime.now(__import__("datetime").UTC))
+        broker.task(nothing).options(delay=1, at=datetime.now(UTC))
 
 
 def test_what_is_no_task() -> None:

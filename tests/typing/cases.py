@@ -1,5 +1,5 @@
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=error
-"""Programs for the type checker. A mistake carries an ignore, which is itself an error where the mistake is not found."""
+"""Programs for the type checker. A mistake carries an ignore, which is an error where the mistake is not found."""
 
 from typing import assert_type
 

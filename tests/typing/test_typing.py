@@ -8,8 +8,7 @@ CASES = Path(__file__).parent / "cases.py"
 
 
 def test_the_type_checker_agrees() -> None:
-    """pyright in strict mode accepts the right uses, and finds every line that is marked as wrong."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, CASES], capture_output=True, text=True, check=False
-    )
+    """Pyright in strict mode accepts the right uses, and finds every line that is marked as wrong."""
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, CASES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

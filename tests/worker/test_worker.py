@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from time import sleep
 from typing import Any
 
 import pytest
@@ -205,8 +206,6 @@ async def test_a_lost_lease(broker: Broker, caplog: pytest.LogCaptureFixture) ->
 
 async def test_a_blocked_loop_is_named(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     """The log says which task blocks the loop, and in which line; the task keeps its lease and runs once."""
-    from time import sleep
-
     runs = 0
 
     @broker.task
