@@ -1,0 +1,83 @@
+"""What the options of a command line are turned into, and how they are checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from asyncq.errors import ConfigurationError
+from asyncq.queues import check_queue_name
+
+
+class QueueSlots(NamedTuple):
+    """A queue to consume, and the slots it may fill; None: as many as the worker has."""
+
+    name: str
+    slots: int | None
+
+
+class QueueSlotsType(click.ParamType[QueueSlots]):
+    """`NAME` or `NAME:N`."""
+
+    name = "NAME[:N]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> QueueSlots:
+        name, colon, slots = str(value).partition(":")
+        if colon and not (slots.isdecimal() and int(slots) > 0):
+            self.fail(f"{value!r}: after the colon stands how many of its tasks run at once, 1 or more.", param, ctx)
+        try:
+            return QueueSlots(check_queue_name(name), int(slots) if colon else None)
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+
+class SecondsType(click.ParamType[float]):
+    """A number of seconds, at least `least`, or more than it."""
+
+    name = "SECONDS"
+
+    def __init__(self, least: float = 0.0, *, or_equal: bool = True) -> None:
+        self._least = least
+        self._or_equal = or_equal
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        if not isfinite(seconds) or seconds < self._least or (seconds == self._least and not self._or_equal):
+            wanted = f"{self._least:g} or more" if self._or_equal else f"more than {self._least:g}"
+            self.fail(f"a number of seconds, {wanted}, is wanted; got {value!r}.", param, ctx)
+        return seconds
+
+
+def unique_queues(_ctx: click.Context, _param: click.Parameter, queues: Sequence[QueueSlots]) -> Sequence[QueueSlots]:
+    """Refuse a queue that is named twice."""
+    names = [queue.name for queue in queues]
+    for name in names:
+        if names.count(name) > 1:
+            raise click.BadParameter(f"queue {name!r} is named twice.")
+    return queues
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """The command line of `asyncq worker`; what the options mean stands in its help."""
+
+    app: str
+    modules: Sequence[str]
+    queues: Sequence[QueueSlots]
+    concurrency: int
+    processes: int
+    app_dir: Path
+    burst: bool
+    reload: bool
+    shutdown_timeout: float
+    lease: float
+    max_block: float
+    log_level: str
+    log_format: str
+    fail_fast: bool

@@ -1,0 +1,135 @@
+"""One worker process, from its command line to its exit code."""
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+
+import click
+
+from asyncq.broker import Broker
+from asyncq.cli.banner import banner_of
+from asyncq.cli.loading import ImportFailed, load_broker, load_module, put_first_on_path
+from asyncq.cli.options import WorkerOptions
+from asyncq.errors import BrokerUnavailable, near_names
+from asyncq.queues import DEFAULT_QUEUE
+from asyncq.worker import Worker
+from asyncq.worker.child import AT_ONCE, Charge, Line
+from asyncq.worker.exits import end_within
+
+try:
+    import uvloop
+except ImportError:  # it is not made for every platform; asyncio's own loop does the same, slower
+    uvloop = None
+
+LOOP = f"uvloop {uvloop.__version__}" if uvloop else "asyncio's own loop"
+
+THREADS_END = 1.0
+"""Seconds that threads have to end once the worker has: those of tasks that would not stop end with the process."""
+
+logger = logging.getLogger("asyncq.worker")
+
+
+def run_worker_process(options: WorkerOptions, charge: Charge | None) -> int:
+    """Load the application and work; return the exit code.
+
+    Args:
+        options: the command line.
+        charge: from the supervisor; None: this process is alone, and signals are for it.
+
+    Raises:
+        ConfigurationError: the command line and the application do not fit together.
+    """
+    line = Line(charge.fd) if charge else None
+    if line:
+        line.listen()
+    put_first_on_path(options.app_dir)
+    try:
+        broker = load_broker(options.app, options.app_dir)
+        for module in options.modules:
+            load_module(module, options.app_dir)
+    except ImportFailed as error:
+        logger.critical("%s", error, exc_info=error.__cause__)
+        return 1
+    worker = _worker(options, broker, charge, line)
+    if charge is None or charge.is_first:
+        _introduce(options, broker, worker)
+    if line:
+        line.tell("loaded")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
+        code = runner.run(_work(worker, line))
+        end_within(THREADS_END, code)
+        return code
+
+
+def _worker(options: WorkerOptions, broker: Broker, charge: Charge | None, line: Line | None) -> Worker:
+    def started() -> None:
+        logger.info("Ready.")
+        if line:
+            line.tell("started")
+
+    return Worker(
+        broker,
+        queues=dict(options.queues) or None,
+        concurrency=options.concurrency,
+        burst=options.burst,
+        shutdown_timeout=options.shutdown_timeout,
+        lease=options.lease,
+        max_block=options.max_block,
+        name=charge.name if charge else None,
+        fail_fast=options.fail_fast,
+        on_started=started,
+    )
+
+
+def _introduce(options: WorkerOptions, broker: Broker, worker: Worker) -> None:
+    banner = banner_of(options, broker, worker, LOOP)
+    if options.log_format == "text":
+        click.echo(banner.text(), err=True)
+    else:
+        logger.info("Starting.", extra=banner._asdict())
+    known = {DEFAULT_QUEUE, *broker.queues, *(task.queue for task in broker.tasks.values())}
+    for name in worker.queues:
+        if name not in known:
+            logger.warning("No declared task or Queue names queue %r.%s", name, near_names(name, known))
+
+
+async def _work(worker: Worker, line: Line | None) -> int:
+    loop = asyncio.get_running_loop()
+    if line:
+        line.attach(worker, loop)
+    else:
+        Interrupts(worker, loop).install()
+    try:
+        await worker.run()
+    except BrokerUnavailable as error:
+        logger.critical("%s", error)
+        return 1
+    logger.info("Stopped.")
+    return 0
+
+
+class Interrupts:
+    """SIGTERM and SIGINT: the first stops the worker gracefully, the second at once."""
+
+    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        self._worker = worker
+        self._loop = loop
+        self._count = 0
+
+    def install(self) -> None:
+        """Take the signals over, for the rest of the process's life."""
+        # Not `loop.add_signal_handler`: that would wait for the end of a task that blocks the loop.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: self._interrupt())
+
+    def _interrupt(self) -> None:
+        self._count += 1
+        if self._count == 2:
+            end_within(AT_ONCE, 1)
+        with suppress(RuntimeError):  # the loop is closed: the process is ending
+            self._loop.call_soon_threadsafe(self._stop, self._count)
+
+    def _stop(self, count: int) -> None:
+        logger.info("Stopping at once." if count > 1 else "Stopping. Again to stop at once.")
+        self._worker.stop()

@@ -1,0 +1,130 @@
+"""`asyncq worker`: one process, or a supervisor of several."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asyncq.cli.loading import split_app
+from asyncq.cli.logs import set_up_logging
+from asyncq.cli.options import QueueSlotsType, SecondsType, WorkerOptions, unique_queues
+from asyncq.cli.running import run_worker_process
+from asyncq.errors import ConfigurationError
+from asyncq.worker.child import Charge
+from asyncq.worker.reload import Reloader
+from asyncq.worker.supervisor import Supervisor
+
+ARGUMENTS = "asyncq.arguments"
+
+
+class Refused(click.ClickException):
+    """What was asked cannot be done: shown as one paragraph, without usage and traceback."""
+
+    exit_code = 2
+
+
+class WorkerCommand(click.Command):
+    """Keeps its arguments as they were typed: children are started with the same."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=WorkerCommand)
+@click.argument("app")
+@click.argument("modules", metavar="[MODULE]...", nargs=-1)
+@click.option(
+    "--queue",
+    "queues",
+    type=QueueSlotsType(),
+    multiple=True,
+    callback=unique_queues,
+    help="Consume this queue, N of its tasks at once. Repeatable. By default: 'default' and what declared tasks name.",
+)
+@click.option("--concurrency", type=click.IntRange(min=1), default=100, help="Tasks that run at once in each process.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, help="Worker processes.")
+@click.option(
+    "--app-dir",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    default=".",
+    help="Folder that comes first on sys.path.",
+)
+@click.option("--burst", is_flag=True, help="End when the queues are empty.")
+@click.option("--reload", is_flag=True, help="Restart when Python code in the app folder changes (for development).")
+@click.option(
+    "--shutdown-timeout",
+    type=SecondsType(),
+    default=30.0,
+    help="Time that running tasks have to finish after SIGTERM or Ctrl-C; the rest is handed back.",
+)
+@click.option(
+    "--lease",
+    type=SecondsType(or_equal=False),
+    default=15.0,
+    help="Time after which others take over the tasks of a worker that is not heard of.",
+)
+@click.option(
+    "--max-block",
+    type=SecondsType(or_equal=False),
+    default=300.0,
+    help="Time that one task may block the event loop; then the process is ended.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    default="info",
+    help="Least level that is logged.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", help="One JSON object a line, or text."
+)
+@click.option("--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start.")
+@click.option("--charge", type=Charge.parse, hidden=True)
+@click.version_option(package_name="asyncq", message="asyncq %(version)s")
+@click.pass_context
+def worker(ctx: click.Context, /, charge: Charge | None, **values: Any) -> None:
+    """Run the tasks of APP, which is module:attribute: "app:broker" for the broker of app.py.
+
+    Each MODULE is imported after it, so that the tasks that it declares are known.
+    """
+    options = WorkerOptions(**values)
+    if options.burst and options.reload:
+        raise click.UsageError("--burst ends when there is nothing to do, --reload never ends: choose one.")
+    set_up_logging(options.log_level, options.log_format)
+    try:
+        if charge is not None or (options.processes == 1 and not options.reload):
+            code = run_worker_process(options, charge)
+        else:
+            code = asyncio.run(_supervise(options, ctx.meta[ARGUMENTS]))
+    except ConfigurationError as error:
+        raise Refused(str(error)) from error
+    sys.exit(code)
+
+
+async def _supervise(options: WorkerOptions, arguments: Sequence[str]) -> int:
+    """Run children with the same arguments; what can be told wrong without importing anything, is."""
+    split_app(options.app)
+
+    def command(charge: Charge) -> Sequence[str]:
+        return [sys.executable, "-m", "asyncq", "worker", "--charge", str(charge), *arguments]
+
+    def supervisor() -> Supervisor:
+        return Supervisor(
+            command,
+            processes=options.processes,
+            shutdown_timeout=options.shutdown_timeout,
+            is_burst=options.burst,
+        )
+
+    loop = asyncio.get_running_loop()
+    doer = Reloader(supervisor, options.app_dir) if options.reload else supervisor()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, doer.stop)
+    if isinstance(doer, Supervisor):
+        loop.add_signal_handler(signal.SIGHUP, doer.restart)
+    return await doer.run()
