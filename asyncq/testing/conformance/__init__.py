@@ -1,0 +1,31 @@
+"""The conformance suites: what a transport and a store must do, as tests that a third party subclasses.
+
+    class TestOurTransport(TransportSuite):
+        @pytest.fixture
+        def backend(self) -> Backend:
+            return OurBackend(...)
+
+A transport and the store that shares its server are tested as a pair; `Backend.make_pair` makes as many pairs on the
+same server as a test wants processes. The tests need pytest and pytest-asyncio, and clear nothing but what they
+started: give them a server, or a file, that is thrown away.
+"""
+
+from asyncq.testing.conformance.burying import BuryingSuite
+from asyncq.testing.conformance.fetching import FetchingSuite
+from asyncq.testing.conformance.leasing import LeasingSuite
+from asyncq.testing.conformance.managing import ManagingSuite
+from asyncq.testing.conformance.publishing import PublishingSuite
+from asyncq.testing.conformance.remembering import RememberingSuite
+from asyncq.testing.conformance.settling import SettlingSuite
+from asyncq.testing.conformance.stage import Backend
+from asyncq.testing.conformance.telling import TellingSuite
+
+__all__ = ["Backend", "StoreSuite", "TransportSuite"]
+
+
+class TransportSuite(PublishingSuite, FetchingSuite, SettlingSuite, BuryingSuite, LeasingSuite, ManagingSuite):
+    """All that is promised of a transport."""
+
+
+class StoreSuite(RememberingSuite, TellingSuite):
+    """All that is promised of a store beside its transport."""

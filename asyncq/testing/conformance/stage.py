@@ -1,0 +1,314 @@
+"""The stage of a conformance test: processes on one server, and time that passes."""
+
+import asyncio
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from typing import Any, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from asyncq.errors import LeaseLost
+from asyncq.queues import Queue
+from asyncq.store import Address, CallKey, Listener, Notice, Sighting, Store
+from asyncq.transport import Consumer, Counts, Delivery, Done, Envelope, Lease, Outcome, Receipt, Settlement, Transport
+
+T = TypeVar("T")
+
+QUEUE = "mail"
+OTHER_QUEUE = "reports.slow"
+LIMITS = {QUEUE: 10_000}
+MINUTE_MS = 60_000
+RECORD = b'{"status":"succeeded"}'
+KEPT = Outcome(RECORD, ttl_ms=MINUTE_MS)
+NOT_KEPT = Outcome(None)
+
+DEADLINE = 10.0
+"""Real seconds that something which has to happen may take."""
+
+SOON = 1.0
+"""Seconds by the server's clock within which what is pushed arrives, on a busy machine."""
+
+LEASE = 0.4
+"""Seconds of a lease that a test lets run out."""
+
+_STEP = 0.01
+
+
+class Backend(ABC):
+    """What a third party gives: its transport and its store, on one server that the tests may fill."""
+
+    @abstractmethod
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        """Return a pair with connections of its own, not opened yet: each stands for a process.
+
+        Args:
+            namespace: where both keep what they keep.
+            queues: declared queues.
+            dead_cap: dead letters that are kept of each queue; a backend that has no such bound passes over it.
+        """
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so much of the server's time pass. A backend whose clock can be moved does that."""
+        await asyncio.sleep(seconds)
+
+    def now_ms(self) -> int:
+        """Return what the server's clock should show."""
+        return time.time_ns() // 1_000_000
+
+
+class Stage:
+    """One test's processes, in a namespace of their own."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.namespace = f"test-{secrets.token_hex(8)}"
+        self._exits = AsyncExitStack()
+        self._names = iter(range(1_000_000))
+
+    async def process(
+        self, *, queues: Sequence[Queue] = (), dead_cap: int = 10_000, namespace: str | None = None
+    ) -> "Process":
+        """Return an opened pair that stands for a process."""
+        transport, store = self.backend.make_pair(namespace or self.namespace, queues=queues, dead_cap=dead_cap)
+        process = Process(self, transport, store)
+        self._exits.push_async_callback(process.close)
+        await process.open()
+        return process
+
+    def new_name(self) -> str:
+        """Return a consumer's name that nobody has."""
+        return f"worker-{next(self._names)}"
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run beside the test, which looks at the result, until it ends."""
+        task = asyncio.create_task(coroutine)
+        self._exits.push_async_callback(_cancel, task)
+        return task
+
+    async def until(self, probe: Callable[[], Awaitable[T]], wanted: str) -> T:
+        """Let time pass until the probe returns something true, and return that."""
+        end = time.monotonic() + DEADLINE
+        while not (found := await probe()):
+            assert time.monotonic() < end, f"{wanted}: not within {DEADLINE:g} s; last seen: {found!r}"
+            await self.backend.pass_time(_STEP)
+        return found
+
+    async def outcome(self, task: asyncio.Task[T], wanted: str) -> T:
+        """Let time pass until the task has ended, and return its result."""
+
+        async def is_done() -> bool:
+            return task.done()
+
+        await self.until(is_done, wanted)
+        return task.result()
+
+    async def fetch(self, consumer: Consumer, count: int, limits: Mapping[str, int] = LIMITS) -> list[Delivery]:
+        """Fetch so many messages, however often that takes."""
+        return await self.outcome(self.start(_fetch_all(consumer, count, limits)), f"{count} messages to fetch")
+
+    async def fetch_ids(self, consumer: Consumer, count: int, limits: Mapping[str, int] = LIMITS) -> list[str]:
+        """Fetch so many messages and return their ids."""
+        return [delivery.id for delivery in await self.fetch(consumer, count, limits)]
+
+    async def lapse(self, name: str, reclaimer: "LeaseThread") -> int:
+        """Let the lease of a consumer run out, and reclaim it. Returns how many messages it held."""
+
+        async def reclaim() -> Mapping[str, int]:
+            assert await reclaimer.renew()
+            reclaimed = await reclaimer.reclaim()
+            return reclaimed if name in reclaimed else {}
+
+        return (await self.until(reclaim, f"{name}'s lease to run out and be reclaimed"))[name]
+
+    async def close(self) -> None:
+        """Stop and close all that the test has started."""
+        await self._exits.aclose()
+
+
+class Process:
+    """A pair with its own connections, as another process would have it.
+
+    Attributes:
+        address: where it listens; empty before `listen`.
+        notices: what it was told, by id.
+        resyncs: how often it was told to look everything up.
+    """
+
+    def __init__(self, stage: Stage, transport: Transport, store: Store) -> None:
+        self.stage = stage
+        self.transport = transport
+        self.store = store
+        self.address: Address = ""
+        self.notices: dict[str, list[Notice]] = defaultdict(list)
+        self.resyncs = 0
+        self._exits = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open store and transport, as a broker does."""
+        await self.store.open()
+        self._exits.push_async_callback(self.store.close)
+        await self.transport.open()
+        self._exits.push_async_callback(self.transport.close)
+
+    async def close(self) -> None:
+        """Stop what runs, and close transport and store; consumers are left as they are."""
+        await self._exits.aclose()
+
+    async def publish(self, *envelopes: Envelope) -> Sequence[Receipt]:
+        """Publish in one batch."""
+        return await self.transport.publish(envelopes)
+
+    async def publish_ids(self, *ids: str, queue: str = QUEUE, priority: int = 0, due_ms: int = 0) -> None:
+        """Publish a batch that has to be accepted, each message's body made of its id."""
+        receipts = await self.publish(*(Envelope(id, queue, body_of(id), priority, due_ms) for id in ids))
+        assert list(receipts) == [None] * len(ids)
+
+    async def consumer(
+        self, name: str | None = None, queues: Sequence[str] = (QUEUE, OTHER_QUEUE), *, lease: float = 60.0
+    ) -> Consumer:
+        """Return a new consumer whose upkeep runs beside the test."""
+        consumer = await self.transport.consumer(name or self.stage.new_name(), queues, lease=lease)
+        self._keep_up(consumer.run())
+        return consumer
+
+    async def lease_of(self, consumer: Consumer) -> "LeaseThread":
+        """Return the consumer's lease, on a thread of its own."""
+        thread = LeaseThread(consumer.lease())
+        self._exits.push_async_callback(thread.close)
+        return thread
+
+    async def listen(self) -> Address:
+        """Take what the store tells, and return the address."""
+        self.address = await self.store.listen(Listener(self._take, self._resync))
+        self._keep_up(self.store.run())
+        return self.address
+
+    async def look(self, id: str, queue: str | None = QUEUE, *, watcher: Address = "") -> Sighting | None:
+        """Return what is known of one call."""
+        (sighting,) = await self.store.look([CallKey(id, queue)], watcher=watcher)
+        return sighting
+
+    async def counts(self, queue: str = QUEUE) -> Counts:
+        """Return the counts of one queue."""
+        (counts,) = await self.transport.counts([queue])
+        return counts
+
+    async def end_of(self, id: str) -> Notice:
+        """Return the notice that the call has ended."""
+
+        async def find() -> list[Notice]:
+            return [notice for notice in self.notices[id] if notice.is_over]
+
+        return (await self.stage.until(find, f"{id!r} to be told as ended"))[0]
+
+    async def progress_of(self, id: str, progress: bytes) -> None:
+        """Wait until this progress is told."""
+
+        async def is_told() -> bool:
+            return any(notice.progress == progress for notice in self.notices[id])
+
+        await self.stage.until(is_told, f"the progress {progress!r} of {id!r} to be told")
+
+    def _keep_up(self, running: Coroutine[Any, Any, None]) -> None:
+        self._exits.push_async_callback(_end, asyncio.create_task(running))
+
+    def _take(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            self.notices[notice.id].append(notice)
+
+    def _resync(self) -> None:
+        self.resyncs += 1
+
+
+class LeaseThread:
+    """A lease in the hands of one thread that is not the event loop's."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._thread = ThreadPoolExecutor(1)
+
+    async def renew(self) -> bool:
+        """Call `Lease.renew`."""
+        return await self._call(self._lease.renew)
+
+    async def next_end(self) -> float | None:
+        """Call `Lease.next_end`."""
+        return await self._call(self._lease.next_end)
+
+    async def reclaim(self) -> Mapping[str, int]:
+        """Call `Lease.reclaim`."""
+        return await self._call(self._lease.reclaim)
+
+    async def close(self) -> None:
+        """Call `Lease.close`, and end the thread."""
+        await self._call(self._lease.close)
+        self._thread.shutdown()
+
+    async def _call(self, method: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, method)
+
+
+class Suite:
+    """The base of the suites: a subclass gives the fixture `backend`, and nothing else."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the backend that is tested."""
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend` that returns a Backend.")
+
+    @pytest_asyncio.fixture
+    async def stage(self, backend: Backend) -> AsyncIterator[Stage]:
+        """Give a stage, and clear it."""
+        stage = Stage(backend)
+        try:
+            yield stage
+        finally:
+            await stage.close()
+
+    @pytest_asyncio.fixture
+    async def process(self, stage: Stage) -> Process:
+        """Give a first process."""
+        return await stage.process()
+
+
+async def settle_one(consumer: Consumer, settlement: Settlement) -> bool:
+    """Settle one delivery."""
+    (has_effect,) = await consumer.settle([settlement])
+    return has_effect
+
+
+async def finish(consumer: Consumer, deliveries: Iterable[Delivery], outcome: Outcome = KEPT) -> None:
+    """End deliveries that have to be the consumer's."""
+    settlements = [Done(delivery, outcome) for delivery in deliveries]
+    assert list(await consumer.settle(settlements)) == [True] * len(settlements)
+
+
+def body_of(id: str) -> bytes:
+    """Return the body that `Process.publish_ids` gives a message."""
+    return f"body of {id}".encode()
+
+
+async def _fetch_all(consumer: Consumer, count: int, limits: Mapping[str, int]) -> list[Delivery]:
+    deliveries: list[Delivery] = []
+    while len(deliveries) < count:
+        deliveries += await consumer.fetch(limits, count - len(deliveries))
+    return deliveries
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # the test has seen it where it matters
+
+
+async def _end(upkeep: asyncio.Task[None]) -> None:
+    upkeep.cancel()
+    with suppress(asyncio.CancelledError, LeaseLost):  # a consumer that was reclaimed has nothing left to keep up
+        await upkeep
