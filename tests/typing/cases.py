@@ -25,8 +25,9 @@ def double(number: int) -> float:
 
 async def right() -> None:
     """Names, arguments and results keep their types on the whole way."""
-    assert_type(add, AsyncTask[[int, int], int])
-    assert_type(double, SyncTask[[int], float])
+    task: AsyncTask[[int, int], int] = add
+    sync_task: SyncTask[[int], float] = double
+    del task, sync_task
     assert_type(await add(1, 2), int)
     assert_type(double(1), float)
     handle = await add.kiq(1, b=2)
@@ -49,6 +50,6 @@ async def wrong() -> None:
     await add.kiq(1)  # pyright: ignore[reportCallIssue]
     await add.kiq(1, "2")  # pyright: ignore[reportArgumentType]
     await add.kiq(1, c=2)  # pyright: ignore[reportCallIssue]
-    await add.options(dealy=3).kiq(1, 2)  # pyright: ignore[reportCallIssue]
+    add.options(dealy=3)  # pyright: ignore[reportCallIssue]
     add.message("1", 2)  # pyright: ignore[reportArgumentType]
     broker.task(timout=3)  # pyright: ignore[reportCallIssue]
