@@ -1,0 +1,1 @@
+"""Glue for other frameworks, a module for each; importing this package imports none of them."""

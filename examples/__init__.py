@@ -1,0 +1,1 @@
+"""Programs that use asyncq as its users do."""
