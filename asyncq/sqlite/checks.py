@@ -1,0 +1,105 @@
+"""What is checked before a file is trusted with messages: the place, the library, the file itself."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from asyncq.errors import ConfigurationError
+
+MIN_LIBRARY: Final = (3, 35, 0)
+"""UPDATE ... FROM, RETURNING."""
+
+WAL_RESET_FIXED: Final = (3, 51, 3)
+"""Before it, two connections that write and checkpoint at the same moment can, rarely, corrupt a file
+(https://sqlite.org/wal.html#walresetbug)."""
+
+_NETWORK_TYPES: Final = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb2",
+        "smb3",
+        "smbfs",
+    }
+    | {"vboxsf", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"}
+)
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+def check_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Raise ConfigurationError when the SQLite library is too old for our statements."""
+    if version < MIN_LIBRARY:
+        raise ConfigurationError(
+            f"SQLite {_dotted(MIN_LIBRARY)} or later is needed; this Python was built with {_dotted(version)}."
+        )
+
+
+def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Return whether this SQLite library has the fault described at WAL_RESET_FIXED."""
+    return version < WAL_RESET_FIXED
+
+
+def check_place(path: Path) -> None:
+    """Raise ConfigurationError when the file could not be shared safely where it is to lie.
+
+    Args:
+        path: the file, absolute and without symbolic links.
+    """
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"The folder of the database file {str(path)!r} does not exist. Create it first.")
+    if path.is_dir():
+        raise ConfigurationError(f"{str(path)!r} is a folder; the path of a database file is needed.")
+    kind = mount_type(path.parent)
+    if kind in _NETWORK_TYPES:
+        raise ConfigurationError(
+            f"{str(path)!r} lies on a network mount ({kind}), where SQLite cannot keep processes apart. "
+            "Put it on a local disk, or use a Redis broker."
+        )
+
+
+def mount_type(folder: Path, mounts: Path = _MOUNTS) -> str:
+    """Return the type of the file system that holds a folder; empty where the system does not tell."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode("latin-1", "replace").decode("unicode_escape")  # blanks are written as \040
+        # Of mounts on the same point the last hides the others.
+        if len(point) >= len(best) and folder.is_relative_to(point):
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def refusal(error: sqlite3.Error, path: Path) -> ConfigurationError | None:
+    """Return what is wrong with the file where opening it failed for good; None: it may pass."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_NOTADB:
+            return ConfigurationError(f"{str(path)!r} is not a SQLite database. Name another file, or remove it.")
+        case sqlite3.SQLITE_READONLY:
+            return ConfigurationError(
+                f"The database file {str(path)!r} cannot be written: {error}. "
+                "This user needs to write the file and its folder."
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return ConfigurationError(
+                f"The database file {str(path)!r} cannot be opened: {error}. Check the rights of it and its folder."
+            )
+        case _:
+            return None
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

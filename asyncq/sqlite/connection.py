@@ -1,0 +1,218 @@
+"""One thread's connection to the file: opened with checks, patient in its own way, its errors in our own terms."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.sqlite.checks import refusal
+from asyncq.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+
+logger = logging.getLogger("asyncq.sqlite")
+
+Parameters: TypeAlias = Sequence[Any]
+Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
+
+WAL_LIMIT: Final = 8 << 20
+"""Bytes of the write-ahead log from which on it is copied into the file."""
+
+_CHECKPOINT_PATIENCE_MS: Final = 250
+"""How long a checkpoint may wait for a gap between other processes' transactions."""
+
+_CHECK_FILE_EVERY: Final = 1.0
+_SHORT_PAUSES: Final = 10
+_SHORT_PAUSE: Final = 0.0002
+_PAUSE: Final = 0.001
+
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class StorageFull(BrokerUnavailable):
+    """The disk is full, or the file as large as it may be."""
+
+
+class Connection:
+    """A connection that opens itself when it is first used, and again after the file was replaced.
+
+    It waits for a lock by itself, with short even pauses: SQLite's own busy handler backs off up to 100 ms, so that one
+    busy writer keeps the others out for seconds.
+
+    Args:
+        path: the file, absolute.
+        synchronous: "FULL": a commit survives a power cut. "NORMAL": a power cut may take the last ones.
+        waiting: called in the pauses of waiting for a lock.
+
+    Attributes:
+        deadline: the moment by `time.monotonic()` at which waiting for a lock ends.
+    """
+
+    def __init__(self, path: Path, synchronous: Synchronous, *, waiting: Callable[[], None] | None = None) -> None:
+        self._path = path
+        self._wal = f"{path}-wal"
+        self._synchronous = synchronous
+        self._waiting = waiting
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] = (0, 0)
+        self._checked_at = 0.0
+        self.deadline = 0.0
+
+    def open(self) -> bool:
+        """Open the file, making it when it is not there. Returns False where it was open already.
+
+        Raises:
+            BrokerUnavailable: the file was deleted or replaced since it was opened. The next call opens the new one.
+            ConfigurationError: it cannot be used.
+        """
+        if self._connection is not None:
+            self._check_file()
+            return False
+        try:
+            self._connect()
+        except sqlite3.Error as error:
+            self.close()
+            raise refusal(error, self._path) or self.unavailable(error) from error
+        except BaseException:
+            self.close()
+            raise
+        return True
+
+    def close(self) -> None:
+        """Close. The last of all processes to do so folds the log into the file."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """Run one statement and return all of its rows. A half-read cursor would hold back every checkpoint."""
+        return self._step(sql, parameters).fetchall()
+
+    def change(self, sql: str, parameters: Parameters = ()) -> int:
+        """Run one statement and return how many rows it changed."""
+        return self._step(sql, parameters).rowcount
+
+    def begin(self) -> None:
+        """Begin a transaction that has the write lock from the start: a later upgrade could fail at once."""
+        self._step("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the transaction; from now on others see it."""
+        self._step("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction, where SQLite has not done so itself."""
+        if self._connection is not None and self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def fold_log(self) -> None:
+        """Copy the log into the file and cut it, when it has grown long and nobody else is at it.
+
+        Only this way, which keeps writers out for the moment, and never beside them: see WAL_RESET_FIXED.
+        """
+        try:
+            if os.stat(self._wal).st_size < WAL_LIMIT:
+                return
+            try:
+                self._step(f"PRAGMA busy_timeout = {_CHECKPOINT_PATIENCE_MS}")
+                self._step("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._step("PRAGMA busy_timeout = 0")
+        except (OSError, sqlite3.Error) as error:
+            logger.debug("The log could not be folded: %s", error)
+
+    def unavailable(self, error: sqlite3.Error) -> BrokerUnavailable:
+        """Return what a failure of SQLite means to callers."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return StorageFull(f"There is no room left for the database file {str(self._path)!r}: {error}.")
+        if code in _LOCKED:
+            return BrokerUnavailable(
+                f"The database file {str(self._path)!r} stayed locked. Is another process frozen inside a transaction?"
+            )
+        return BrokerUnavailable(f"The database file {str(self._path)!r} cannot be used: {error}.")
+
+    def _step(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        connection = self._connection
+        if connection is None:
+            raise BrokerUnavailable(f"The database file {str(self._path)!r} is closed.")
+        pauses = 0
+        while True:
+            try:
+                return connection.execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() >= self.deadline:
+                    raise
+            if self._waiting is not None:
+                self._waiting()
+            time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)
+            pauses += 1
+
+    def _connect(self) -> None:
+        # The thread that opens it is the only one to use it, but not always the one that finds it unused and drops it.
+        self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        mode = self.rows("PRAGMA journal_mode = WAL")[0][0]
+        if mode != "wal":
+            raise ConfigurationError(f"{str(self._path)!r} cannot keep a write-ahead log (its journal is {mode!r}).")
+        self._step(f"PRAGMA synchronous = {self._synchronous}")
+        self._step("PRAGMA wal_autocheckpoint = 0")  # see fold_log
+        self._step(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
+        self._make_tables()
+        found = os.stat(self._path)
+        self._file = (found.st_dev, found.st_ino)
+        self._checked_at = time.monotonic()
+
+    def _make_tables(self) -> None:
+        """Make the tables, or check that they are ours; either way, prove that the file can be written."""
+        self.begin()
+        try:
+            if self._is_new():
+                for statement in TABLES.split(";\n"):
+                    self._step(statement)
+                self._step(f"PRAGMA application_id = {APPLICATION_ID}")
+            else:
+                self._check_tables()
+            self._step(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def _is_new(self) -> bool:
+        is_marked = self._number("application_id") != 0 or self._number("user_version") != 0
+        return not is_marked and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1")
+
+    def _check_tables(self) -> None:
+        if self._number("application_id") != APPLICATION_ID:
+            raise ConfigurationError(
+                f"{str(self._path)!r} is the database of another program. Give asyncq a file of its own."
+            )
+        if (version := self._number("user_version")) != SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"{str(self._path)!r} has tables of version {version}; this asyncq knows {SCHEMA_VERSION}. "
+                "Use one version of asyncq in all processes that share the file."
+            )
+
+    def _number(self, pragma: str) -> int:
+        return self.rows(f"PRAGMA {pragma}")[0][0]
+
+    def _check_file(self) -> None:
+        """Look now and then whether the path still leads to the file that is open.
+
+        SQLite does not: it goes on writing into a deleted file, while newcomers find an empty new one.
+        """
+        now = time.monotonic()
+        if now < self._checked_at + _CHECK_FILE_EVERY:
+            return
+        self._checked_at = now
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            self.close()
+            raise BrokerUnavailable(f"The database file {str(self._path)!r} was deleted or replaced while it was open.")

@@ -1,0 +1,267 @@
+"""The engine: the thread that does everything to the file, and puts what waits together into one transaction."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+
+import orjson
+
+from asyncq.errors import AsyncqError, BrokerUnavailable
+from asyncq.sqlite.connection import Connection, Parameters
+from asyncq.sqlite.directory import Directory
+from asyncq.sqlite.rings import Ring, Ringer
+from asyncq.store import Address
+
+T = TypeVar("T")
+
+MAX_TOGETHER: Final = 200
+"""Pieces of work in one transaction."""
+
+_FOLD_EVERY: Final = 0.02
+
+
+_OF_BELLS: Final = "rtrim(address, '0123456789') IN (SELECT value || ':' FROM json_each(?1))"
+_FORGET_LISTENERS: Final = f"DELETE FROM listeners WHERE {_OF_BELLS}"
+_FORGET_CONSUMERS: Final = f"UPDATE consumers SET is_hungry = 0 WHERE {_OF_BELLS}"
+
+
+class Transaction:
+    """What a piece of work may do: run statements, and say whom to ring when they are committed."""
+
+    __slots__ = ("_connection", "directory", "rings")
+
+    def __init__(self, connection: Connection, directory: Directory) -> None:
+        self._connection = connection
+        self.directory = directory
+        self.rings: list[tuple[Address, Ring]] = []
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """Run one statement and return all of its rows."""
+        return self._connection.rows(sql, parameters)
+
+    def change(self, sql: str, parameters: Parameters = ()) -> int:
+        """Run one statement and return how many rows it changed."""
+        return self._connection.change(sql, parameters)
+
+    def space(self, namespace: str) -> int:
+        """Return the number of a namespace."""
+        return self.directory.space(self._connection, namespace)
+
+    def queue(self, space: int, name: str) -> int:
+        """Return the number of a queue."""
+        return self.directory.queue(self._connection, space, name)
+
+    def ring(self, address: Address, ring: Ring) -> None:
+        """Ring an address after the commit."""
+        self.rings.append((address, ring))
+
+
+Reading: TypeAlias = Callable[[Connection], T]
+Writing: TypeAlias = Callable[[Transaction], T]
+
+
+class Job(Generic[T]):
+    """A piece of work, and the future that its caller awaits. Exactly one of `reading` and `writing` is set."""
+
+    __slots__ = ("deadline", "error", "future", "reading", "result", "writing")
+
+    def __init__(self, reading: Reading[T] | None, writing: Writing[T] | None, deadline: float) -> None:
+        self.reading = reading
+        self.writing = writing
+        self.deadline = deadline
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+    def deliver(self) -> None:
+        """Give the caller the outcome. On the loop."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(cast(T, self.result))
+
+    def give_up(self, path: str) -> None:
+        """Tell the caller that the thread does not answer. On the loop."""
+        if not self.future.done():
+            self.future.set_exception(BrokerUnavailable(f"The disk that holds {path!r} does not answer."))
+
+
+class Engine:
+    """Does jobs in a thread of its own, in the order in which they come; what only reads goes first."""
+
+    def __init__(self, connection: Connection, ringer: Ringer, replaced: Callable[[], None]) -> None:
+        self._connection = connection
+        self._ringer = ringer
+        self._replaced = replaced
+        self._directory = Directory()
+        self._loop = asyncio.get_running_loop()
+        self._inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="asyncq-sqlite", daemon=True)
+        self._stopped = asyncio.Event()
+        self._is_stopping = False
+        self._was_open = False
+        self._fold_at = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, job: Job[Any]) -> None:
+        """Have a job done."""
+        self._inbox.put(job)
+
+    async def stop(self) -> None:
+        """Finish what was submitted, and end the thread."""
+        self._inbox.put(None)
+        await self._stopped.wait()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                if jobs := self._next_jobs():
+                    self._serve(jobs)
+                elif not self._is_stopping:
+                    self._ringer.retry()
+        finally:
+            self._connection.close()
+            self._ringer.close()
+            self._call(self._stopped.set)
+
+    def _next_jobs(self) -> list[Job[Any]]:
+        """Return what waits; wait for something, or until a kept ring is to be tried again."""
+        jobs: list[Job[Any]] = []
+        timeout = self._ringer.seconds_to_retry()
+        with suppress(Empty):
+            job = self._inbox.get(timeout=timeout)
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) == MAX_TOGETHER:
+                    return jobs
+                job = self._inbox.get_nowait()
+            self._is_stopping = True
+        return jobs
+
+    def _serve(self, jobs: Sequence[Job[Any]]) -> None:
+        jobs = [job for job in jobs if not job.future.done()]
+        if not jobs:
+            return
+        self._connection.deadline = min(job.deadline for job in jobs)
+        try:
+            self._open()
+        except (AsyncqError, sqlite3.Error) as error:
+            self._fail(jobs, error)
+        else:
+            reads = [job for job in jobs if job.reading is not None]
+            for job in reads:
+                self._read(job)
+            self._deliver(reads)
+            self._write([job for job in jobs if job.writing is not None])
+        self._forget_the_dead()
+        self._fold_log()
+
+    def _open(self) -> None:
+        if self._connection.open():
+            self._directory.clear()
+            if self._was_open:  # another file: whatever anybody waits for is gone
+                self._call(self._replaced)
+            self._was_open = True
+
+    def _read(self, job: Job[Any]) -> None:
+        assert job.reading is not None
+        try:
+            job.result = job.reading(self._connection)
+        except sqlite3.Error as error:
+            job.error = self._connection.unavailable(error)
+        except Exception as error:  # whatever it is, it belongs to who asked
+            job.error = error
+
+    def _write(self, jobs: Sequence[Job[Any]]) -> None:
+        """Do all jobs in one transaction; where that fails, each in its own, so that only the faulty one fails."""
+        if not jobs:
+            return
+        transaction = Transaction(self._connection, self._directory)
+        self._connection.deadline = min(job.deadline for job in jobs)
+        try:
+            self._connection.begin()
+        except sqlite3.Error as error:
+            self._fail_late(jobs, error)
+            return
+        try:
+            for job in jobs:
+                assert job.writing is not None
+                job.result = job.writing(transaction)
+            self._connection.commit()
+        except Exception as error:
+            self._undo()
+            if len(jobs) == 1:
+                self._fail(jobs, error)
+            else:
+                for job in jobs:
+                    self._write([job])
+            return
+        self._ringer.ring(transaction.rings)
+        self._deliver(jobs)
+
+    def _fail_late(self, jobs: Sequence[Job[Any]], error: sqlite3.Error) -> None:
+        """Fail the jobs whose time is over, and go on with the others."""
+        now = time.monotonic()
+        late = [job for job in jobs if job.deadline <= now]
+        self._fail(late or jobs, error)
+        if late:
+            self._write([job for job in jobs if job.deadline > now])
+
+    def _forget_the_dead(self) -> None:
+        """Ring those no more whose process was found to be gone; their leases say what becomes of their messages."""
+        if not self._ringer.dead:
+            return
+        bells, self._ringer.dead = orjson.dumps(list(self._ringer.dead)).decode(), set()
+        with suppress(sqlite3.Error):
+            self._connection.begin()
+            try:
+                self._connection.change(_FORGET_LISTENERS, (bells,))
+                self._connection.change(_FORGET_CONSUMERS, (bells,))
+                self._connection.commit()
+            finally:
+                self._connection.rollback()
+
+    def _undo(self) -> None:
+        self._directory.clear()
+        try:
+            self._connection.rollback()
+        except sqlite3.Error:
+            self._connection.close()
+
+    def _fail(self, jobs: Sequence[Job[Any]], error: Exception) -> None:
+        mapped = self._connection.unavailable(error) if isinstance(error, sqlite3.Error) else error
+        if mapped is not error:
+            mapped.__cause__ = error
+        for job in jobs:
+            job.error = mapped
+        self._deliver(jobs)
+
+    def _deliver(self, jobs: Sequence[Job[Any]]) -> None:
+        if jobs:
+            self._call(_deliver_all, jobs)
+
+    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed without a goodbye: there is nobody left to tell
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _fold_log(self) -> None:
+        now = time.monotonic()
+        if now >= self._fold_at:
+            self._connection.fold_log()
+            self._fold_at = time.monotonic() + _FOLD_EVERY
+
+
+def _deliver_all(jobs: Sequence[Job[Any]]) -> None:
+    for job in jobs:
+        job.deliver()

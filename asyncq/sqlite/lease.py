@@ -1,0 +1,68 @@
+"""The lease of a consumer, in the hands of a thread that is never the event loop's."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from asyncq.clock import Clock
+from asyncq.sqlite.connection import Connection
+from asyncq.sqlite.database import SQLiteDatabase
+from asyncq.sqlite.directory import Directory
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.leaving import reclaim
+from asyncq.transport import Lease
+
+T = TypeVar("T")
+
+_RENEW: Final = "UPDATE consumers SET lease_end_ms = ?2 + lease_ms WHERE id = ?1"
+_NEXT_END: Final = """
+SELECT min(lease_end_ms) FROM consumers
+WHERE id <> ?1 AND space = (SELECT id FROM spaces WHERE name = ?2)
+"""
+
+
+class SQLiteLease(Lease):
+    """A lease on a connection of its own, so that it waits for nobody in this process."""
+
+    def __init__(self, database: SQLiteDatabase, namespace: str, consumer: int, clock: Clock) -> None:
+        self._connection, self._ringer = database.connect()
+        self._timeout = database.command_timeout
+        self._namespace = namespace
+        self._consumer = consumer
+        self._clock = clock
+
+    def renew(self) -> bool:
+        return self._call(lambda file: file.change(_RENEW, (self._consumer, self._clock.now_ms()))) == 1
+
+    def next_end(self) -> float | None:
+        end_ms = self._call(lambda file: file.rows(_NEXT_END, (self._consumer, self._namespace)))[0][0]
+        return None if end_ms is None else (end_ms - self._clock.now_ms()) / 1000
+
+    def reclaim(self) -> Mapping[str, int]:
+        self._ringer.retry()
+        return self._call(self._reclaim)
+
+    def close(self) -> None:
+        self._connection.close()
+        self._ringer.close()
+
+    def _reclaim(self, connection: Connection) -> dict[str, int]:
+        transaction = Transaction(connection, Directory())
+        connection.begin()
+        try:
+            counts = reclaim(transaction, transaction.space(self._namespace), self._consumer, self._clock.now_ms())
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        self._ringer.ring(transaction.rings)
+        return counts
+
+    def _call(self, work: Callable[[Connection], T]) -> T:
+        self._connection.deadline = time.monotonic() + self._timeout
+        self._connection.open()
+        try:
+            return work(self._connection)
+        except sqlite3.Error as error:
+            raise self._connection.unavailable(error) from error

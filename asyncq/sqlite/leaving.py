@@ -1,0 +1,58 @@
+"""Leaving: what a transaction does to end memberships, and to hand back what was held."""
+
+from typing import Final
+
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.rings import Ring
+from asyncq.sqlite.schema import READY, RUNNING
+from asyncq.sqlite.telling import tell_all
+
+_EXPIRED: Final = "SELECT id, name FROM consumers WHERE space = ?1 AND id <> ?2 AND lease_end_ms <= ?3"
+
+# GLOB's own signs can't take effect in a name: substr compares the beginning, the rest has to be digits.
+_NAMED: Final = """
+SELECT consumers.id, consumers.name FROM json_each(?2) AS dead JOIN consumers ON space = ?1 AND (
+    name = dead.value
+    OR substr(name, 1, length(dead.value) + 1) = dead.value || '.'
+    AND length(name) > length(dead.value) + 1
+    AND substr(name, length(dead.value) + 2) NOT GLOB '*[^0-9]*'
+)
+"""
+
+_HELD_QUEUES: Final = f"SELECT DISTINCT queue FROM calls WHERE state = {RUNNING} AND holder = ?1"
+_HAND_BACK: Final = f"""
+UPDATE calls SET state = {READY}, holder = NULL, crashes = crashes + ?2 WHERE state = {RUNNING} AND holder = ?1
+"""
+_END: Final = "DELETE FROM consumers WHERE id = ?1 RETURNING address"
+_END_MEMBERSHIPS: Final = "DELETE FROM members WHERE consumer = ?1"
+
+
+def dismiss(transaction: Transaction, consumer: int, *, has_crashed: bool) -> int:
+    """End a consumer's membership; what it holds goes back to its place. Returns how many messages."""
+    ended = transaction.rows(_END, (consumer,))
+    if not ended:
+        return 0
+    transaction.change(_END_MEMBERSHIPS, (consumer,))
+    queues = [queue for (queue,) in transaction.rows(_HELD_QUEUES, (consumer,))]
+    count = transaction.change(_HAND_BACK, (consumer, has_crashed)) if queues else 0
+    wake_hungry(transaction, queues, 0)
+    transaction.ring(ended[0][0], Ring(0))  # its own waiting fetch has to learn of it
+    return count
+
+
+def reclaim(transaction: Transaction, space: int, reclaimer: int, now_ms: int) -> dict[str, int]:
+    """Take over what consumers hold whose lease has run out; return how many messages, by name."""
+    return _bury_consumers(transaction, space, transaction.rows(_EXPIRED, (space, reclaimer, now_ms)))
+
+
+def release(transaction: Transaction, space: int, names: str) -> dict[str, int]:
+    """Take over what consumers of these names (a JSON array) hold, and those that went on as `name.1`, `name.2`."""
+    return _bury_consumers(transaction, space, transaction.rows(_NAMED, (space, names)))
+
+
+def _bury_consumers(transaction: Transaction, space: int, dead: list[tuple[int, str]]) -> dict[str, int]:
+    counts = {name: dismiss(transaction, consumer, has_crashed=True) for consumer, name in dead}
+    if counts:
+        tell_all(transaction, space)
+    return counts

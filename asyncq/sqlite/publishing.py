@@ -1,0 +1,130 @@
+"""Publishing: what a transaction does to store messages, and to wake who waits for them."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from asyncq.errors import PublishRefused
+from asyncq.sqlite.bundle import as_json, bundled
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.rings import Ring
+from asyncq.sqlite.schema import ENDED, READY, SCHEDULED
+from asyncq.transport import Envelope, Receipt, Taken
+
+# ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, state, priority, due_ms, start, length]
+_INSERT: Final = """
+INSERT INTO calls(space, id, queue, state, priority, due_ms, body)
+SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'),
+    ifnull(substr(?2, json_extract(value, '$[5]'), json_extract(value, '$[6]')), x'')
+FROM json_each(?3) ORDER BY key
+"""
+
+# A result whose time is over no longer takes its id.
+_FORGET_EXPIRED: Final = f"""
+DELETE FROM calls
+WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND state = {ENDED} AND expires_ms <= ?3
+"""
+
+_TAKEN: Final = f"""
+SELECT id, state = {ENDED}, body FROM calls WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
+"""
+
+_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY}"
+_WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
+
+_HUNGRY: Final = """
+SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
+WHERE members.queue IN (SELECT value FROM json_each(?1)) AND is_hungry
+"""
+
+
+def publish(
+    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int], now_ms: int
+) -> list[Receipt]:
+    """Store messages, in order, and return a receipt for each.
+
+    Args:
+        transaction: the transaction.
+        space: the namespace's number.
+        envelopes: the messages.
+        max_lengths: how many may wait in a queue, where that is bounded.
+        now_ms: the time.
+    """
+    if not max_lengths and all(envelope.is_fresh for envelope in envelopes):
+        try:
+            _insert(transaction, space, envelopes, now_ms)
+        except sqlite3.IntegrityError:
+            pass  # a fresh one that is published again, because its first receipt was lost
+        else:
+            return [None] * len(envelopes)
+    return _publish_each(transaction, space, envelopes, max_lengths, now_ms)
+
+
+def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int) -> None:
+    """Ring the consumers of these queues that have nothing better to do.
+
+    Args:
+        transaction: the transaction.
+        queues: numbers of queues.
+        due_ms: when there will be something; 0: now.
+    """
+    for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)),)):
+        transaction.ring(address, Ring(0, due_ms=due_ms))
+
+
+def _publish_each(
+    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int], now_ms: int
+) -> list[Receipt]:
+    taken = _taken(transaction, space, envelopes, now_ms)
+    room = _room(transaction, space, envelopes, max_lengths)
+    receipts: list[Receipt] = []
+    accepted: list[Envelope] = []
+    for envelope in envelopes:
+        if (found := taken.get(envelope.id)) is not None:
+            receipts.append(found)
+        elif room.get(envelope.queue, 1) < 1:
+            maximum = max_lengths[envelope.queue]
+            receipts.append(PublishRefused(f"Queue {envelope.queue!r} is full: {maximum} messages may wait in it."))
+        else:
+            receipts.append(None)
+            accepted.append(envelope)
+            taken[envelope.id] = Taken(envelope.body, None)
+            if envelope.queue in room:
+                room[envelope.queue] -= 1
+    if accepted:
+        _insert(transaction, space, accepted, now_ms)
+    return receipts
+
+
+def _taken(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> dict[str, Taken]:
+    ids = as_json([envelope.id for envelope in envelopes])
+    transaction.change(_FORGET_EXPIRED, (space, ids, now_ms))
+    return {
+        id: Taken(None, body) if has_ended else Taken(body, None)
+        for id, has_ended, body in transaction.rows(_TAKEN, (space, ids))
+    }
+
+
+def _room(
+    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int]
+) -> Counter[str]:
+    """Return how many messages each queue that is bounded can still take."""
+    room = Counter[str]()
+    for queue in {envelope.queue for envelope in envelopes} & max_lengths.keys():
+        number = (transaction.queue(space, queue),)
+        waiting = transaction.rows(_WAITING, number)[0][0] + transaction.rows(_WAITING_LATER, number)[0][0]
+        room[queue] = max_lengths[queue] - waiting
+    return room
+
+
+def _insert(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> None:
+    queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
+    rows, bodies = bundled(
+        (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
+        for id, queue, body, priority, due_ms, _ in envelopes
+    )
+    transaction.change(_INSERT, (space, bodies, rows))
+    first_due_ms = min(envelope.due_ms for envelope in envelopes)
+    wake_hungry(transaction, queues.values(), first_due_ms if first_due_ms > now_ms else 0)

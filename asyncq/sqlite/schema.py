@@ -1,0 +1,85 @@
+"""The tables of the file.
+
+A call is one row from its publishing to the end of its result: `body` holds the message until the call has ended and
+the encoded result from then on, so that a settlement touches one row and no index over ids.
+"""
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x61737971
+"""Marks the file as one of asyncq's ("asyq")."""
+
+SCHEMA_VERSION: Final = 1
+
+# What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
+# where it sees the very term of the index, which a parameter hides.
+READY: Final = 0
+SCHEDULED: Final = 1
+RUNNING: Final = 2
+ENDED: Final = 3
+
+TABLES: Final = f"""
+CREATE TABLE spaces(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+CREATE TABLE queues(id INTEGER PRIMARY KEY, space INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE(space, name));
+
+CREATE TABLE calls(
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    space INTEGER NOT NULL,
+    queue INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,                -- when it became ready or will; with seq, its place, kept when handed back
+    holder INTEGER,                         -- consumers.id while it runs
+    fetch INTEGER,                          -- which fetch of that consumer took it; with seq, the delivery's token
+    crashes INTEGER NOT NULL DEFAULT 0,
+    expires_ms INTEGER,                     -- end of the result's time
+    progress_end_ms INTEGER,
+    progress BLOB,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX calls_id ON calls(id, space);
+CREATE INDEX calls_ready ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY};
+CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
+CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
+CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
+
+CREATE TABLE letters(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    died_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    record BLOB,
+    body BLOB NOT NULL
+);
+CREATE INDEX letters_queue ON letters(queue, seq);
+CREATE UNIQUE INDEX letters_id ON letters(queue, id);
+CREATE INDEX letters_expiry ON letters(expires_ms);
+
+CREATE TABLE consumers(
+    id INTEGER PRIMARY KEY,                 -- random, so that none comes back, not even in a new file
+    space INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    address TEXT NOT NULL,                  -- the line of a doorbell to ring when there is something to fetch
+    lease_ms INTEGER NOT NULL,
+    lease_end_ms INTEGER NOT NULL,
+    is_hungry INTEGER NOT NULL DEFAULT 1,   -- wants to be rung; 0 while it finds more than it can take anyway
+    UNIQUE(space, name)
+);
+CREATE TABLE members(queue INTEGER NOT NULL, consumer INTEGER NOT NULL, PRIMARY KEY(queue, consumer)) WITHOUT ROWID;
+
+CREATE TABLE listeners(address TEXT PRIMARY KEY, space INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE watchers(
+    space INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    address TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY(space, id, address)
+) WITHOUT ROWID;
+
+CREATE TABLE duties(name TEXT PRIMARY KEY, next_ms INTEGER NOT NULL) WITHOUT ROWID;
+"""

@@ -1,0 +1,163 @@
+"""Settling: what a transaction does to end deliveries, and calls."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import orjson
+
+from asyncq.sqlite.bundle import as_json, bundled
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.rings import notice_of_end
+from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.telling import tell
+from asyncq.transport import Again, Dead, Done, Outcome, Return, Settlement
+
+# Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.
+# CROSS JOIN fixes the order of the loops: the planner knows nothing of the length of a JSON array.
+# ?1 rows of [seq, fetch], ?2 the consumer
+_OWN: Final = f"""
+SELECT json_group_array(deliveries.key)
+FROM json_each(?1) AS deliveries CROSS JOIN calls ON calls.seq = json_extract(deliveries.value, '$[0]')
+WHERE state = {RUNNING} AND holder = ?2 AND fetch = json_extract(deliveries.value, '$[1]')
+"""
+
+# ?1 the blob of records, ?2 rows of [seq, expires_ms, start, length]
+_KEEP: Final = f"""
+UPDATE calls SET state = {ENDED}, holder = NULL, progress = NULL, expires_ms = json_extract(value, '$[1]'),
+    body = ifnull(substr(?1, json_extract(value, '$[2]'), json_extract(value, '$[3]')), x'')
+FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
+"""
+_DROP: Final = "DELETE FROM calls WHERE seq IN (SELECT value FROM json_each(?1))"
+
+# ?1 the blob of bodies, ?2 rows of [seq, state, due_ms, start, length]
+_RESCHEDULE: Final = """
+UPDATE calls SET state = json_extract(value, '$[1]'), holder = NULL, due_ms = json_extract(value, '$[2]'),
+    body = ifnull(substr(?1, json_extract(value, '$[3]'), json_extract(value, '$[4]')), x'')
+FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
+"""
+_HAND_BACK: Final = f"""
+UPDATE calls SET state = {READY}, holder = NULL WHERE seq IN (SELECT value FROM json_each(?1))
+"""
+
+# ?1 the blob of records, ?2 rows of [seq, reason, expires_ms, has_record, start, length], ?3 now
+_BURY: Final = """
+INSERT OR REPLACE INTO letters(queue, id, reason, died_ms, expires_ms, record, body)
+SELECT queue, calls.id, json_extract(value, '$[1]'), ?3, json_extract(value, '$[2]'),
+    CASE WHEN json_extract(value, '$[3]') THEN substr(?1, json_extract(value, '$[4]'), json_extract(value, '$[5]')) END,
+    body
+FROM json_each(?2) CROSS JOIN calls ON calls.seq = json_extract(value, '$[0]') ORDER BY key
+"""
+_TRIM: Final = """
+DELETE FROM letters WHERE queue = ?1
+AND seq <= (SELECT seq FROM letters WHERE queue = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)
+"""
+
+
+class Ending(NamedTuple):
+    """A call that ends.
+
+    Attributes:
+        seq: number of its row.
+        id: the call's.
+        outcome: what is kept of it, and who is told.
+    """
+
+    seq: int
+    id: str
+    outcome: Outcome
+
+
+def token_of(seq: int, fetch: int) -> str:
+    """Return the token of a delivery: the message's row, and the fetch of its consumer that took it."""
+    return f"{seq}.{fetch}"
+
+
+def settle(
+    transaction: Transaction, space: int, holder: int, settlements: Sequence[Settlement], dead_cap: int, now_ms: int
+) -> list[bool]:
+    """End those deliveries that are still the holder's, and return for each whether it was."""
+    own = _own(transaction, holder, settlements)
+    endings: list[Ending] = []
+    letters: list[tuple[int, Dead]] = []
+    next_attempts: list[tuple[int, Again]] = []
+    returns: list[tuple[int, Return]] = []
+    for index, seq in own.items():
+        match settlements[index]:
+            case Done(delivery, outcome):
+                endings.append(Ending(seq, delivery.id, outcome))
+            case Dead(delivery, outcome) as dead:
+                letters.append((seq, dead))
+                endings.append(Ending(seq, delivery.id, outcome))
+            case Again() as again:
+                next_attempts.append((seq, again))
+            case Return() as back:
+                returns.append((seq, back))
+    if letters:
+        _bury(transaction, space, letters, dead_cap, now_ms)
+    if endings:
+        end_calls(transaction, space, endings, now_ms)
+    if next_attempts:
+        _reschedule(transaction, space, next_attempts, now_ms)
+    if returns:
+        transaction.change(_HAND_BACK, (as_json([seq for seq, _ in returns]),))
+        wake_hungry(transaction, {transaction.queue(space, back.delivery.queue) for _, back in returns}, 0)
+    return [index in own for index in range(len(settlements))]
+
+
+def end_calls(transaction: Transaction, space: int, endings: Sequence[Ending], now_ms: int) -> None:
+    """Keep the outcomes of calls that end, and tell who waits for them."""
+    kept: list[tuple[int, int, bytes]] = []
+    dropped: list[int] = []
+    for seq, _, (record, ttl_ms, _) in endings:
+        if record is not None and ttl_ms > 0:
+            kept.append((seq, now_ms + ttl_ms, record))
+        else:
+            dropped.append(seq)
+    if kept:
+        rows, records = bundled(kept)
+        transaction.change(_KEEP, (records, rows))
+    if dropped:
+        transaction.change(_DROP, (as_json(dropped),))
+    told = [(notice_of_end(id, outcome.record), outcome.reply) for _, id, outcome in endings]
+    tell(transaction, space, told, now_ms)
+
+
+def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> dict[int, int]:
+    """Return the rows of those deliveries that are the holder's, by index, each once."""
+    first: dict[str, int] = {}
+    for index, settlement in enumerate(settlements):
+        first.setdefault(settlement.delivery.token, index)
+    tokens = [tuple(map(int, token.split("."))) for token in first]
+    ((keys,),) = transaction.rows(_OWN, (as_json(tokens), holder))
+    indexes = list(first.values())
+    return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}
+
+
+def _reschedule(transaction: Transaction, space: int, attempts: Sequence[tuple[int, Again]], now_ms: int) -> None:
+    rows, bodies = bundled(
+        (seq, SCHEDULED if again.due_ms > now_ms else READY, max(again.due_ms, now_ms), again.body)
+        for seq, again in attempts
+    )
+    transaction.change(_RESCHEDULE, (bodies, rows))
+    first_due_ms = min(again.due_ms for _, again in attempts)
+    queues = {transaction.queue(space, again.delivery.queue) for _, again in attempts}
+    wake_hungry(transaction, queues, first_due_ms if first_due_ms > now_ms else 0)
+
+
+def _bury(
+    transaction: Transaction, space: int, letters: Sequence[tuple[int, Dead]], dead_cap: int, now_ms: int
+) -> None:
+    rows, records = bundled(
+        (
+            seq,
+            dead.reason.encode(errors="replace").decode(),  # an exception's text may hold what is no UTF-8
+            now_ms + dead.letter_ttl_ms,
+            dead.outcome.record is not None,
+            dead.outcome.record or b"",
+        )
+        for seq, dead in letters
+    )
+    transaction.change(_BURY, (records, rows, now_ms))
+    for queue in {dead.delivery.queue for _, dead in letters}:
+        transaction.change(_TRIM, (transaction.queue(space, queue), dead_cap))

@@ -1,0 +1,135 @@
+"""The transport in one SQLite file."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from asyncq.clock import Clock, SystemClock
+from asyncq.errors import PublishRefused
+from asyncq.queues import Queue
+from asyncq.sqlite.bundle import as_json
+from asyncq.sqlite.connection import Connection, StorageFull
+from asyncq.sqlite.consumer import SQLiteConsumer
+from asyncq.sqlite.database import SQLiteDatabase
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.leaving import release
+from asyncq.sqlite.publishing import publish
+from asyncq.sqlite.schema import READY, RUNNING, SCHEDULED
+from asyncq.sqlite.settling import Ending, end_calls
+from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
+
+_WITHDRAWABLE: Final = f"""
+SELECT seq FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED})
+"""
+
+_QUEUE: Final = """
+(SELECT queues.id FROM queues JOIN spaces ON spaces.id = queues.space WHERE spaces.name = ?1 AND queues.name = ?2)
+"""
+_COUNTS: Final = f"""
+WITH own(queue) AS (SELECT {_QUEUE})
+SELECT
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY}),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms <= ?3),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms > ?3),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {RUNNING}),
+    (SELECT count(*) FROM letters WHERE letters.queue = own.queue AND expires_ms > ?3)
+FROM own
+"""
+_LETTERS: Final = f"""
+SELECT id, ?2, body, reason, record, died_ms FROM letters
+WHERE queue = {_QUEUE} AND expires_ms > ?3 ORDER BY seq DESC LIMIT ?4
+"""
+
+
+class SQLiteTransport(Transport):
+    """Moves messages through a local file, which any number of processes share.
+
+    Args:
+        database: the file; give the store the same object.
+        namespace: what is published under another one is never seen.
+        queues: declared queues; their `max_length` is kept to.
+        dead_cap: dead letters that are kept of each queue; the oldest make room.
+        clock: tells due times, leases and expiry. All processes should see the same.
+    """
+
+    capabilities = Capabilities(is_shared=True)
+
+    def __init__(
+        self,
+        database: SQLiteDatabase,
+        *,
+        namespace: str,
+        queues: Sequence[Queue] = (),
+        dead_cap: int = 10_000,
+        clock: Clock | None = None,
+    ) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._max_lengths = {queue.name: queue.max_length for queue in queues if queue.max_length is not None}
+        self._dead_cap = dead_cap
+        self._clock = clock or SystemClock()
+
+    async def open(self) -> None:
+        await self._database.open(self)
+
+    async def close(self) -> None:
+        await self._database.close(self)
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        def work(transaction: Transaction) -> list[Receipt]:
+            space = transaction.space(self._namespace)
+            return publish(transaction, space, envelopes, self._max_lengths, self._clock.now_ms())
+
+        if not envelopes:
+            return []
+        try:
+            return await self._database.write(work)
+        except StorageFull as error:
+            return [PublishRefused(str(error)) for _ in envelopes]
+
+    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> SQLiteConsumer:
+        consumer = SQLiteConsumer(
+            self._database,
+            self._namespace,
+            name,
+            secrets.randbits(62),
+            dead_cap=self._dead_cap,
+            clock=self._clock,
+        )
+        await consumer.join(queues, round(lease * 1000))
+        return consumer
+
+    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+        def work(transaction: Transaction) -> bool:
+            space = transaction.space(self._namespace)
+            found = transaction.rows(_WITHDRAWABLE, (id, space, transaction.queue(space, queue)))
+            if found:
+                end_calls(transaction, space, [Ending(found[0][0], id, outcome)], self._clock.now_ms())
+            return bool(found)
+
+        return await self._database.write(work)
+
+    async def release(self, names: Sequence[str]) -> int:
+        def work(transaction: Transaction) -> int:
+            return sum(release(transaction, transaction.space(self._namespace), as_json(names)).values())
+
+        return await self._database.write(work)
+
+    async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
+        def work(file: Connection) -> list[Counts]:
+            now_ms = self._clock.now_ms()
+            found = [file.rows(_COUNTS, (self._namespace, queue, now_ms))[0] for queue in queues]
+            return [Counts(ready + due, later, running, dead) for ready, due, later, running, dead in found]
+
+        return await self._database.read(work)
+
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        def work(file: Connection) -> list[DeadLetter]:
+            return [
+                DeadLetter(*row) for row in file.rows(_LETTERS, (self._namespace, queue, self._clock.now_ms(), limit))
+            ]
+
+        return await self._database.read(work)

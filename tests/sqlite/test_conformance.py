@@ -1,0 +1,42 @@
+"""The SQLite transport and store keep every promise of their contracts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from asyncq.queues import Queue
+from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
+from asyncq.store import Store
+from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.transport import Transport
+
+
+class SQLiteBackend(Backend):
+    """Pairs on one file; each pair has a thread and connections of its own, as another process would."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        database = SQLiteDatabase(self._path, synchronous="NORMAL")
+        return (
+            SQLiteTransport(database, namespace=namespace, queues=queues, dead_cap=dead_cap),
+            SQLiteStore(database, namespace=namespace),
+        )
+
+
+class TestSQLiteTransport(TransportSuite):
+    """The transport's promises."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> SQLiteBackend:
+        return SQLiteBackend(tmp_path / "queue.db")
+
+
+class TestSQLiteStore(StoreSuite):
+    """The store's promises."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> SQLiteBackend:
+        return SQLiteBackend(tmp_path / "queue.db")
