@@ -1,58 +1,25 @@
 """The conformance suites on memory, on a clock that is moved and on the machine's."""
 
-import asyncio
-from collections.abc import Sequence
-
 import pytest
 
-from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
-from asyncq.queues import Queue
-from asyncq.store import Store
-from asyncq.testing import MovableClock
+from asyncq.memory import MemoryState
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
-from asyncq.transport import Transport
-
-
-class MemoryBackend(Backend):
-    """A state, which all processes of a test share."""
-
-    def __init__(self, state: MemoryState) -> None:
-        self._state = state
-
-    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
-        transport = MemoryTransport(self._state, namespace=namespace, queues=queues, dead_cap=dead_cap)
-        return transport, MemoryStore(self._state, namespace=namespace)
-
-
-class MovedBackend(MemoryBackend):
-    """A state whose clock moves when a test lets time pass."""
-
-    def __init__(self) -> None:
-        self._clock = MovableClock()
-        super().__init__(MemoryState(self._clock))
-
-    async def pass_time(self, seconds: float) -> None:
-        self._clock.move(seconds)
-        for _ in range(5):  # what that woke may run
-            await asyncio.sleep(0)
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms()
+from tests.conformance.backends import Memory, MovedMemory
 
 
 class TestTransport(TransportSuite):
     @pytest.fixture
     def backend(self) -> Backend:
-        return MovedBackend()
+        return MovedMemory()
 
 
 class TestStore(StoreSuite):
     @pytest.fixture
     def backend(self) -> Backend:
-        return MovedBackend()
+        return MovedMemory()
 
 
 class TestTransportInRealTime(TransportSuite):
     @pytest.fixture
     def backend(self) -> Backend:
-        return MemoryBackend(MemoryState())
+        return Memory(MemoryState())
