@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
+from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
 from asyncq.testing import MovableClock
 from asyncq.testing.conformance import Backend
@@ -36,3 +38,15 @@ class MovedMemory(Memory):
 
     def now_ms(self) -> int:
         return self._clock.now_ms()
+
+
+class SQLite(Backend):
+    """A file, which every process opens for itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        database = SQLiteDatabase(self._path)
+        transport = SQLiteTransport(database, namespace=namespace, queues=queues, dead_cap=dead_cap)
+        return transport, SQLiteStore(database, namespace=namespace)
