@@ -1,24 +1,43 @@
-"""Random series of steps on memory; the other brokers pass the suites, and the same machine where it pays."""
+"""Random series of steps against a model: what the suites, which go from claim to claim, would not think of."""
+
+import tempfile
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from asyncq.testing.conformance import Backend
-from tests.conformance.backends import MovedMemory
+from tests.conformance.backends import MovedMemory, SQLite
 from tests.conformance.machine import SettlementMachine
 
-SHORT = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+LONG = settings(
+    max_examples=80, stateful_step_count=50, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
-
-
-class MemoryMachine(SettlementMachine):
-    can_move_time = True
-
-    def make_backend(self) -> Backend:
-        return MovedMemory()
+SHORT = settings(LONG, max_examples=15)
 
 
 def test_memory_agrees_with_the_model() -> None:
-    """After any steps, wrong and repeated ones among them, memory holds what a model of a few lines holds."""
-    run_state_machine_as_test(MemoryMachine, settings=SHORT)
+    """After any steps, wrong and repeated ones among them, memory holds what the model holds."""
+
+    class Machine(SettlementMachine):
+        can_move_time = True
+
+        def make_backend(self) -> Backend:
+            return MovedMemory()
+
+    run_state_machine_as_test(Machine, settings=LONG)
+
+
+def test_sqlite_agrees_with_the_model() -> None:
+    """After any steps, wrong and repeated ones among them, SQLite holds what the model holds."""
+
+    class Machine(SettlementMachine):
+        def make_backend(self) -> Backend:
+            self.folder = tempfile.TemporaryDirectory()
+            return SQLite(Path(self.folder.name) / "asyncq.db")
+
+        def teardown(self) -> None:
+            super().teardown()
+            self.folder.cleanup()
+
+    run_state_machine_as_test(Machine, settings=SHORT)
