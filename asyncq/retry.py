@@ -1,8 +1,9 @@
 """When a failed task runs again."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from asyncq.backoff import Backoff
 from asyncq.errors import ConfigurationError
@@ -64,5 +65,5 @@ def leaves_of(error: BaseException) -> list[BaseException]:
     """Return the exceptions inside nested exception groups, or the exception itself."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    group: BaseExceptionGroup[BaseException] = error
-    return [leaf for inner in group.exceptions for leaf in leaves_of(inner)]
+    inside: Sequence[BaseException] = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return [leaf for inner in inside for leaf in leaves_of(inner)]

@@ -19,8 +19,10 @@ R = TypeVar("R")
 class TaskDecorator(Protocol):
     """What `@broker.task(...)` is: it turns a function into a task of the same arguments and result."""
 
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload  # the first that matches holds: a coroutine function is meant as one
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - see above
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
 
@@ -39,7 +41,9 @@ class Declaring:
         self._known_queues = {DEFAULT_QUEUE}
 
     @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def task(  # pyright: ignore[reportOverlappingOverload] - as in TaskDecorator
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def task(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
@@ -61,7 +65,6 @@ class Declaring:
     def task(
         self,
         function: Callable[..., Any] | None = None,
-        /,
         *,
         name: str | None = None,
         runs_in: RunsIn | None = None,

@@ -84,8 +84,9 @@ class Waiters:
         loan = current_loan.get()
         if loan is not None:
             loan.lend()
+        scope = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as scope:
+            async with scope:
                 record = await self._told(waiting, future, wait_for_publish)
         except TimeoutError:
             if not scope.expired():

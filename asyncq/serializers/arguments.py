@@ -40,7 +40,7 @@ class ArgumentCodec:
         self._is_simple = self.is_plain and not self._var_positional and not self._by_name
 
     def encode(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+        self, args: tuple[Any, ...], kwargs: Mapping[str, object]
     ) -> tuple[Sequence[object], Mapping[str, object]]:
         """Return the arguments as JSON has them; the same objects where nothing is to be converted.
 
@@ -50,12 +50,12 @@ class ArgumentCodec:
         if kwargs or not self.is_plain or not self._fewest <= len(args) <= self._most:
             return self._encode_bound(args, kwargs)
         for value in args:
-            kind = type(value)
+            kind = cast("type", type(value))
             if kind is str:
-                if value.isascii():  # pyright: ignore[reportAttributeAccessIssue] - it is a str
+                if value.isascii():
                     continue
             elif kind is int:
-                if SMALLEST <= value <= LARGEST:  # pyright: ignore[reportOperatorIssue] - it is an int
+                if SMALLEST <= value <= LARGEST:
                     continue
             elif value is None or kind is bool:
                 continue
@@ -101,7 +101,8 @@ class ArgumentCodec:
         sent = [self._sent(name, value) for name, value in zip(named, args, strict=True)]
         known = self._conversions
         return sent, {
-            name: self._sent(name if name in known else self._var_keyword, value, name) for name, value in kwargs.items()
+            name: self._sent(name if name in known else self._var_keyword, value, name)
+            for name, value in kwargs.items()
         }
 
     def _sent(self, parameter: str, value: object, said: str = "") -> object:
@@ -109,12 +110,12 @@ class ArgumentCodec:
         if conversion is None:
             problem = problem_with(value)
             if problem is not None:
-                raise TypeError(f"{self._name}() argument {said or parameter!r} {problem}.")
+                raise TypeError(f"{self._name}() argument {(said or parameter)!r} {problem}.")
             return value
         try:
             return conversion.encode(value)
         except TypeError as error:
-            raise TypeError(f"{self._name}() argument {said or parameter!r} {error}.") from error
+            raise TypeError(f"{self._name}() argument {(said or parameter)!r} {error}.") from error
 
     def _received(self, name: str, value: Any) -> object:
         conversion = self._conversions[name]
@@ -152,7 +153,7 @@ def _named(parameters: Sequence[Parameter], kind: object) -> str:
 
 
 def _counts(parameters: Sequence[Parameter]) -> tuple[int, float]:
-    """Return how many arguments a call by position alone has, at least and at most; at least infinitely many: none will do."""
+    """Return how few and how many arguments a call by position alone may have; (1, 0): there is no such call."""
     if any(each.kind is Parameter.KEYWORD_ONLY and each.default is Parameter.empty for each in parameters):
         return 1, 0
     positional = [each for each in parameters if each.kind in _BY_POSITION]

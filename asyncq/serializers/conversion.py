@@ -31,7 +31,7 @@ class Conversion:
         return sent
 
     def decode(self, sent: object) -> Any:
-        """Return the value that JSON stands for. Raises ValueError (msgspec.ValidationError) when it stands for none."""
+        """Return the value that JSON stands for. Raises ValueError when it stands for none."""
         return msgspec.convert(sent, self._annotation, str_keys=True, dec_hook=_model_from)
 
     def __str__(self) -> str:
@@ -49,10 +49,10 @@ def conversion_for(annotation: Any) -> Conversion | None:
 
 
 def _model_to(value: Any) -> Any:
-    dump = getattr(type(value), "model_dump", None)
+    dump = getattr(value, "model_dump", None)
     if dump is None:
-        raise TypeError(f"a {type(value).__name__} cannot be sent")
-    return dump(value, mode="json")
+        raise TypeError(f"a {value.__class__.__name__} cannot be sent")
+    return dump(mode="json")
 
 
 def _model_from(kind: Any, sent: Any) -> Any:

@@ -18,7 +18,7 @@ def hints_of(function: Callable[..., object]) -> dict[str, Any]:
 
 def _hint_of(function: Callable[..., object], name: str) -> Any:
     class Single:
-        __annotations__ = {name: function.__annotations__[name]}  # noqa: RUF012 - what a class body would make of it
+        __annotations__ = {name: function.__annotations__[name]}
 
     try:
         return get_type_hints(Single, getattr(function, "__globals__", {}), include_extras=True)[name]

@@ -57,7 +57,7 @@ def _is_plain_class(annotation: Any) -> bool:
     return is_typeddict(annotation) and all(is_plain(each) for each in annotation.__annotations__.values())
 
 
-def _why(value: object, error: str) -> str:
+def _why(value: Any, error: str) -> str:
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
         return "is an integer beyond 64 bits: pass it as a str"
     if isinstance(value, float):
@@ -67,6 +67,6 @@ def _why(value: object, error: str) -> str:
     inside = " or holds something" if isinstance(value, list | dict | tuple) else ""
     detail = f" ({error})" if error else ""
     return (
-        f"is a {type(value).__name__}{inside} that JSON would not give back equal{detail}: "
+        f"is a {value.__class__.__name__}{inside} that JSON would not give back equal{detail}: "
         "annotate it with its type, or pass what JSON can hold"
     )

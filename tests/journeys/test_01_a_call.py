@@ -44,7 +44,7 @@ async def test_a_plain_function_is_a_task_too(broker: Broker, worker: None) -> N
 
 
 async def test_the_result_tells_how_it_went(broker: Broker, worker: None) -> None:
-    """A result says when the call was published, started and finished, how often it was tried, and by whom it was run."""
+    """A result says when the call was published, started and finished, how often it was tried, and by whom."""
 
     @broker.task(labels={"team": "growth"})
     async def greet(name: str) -> str:
@@ -52,7 +52,9 @@ async def test_the_result_tells_how_it_went(broker: Broker, worker: None) -> Non
 
     result = await (await greet.kiq("Ada")).result(timeout=5)
     assert (result.status, result.value, result.error, result.attempts) == (Status.SUCCEEDED, "Hello, Ada", None, 1)
-    assert result.enqueued_at and result.started_at and result.finished_at
+    assert result.enqueued_at is not None
+    assert result.started_at is not None
+    assert result.finished_at is not None
     assert result.enqueued_at <= result.started_at <= result.finished_at
     assert result.worker
     assert result.labels == {"team": "growth"}

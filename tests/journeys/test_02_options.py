@@ -19,7 +19,8 @@ async def test_a_delay(broker: Broker, worker: None) -> None:
     handle = await nothing.options(delay=0.3).kiq()
     assert await handle.status() is Status.SCHEDULED
     result = await handle.result(timeout=5)
-    assert result.started_at and result.enqueued_at
+    assert result.started_at is not None
+    assert result.enqueued_at is not None
     assert 0.3 <= (result.started_at - result.enqueued_at).total_seconds() < 1
 
 
