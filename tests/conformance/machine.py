@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from asyncq.errors import LeaseLost
 from asyncq.store import CallKey, Place, Sighting
-from asyncq.testing.conformance.stage import LIMITS, QUEUE, Backend, LeaseThread, Process, Stage
+from asyncq.testing.conformance import Backend
+from asyncq.testing.conformance.stage import LIMITS, QUEUE, LeaseThread, Process, Stage
 from asyncq.transport import Again, Consumer, Counts, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement, Taken
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ same server as a test wants processes. The tests need pytest and pytest-asyncio,
 started: give them a server, or a file, that is thrown away.
 """
 
+from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.leasing import LeasingSuite
@@ -17,7 +18,6 @@ from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
-from asyncq.testing.conformance.stage import Backend
 from asyncq.testing.conformance.telling import TellingSuite
 
 __all__ = ["Backend", "StoreSuite", "TransportSuite"]

@@ -9,10 +9,10 @@ from asyncq.testing.conformance.stage import (
     RECORD,
     Process,
     Stage,
-    Suite,
     body_of,
     settle_one,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Again, Consumer, Counts, Dead, Envelope, Outcome, Taken
 
 REASON = "Attempt 5 of 5 failed: ZeroDivisionError."

@@ -12,10 +12,10 @@ from asyncq.testing.conformance.stage import (
     SOON,
     Process,
     Stage,
-    Suite,
     body_of,
     finish,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Consumer, Delivery, Envelope
 
 BOTH = {QUEUE: 100, OTHER_QUEUE: 100}

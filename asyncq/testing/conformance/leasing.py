@@ -15,10 +15,10 @@ from asyncq.testing.conformance.stage import (
     LeaseThread,
     Process,
     Stage,
-    Suite,
     finish,
     settle_one,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Consumer, Return
 
 

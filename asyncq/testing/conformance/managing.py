@@ -13,11 +13,11 @@ from asyncq.testing.conformance.stage import (
     RECORD,
     Process,
     Stage,
-    Suite,
     body_of,
     finish,
     settle_one,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Again, Counts, Dead, Outcome, Return
 
 

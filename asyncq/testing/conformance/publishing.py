@@ -11,11 +11,11 @@ from asyncq.testing.conformance.stage import (
     RECORD,
     Process,
     Stage,
-    Suite,
     body_of,
     finish,
     settle_one,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Again, Envelope, Outcome, Return, Taken
 
 ANY_BYTES = bytes(range(256)) * 2

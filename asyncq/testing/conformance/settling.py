@@ -14,11 +14,11 @@ from asyncq.testing.conformance.stage import (
     SOON,
     Process,
     Stage,
-    Suite,
     body_of,
     finish,
     settle_one,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Again, Counts, Dead, Delivery, Done, Outcome, Return, Settlement
 
 NOTHING = Counts(ready=0, scheduled=0, running=0, dead=0)

@@ -3,19 +3,16 @@
 import asyncio
 import secrets
 import time
-from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
-import pytest
-import pytest_asyncio
-
 from asyncq.errors import LeaseLost
 from asyncq.queues import Queue
 from asyncq.store import Address, CallKey, Listener, Notice, Sighting, Store
+from asyncq.testing.conformance.backend import Backend
 from asyncq.transport import Consumer, Counts, Delivery, Done, Envelope, Lease, Outcome, Receipt, Settlement, Transport
 
 T = TypeVar("T")
@@ -38,28 +35,6 @@ LEASE = 0.4
 """Seconds of a lease that a test lets run out."""
 
 _STEP = 0.01
-
-
-class Backend(ABC):
-    """What a third party gives: its transport and its store, on one server that the tests may fill."""
-
-    @abstractmethod
-    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
-        """Return a pair with connections of its own, not opened yet: each stands for a process.
-
-        Args:
-            namespace: where both keep what they keep.
-            queues: declared queues.
-            dead_cap: dead letters that are kept of each queue; a backend that has no such bound passes over it.
-        """
-
-    async def pass_time(self, seconds: float) -> None:
-        """Let so much of the server's time pass. A backend whose clock can be moved does that."""
-        await asyncio.sleep(seconds)
-
-    def now_ms(self) -> int:
-        """Return what the server's clock should show."""
-        return time.time_ns() // 1_000_000
 
 
 class Stage:
@@ -252,29 +227,6 @@ class LeaseThread:
 
     async def _call(self, method: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, method)
-
-
-class Suite:
-    """The base of the suites: a subclass gives the fixture `backend`, and nothing else."""
-
-    @pytest.fixture
-    def backend(self) -> Backend:
-        """Return the backend that is tested."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend` that returns a Backend.")
-
-    @pytest_asyncio.fixture
-    async def stage(self, backend: Backend) -> AsyncIterator[Stage]:
-        """Give a stage, and clear it."""
-        stage = Stage(backend)
-        try:
-            yield stage
-        finally:
-            await stage.close()
-
-    @pytest_asyncio.fixture
-    async def process(self, stage: Stage) -> Process:
-        """Give a first process."""
-        return await stage.process()
 
 
 async def settle_one(consumer: Consumer, settlement: Settlement) -> bool:

@@ -14,10 +14,10 @@ from asyncq.testing.conformance.stage import (
     RECORD,
     Process,
     Stage,
-    Suite,
     finish,
     settle_one,
 )
+from asyncq.testing.conformance.suite import Suite
 from asyncq.transport import Again, Dead, Outcome, Return
 
 LARGE = [5_000, 200_000, 1_000_000]

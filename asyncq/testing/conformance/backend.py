@@ -1,0 +1,32 @@
+"""The backend: what a third party gives to the conformance suites."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from asyncq.queues import Queue
+from asyncq.store import Store
+from asyncq.transport import Transport
+
+
+class Backend(ABC):
+    """What a third party gives: its transport and its store, on one server that the tests may fill."""
+
+    @abstractmethod
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        """Return a pair with connections of its own, not opened yet: each stands for a process.
+
+        Args:
+            namespace: where both keep what they keep.
+            queues: declared queues.
+            dead_cap: dead letters that are kept of each queue; a backend that has no such bound passes over it.
+        """
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so much of the server's time pass. A backend whose clock can be moved does that."""
+        await asyncio.sleep(seconds)
+
+    def now_ms(self) -> int:
+        """Return what the server's clock should show."""
+        return time.time_ns() // 1_000_000
