@@ -50,7 +50,7 @@ class ArgumentCodec:
         if kwargs or not self.is_plain or not self._fewest <= len(args) <= self._most:
             return self._encode_bound(args, kwargs)
         for value in args:
-            kind = cast("type", type(value))
+            kind = type(value)  # pyright: ignore[reportUnknownVariableType] - whatever the caller gave
             if kind is str:
                 if value.isascii():
                     continue

@@ -64,9 +64,10 @@ def _why(value: Any, error: str) -> str:
         return f"is {value}, which JSON does not have"
     if isinstance(value, str):
         return "holds a lone surrogate, which UTF-8 does not have"
-    inside = " or holds something" if isinstance(value, list | dict | tuple) else ""
+    kind = type(value).__name__
+    inside = " or holds something" if kind in ("list", "dict", "tuple") else ""
     detail = f" ({error})" if error else ""
     return (
-        f"is a {value.__class__.__name__}{inside} that JSON would not give back equal{detail}: "
+        f"is a {kind}{inside} that JSON would not give back equal{detail}: "
         "annotate it with its type, or pass what JSON can hold"
     )
