@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ async def upload(client: httpx.AsyncClient, path: Path) -> dict[str, Any]:
     return _answer(response, 202)
 
 
-async def follow(client: httpx.AsyncClient, report_url: str) -> AsyncIterator[dict[str, Any]]:
+async def follow(client: httpx.AsyncClient, report_url: str) -> AsyncGenerator[dict[str, Any]]:
     """Yield each state of a report as the service sends it; the last is the final one."""
     async with client.stream("GET", f"{report_url}/events") as response:
         response.raise_for_status()

@@ -88,6 +88,9 @@ def running_service(
     with ExitStack() as stack:
         # The socket is bound here and handed down: no other program can take the port between looking and binding.
         listener = stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=1024))
+        # Accepted connections inherit it. uvicorn takes a socket from --fd for a Unix one and would not set it: an
+        # answer in two parts would then come 40 ms late.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, bound_port = listener.getsockname()
         server = stack.enter_context(running_server(settings, logs, listener))
         # With this copy open, requests to a server that has died would wait for ever instead of being refused.
