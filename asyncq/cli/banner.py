@@ -1,6 +1,5 @@
 """What a worker says of itself at its start."""
 
-import os
 import platform
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -51,13 +50,13 @@ class Banner(NamedTuple):
         return f"{len(self.tasks)}: {', '.join(self.tasks[:MAX_NAMES])}" + (f" and {more} more" if more > 0 else "")
 
 
-def banner_of(options: WorkerOptions, broker: Broker, worker: Worker, loop: str) -> Banner:
+def banner_of(options: WorkerOptions, broker: Broker, worker: Worker, *, loop: str, pid: int) -> Banner:
     """Gather the facts."""
     return Banner(
         version=__version__,
         python=platform.python_version(),
         loop=loop,
-        pid=os.getpid(),
+        pid=pid,
         app=options.app,
         broker=broker.describe(),
         namespace=broker.namespace,

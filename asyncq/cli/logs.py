@@ -1,11 +1,10 @@
 """Log lines, for people and for programs."""
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
-
-import orjson
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 """What every record has; the rest is what the caller gave as `extra`."""
@@ -21,7 +20,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, what was given as `extra`, and the exception."""
+    """One JSON object a line: time (UTC), level, logger, process, message, exception, and what was given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line. A value that JSON cannot hold is written as its text."""
@@ -29,6 +28,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
+            "pid": record.process,
             "message": record.getMessage(),
         }
         line.update((name, value) for name, value in record.__dict__.items() if name not in _STANDARD)
@@ -36,7 +36,8 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode(errors="replace")
+        # Not orjson, which is strict where a log line must not be lost: half a surrogate pair, say.
+        return json.dumps(line, default=str, skipkeys=True)
 
 
 def set_up_logging(level: str, log_format: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from contextlib import suppress
 
@@ -53,7 +54,7 @@ def run_worker_process(options: WorkerOptions, charge: Charge | None) -> int:
         return 1
     worker = _worker(options, broker, charge, line)
     if charge is None or charge.is_first:
-        _introduce(options, broker, worker)
+        _introduce(options, broker, worker, os.getppid() if charge else os.getpid())
     if line:
         line.tell("loaded")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
@@ -82,8 +83,8 @@ def _worker(options: WorkerOptions, broker: Broker, charge: Charge | None, line:
     )
 
 
-def _introduce(options: WorkerOptions, broker: Broker, worker: Worker) -> None:
-    banner = banner_of(options, broker, worker, LOOP)
+def _introduce(options: WorkerOptions, broker: Broker, worker: Worker, pid: int) -> None:
+    banner = banner_of(options, broker, worker, loop=LOOP, pid=pid)
     if options.log_format == "text":
         click.echo(banner.text(), err=True)
     else:

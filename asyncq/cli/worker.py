@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from asyncq import __version__
 from asyncq.cli.loading import split_app
 from asyncq.cli.logs import set_up_logging
 from asyncq.cli.options import QueueSlotsType, SecondsType, WorkerOptions, unique_queues
@@ -35,7 +36,7 @@ class WorkerCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=WorkerCommand)
+@click.command(cls=WorkerCommand, context_settings={"show_default": True})
 @click.argument("app")
 @click.argument("modules", metavar="[MODULE]...", nargs=-1)
 @click.option(
@@ -46,12 +47,19 @@ class WorkerCommand(click.Command):
     callback=unique_queues,
     help="Consume this queue, N of its tasks at once. Repeatable. By default: 'default' and what declared tasks name.",
 )
-@click.option("--concurrency", type=click.IntRange(min=1), default=100, help="Tasks that run at once in each process.")
-@click.option("--processes", type=click.IntRange(min=1), default=1, help="Worker processes.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=100,
+    help="Tasks that run at once in each process.",
+)
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", default=1, help="Worker processes.")
 @click.option(
     "--app-dir",
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
     default=".",
+    show_default="the current one",
     help="Folder that comes first on sys.path.",
 )
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
@@ -85,7 +93,7 @@ class WorkerCommand(click.Command):
 )
 @click.option("--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start.")
 @click.option("--charge", type=Charge.parse, hidden=True)
-@click.version_option(package_name="asyncq", message="asyncq %(version)s")
+@click.version_option(__version__, prog_name="asyncq", message="%(prog)s %(version)s")
 @click.pass_context
 def worker(ctx: click.Context, /, charge: Charge | None, **values: Any) -> None:
     """Run the tasks of APP, which is module:attribute: "app:broker" for the broker of app.py.

@@ -22,6 +22,7 @@ class ChildProcess:
         pid: of the process.
         loaded, started, ended: set when it has got that far; all three when it has ended.
         has_loaded, has_started: whether it did get that far.
+        to_release: dead workers that it was told to release, and may not have yet.
         is_retired: it was told to stop, and nobody is to take its place.
         exit_code: as `subprocess` has it, negative for a signal; None while it lives.
     """
@@ -34,6 +35,7 @@ class ChildProcess:
         self.ended = asyncio.Event()
         self.has_loaded = False
         self.has_started = False
+        self.to_release: set[str] = set()
         self.is_retired = False
         self.exit_code: int | None = None
         self._process = process

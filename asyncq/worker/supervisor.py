@@ -20,6 +20,9 @@ STEADY = 10.0
 KILL_AFTER = 5.0
 """Seconds that a child has to hand back its work, once its time to finish it is over."""
 
+RELEASED_BY = 30.0
+"""Seconds after which a child has surely done what it was told to release: if it dies sooner, another is told."""
+
 _AGAIN = Backoff(delay=0.5, max_delay=30.0)
 
 
@@ -49,7 +52,7 @@ class Supervisor:
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self._spawned = 0
         self._children: set[ChildProcess] = set()
-        self._bereft: list[str] = []
+        self._bereft: set[str] = set()
         self._stopping = asyncio.Event()
         self._is_rolling = False
         self._exit_code = 0
@@ -104,24 +107,31 @@ class Supervisor:
         code = await child.run()
         self._children.discard(child)
         relieving.cancel()
+        left = set(child.to_release)
         if code != 0:
             logger.warning("Worker process %d %s.", child.pid, cause_of_death(code))
-            self._release(child.name)
+            left.add(child.name)
+        self._release(left)
 
     async def _relieve(self, child: ChildProcess) -> None:
         """Once a child has started, let it release what was left when nobody was there."""
         await child.started.wait()
-        names, self._bereft = self._bereft, []
-        if names:
-            child.order("release", *names)
+        names, self._bereft = self._bereft, set()
+        self._entrust(child, names)
 
-    def _release(self, name: str) -> None:
-        """Have a sibling release what a dead child held; without one, the next that starts."""
+    def _release(self, names: set[str]) -> None:
+        """Have a sibling release what dead workers held; without one, the next that starts."""
         for sibling in self._children:
             if sibling.has_started:
-                sibling.order("release", name)
+                self._entrust(sibling, names)
                 return
-        self._bereft.append(name)
+        self._bereft |= names
+
+    def _entrust(self, child: ChildProcess, names: set[str]) -> None:
+        if names:
+            child.order("release", *names)
+            child.to_release |= names
+            asyncio.get_running_loop().call_later(RELEASED_BY, child.to_release.difference_update, names)
 
     async def _keep(self, child: ChildProcess) -> None:
         """See to it that there is a child, as long as one is missed."""

@@ -1,0 +1,75 @@
+"""The application that the tests of the command line start, and how they publish to it."""
+
+from pathlib import Path
+from typing import Any
+
+from asyncq import Broker, Handle, Task
+from tests.waiting import wait_until
+
+APP = """
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from asyncq import SQLiteBroker, broker_from_url
+
+broker = broker_from_url(os.environ.get("TEST_URL", "sqlite:///queue.db"), namespace="shop")
+
+
+@broker.task(name="add")
+async def add(a: int, b: int) -> int:
+    return a + b
+
+
+@broker.task(name="mail.send", queue="mail")
+async def send() -> str:
+    return "sent"
+
+
+@broker.task(name="fail", retry=None)
+async def fail() -> None:
+    raise ValueError("no")
+
+
+@broker.task(name="meet")
+async def meet(name: str) -> int:
+    # says that it runs, and goes on when the test lets it
+    with Path(f"{name}.runs").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while not Path(f"{name}.goes-on").exists():
+        await asyncio.sleep(0.005)
+    return os.getpid()
+
+
+@broker.task(name="block")
+async def block(seconds: float) -> None:
+    Path("block.runs").touch()
+    time.sleep(seconds)
+
+
+@broker.task(name="hang", runs_in="thread")
+def hang(seconds: float) -> None:
+    Path("hang.runs").touch()
+    time.sleep(seconds)
+"""
+
+
+def task(broker: Broker, name: str, **options: Any) -> Task[..., Any]:
+    """Declare a task of the application, for publishing only."""
+
+    async def function(*args: object) -> Any: ...
+
+    return broker.tasks.get(name) or broker.task(name=name, **options)(function)
+
+
+async def meet(shop: Broker, folder: Path, name: str = "a") -> Handle[Any]:
+    """Start a task that goes on when `folder/NAME.goes-on` is there; return when it runs."""
+    handle = await task(shop, "meet").kiq(name)
+    await wait_until((folder / f"{name}.runs").exists, f"task {name} runs")
+    return handle
+
+
+def runs_in(folder: Path, name: str = "a") -> list[int]:
+    """Return the processes in which the task `meet(name)` was started, in order."""
+    return [int(line) for line in (folder / f"{name}.runs").read_text().splitlines()]
