@@ -33,7 +33,7 @@ _NETWORK_TYPES: Final = frozenset(
     | {"vboxsf", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"}
 )
 
-_MOUNTS: Final = Path("/proc/self/mountinfo")
+MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def check_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
@@ -49,17 +49,18 @@ def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) ->
     return version < WAL_RESET_FIXED
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, mounts: Path = MOUNTS) -> None:
     """Raise ConfigurationError when the file could not be shared safely where it is to lie.
 
     Args:
         path: the file, absolute and without symbolic links.
+        mounts: what the system says of its mounts.
     """
     if not path.parent.is_dir():
         raise ConfigurationError(f"The folder of the database file {str(path)!r} does not exist. Create it first.")
     if path.is_dir():
         raise ConfigurationError(f"{str(path)!r} is a folder; the path of a database file is needed.")
-    kind = mount_type(path.parent)
+    kind = mount_type(path.parent, mounts)
     if kind in _NETWORK_TYPES:
         raise ConfigurationError(
             f"{str(path)!r} lies on a network mount ({kind}), where SQLite cannot keep processes apart. "
@@ -67,7 +68,7 @@ def check_place(path: Path) -> None:
         )
 
 
-def mount_type(folder: Path, mounts: Path = _MOUNTS) -> str:
+def mount_type(folder: Path, mounts: Path = MOUNTS) -> str:
     """Return the type of the file system that holds a folder; empty where the system does not tell."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()

@@ -101,8 +101,8 @@ class SQLiteDatabase:
     def _start(self) -> None:
         if has_wal_reset_bug():
             logger.info(
-                "SQLite %s has the WAL-reset bug: rarely, a file that several processes write is damaged. What is "
-                "known to lead there is avoided; a Python with SQLite 3.51.3 or later is safe from it.",
+                "SQLite %s has the WAL-reset bug: rarely, a file that several processes write is damaged. "
+                "asyncq makes it rarer still; a Python with SQLite 3.51.3 or later is safe from it.",
                 sqlite3.sqlite_version,
             )
         self._engine = Engine(Connection(self.path, self._synchronous), Ringer(self.path), self.doorbell.ring_all)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.sqlite.rings import HAS_DATAGRAMS, Ring, bell_path, decode_rings
+from asyncq.sqlite.rings import HAS_DATAGRAMS, POLLING, Ring, bell_path, decode_rings
 from asyncq.store import Address
 
 _MAX_SOCKET_PATH: Final = 100
@@ -146,7 +146,7 @@ class PollingDoorbell(Doorbell):
 
     @property
     def bell(self) -> str:
-        return "poll"
+        return POLLING
 
     def open(self) -> None:
         if self._connection is not None:

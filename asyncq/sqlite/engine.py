@@ -98,10 +98,12 @@ class Engine:
 
     def __init__(self, connection: Connection, ringer: Ringer, replaced: Callable[[], None]) -> None:
         self._connection = connection
+        self._connection.waiting = self._read_meanwhile
         self._ringer = ringer
         self._replaced = replaced
         self._directory = Directory()
         self._loop = asyncio.get_running_loop()
+        self._put_off: list[Job[Any]] = []
         self._inbox: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="asyncq-sqlite", daemon=True)
         self._stopped = asyncio.Event()
@@ -125,10 +127,10 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            while not self._is_stopping:
+            while self._put_off or not self._is_stopping:
                 if jobs := self._next_jobs():
                     self._serve(jobs)
-                elif not self._is_stopping:
+                else:
                     self._ringer.retry()
         finally:
             self._connection.close()
@@ -137,13 +139,12 @@ class Engine:
 
     def _next_jobs(self) -> list[Job[Any]]:
         """Return what waits; wait for something, or until a kept ring is to be tried again."""
-        jobs: list[Job[Any]] = []
-        timeout = self._ringer.seconds_to_retry()
+        jobs, self._put_off = self._put_off, []
         with suppress(Empty):
-            job = self._inbox.get(timeout=timeout)
+            job = self._inbox.get_nowait() if jobs else self._inbox.get(timeout=self._ringer.seconds_to_retry())
             while job is not None:
                 jobs.append(job)
-                if len(jobs) == MAX_TOGETHER:
+                if len(jobs) >= MAX_TOGETHER:
                     return jobs
                 job = self._inbox.get_nowait()
             self._is_stopping = True
@@ -182,6 +183,17 @@ class Engine:
             job.error = self._connection.unavailable(error)
         except Exception as error:  # whatever it is, it belongs to who asked
             job.error = error
+
+    def _read_meanwhile(self) -> None:
+        """Do what only reads while others hold the write lock."""
+        with suppress(Empty):
+            while (job := self._inbox.get_nowait()) is not None:
+                if job.reading is not None:
+                    self._read(job)
+                    self._deliver([job])
+                else:
+                    self._put_off.append(job)
+            self._is_stopping = True
 
     def _write(self, jobs: Sequence[Job[Any]]) -> None:
         """Do all jobs in one transaction; where that fails, each in its own, so that only the faulty one fails."""

@@ -23,6 +23,9 @@ from asyncq.store import Address, Notice
 
 HAS_DATAGRAMS: Final = hasattr(socket, "AF_UNIX")
 
+POLLING: Final = "poll"
+"""The bell of a process that looks by itself."""
+
 MAX_DATAGRAM: Final = 60_000 if sys.platform == "linux" else 2_000
 """Bytes of notices in one datagram; macOS and the BSDs allow 2,048 in all by default."""
 
@@ -88,11 +91,9 @@ class Ringer:
 
     def ring(self, rings: Iterable[tuple[Address, Ring]]) -> None:
         """Send rings; the `line` of each is taken from its address."""
-        if not HAS_DATAGRAMS:
-            return
         for address, ring in rings:
             bell, _, line = address.rpartition(":")
-            if bell and line.isdigit():
+            if bell != POLLING and line.isdigit():
                 self._kept.setdefault(bell, []).append(ring._replace(line=int(line)))
         if self._kept:
             self.retry()
