@@ -33,7 +33,7 @@ for order in line.makefile():
     {obey}
 """
 
-WORKS = "tell('loaded'); tell('started'); note('started')"
+WORKS = "tell('loaded'); note('starts'); tell('started'); note('started')"
 STOPS = "if order == 'stop\\n': sys.exit(0)"
 
 
@@ -257,7 +257,7 @@ async def test_rolling_restart(run_crew: RunCrew) -> None:
 
         entries = crew.entries
         stops = [index for index, entry in enumerate(entries) if entry in ("1 stop", "2 stop")]
-        assert entries.index("3 started") < stops[0] < entries.index("4 started") < stops[1]
+        assert entries.index("3 starts") < stops[0] < entries.index("4 starts") < stops[1]
         assert not running.done()
     assert not any(entry.startswith("5") for entry in crew.entries)
 
