@@ -1,0 +1,148 @@
+"""README and docs: every file that they show is written out and run, and does what they say."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from examples.fastapi_app.service import ROOT
+
+FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def written_out(document: str, folder: Path) -> list[str]:
+    """Write the files that a document shows into a folder; return their names."""
+    files = FILE.findall((ROOT / document).read_text())
+    for name, content in files:
+        (folder / name).write_text(content)
+    return [name for name, _ in files]
+
+
+@contextmanager
+def running(folder: Path, *command: str, files: Sequence[int] = ()) -> Iterator[None]:
+    """Run a Python module beside the block."""
+    with (folder / f"{command[0]}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log, pass_fds=files
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            finally:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def application(folder: Path, app: str) -> Iterator[httpx.Client]:
+    """Serve an application beside the block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "http://{}:{}".format(*listener.getsockname())
+        command = ["uvicorn", app, "--fd", str(listener.fileno()), "--timeout-graceful-shutdown", "3"]
+        with running(folder, *command, files=[listener.fileno()]), httpx.Client(base_url=address, timeout=30) as client:
+            yield client
+
+
+def output_of(folder: Path, *command: str) -> list[str]:
+    """Run a program to its end; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_readme_does_what_it_shows(tmp_path: Path) -> None:
+    """The example of the README gives the sum that it promises."""
+    assert written_out("README.md", tmp_path) == ["app.py"]
+    with running(tmp_path, "asyncq", "worker", "app:broker"), application(tmp_path, "app:app") as client:
+        assert client.post("/sums", params={"a": 1, "b": 2}).json() == 3
+
+
+def test_the_quickstart_publishes_and_asks(tmp_path: Path) -> None:
+    """The first programs of the quickstart print what their comments say."""
+    written_out("docs/quickstart.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "tasks:broker"):
+        assert output_of(tmp_path, "send.py") == ["3", "succeeded 1", "3", "999000", "QUIET"]
+        first, second, third = output_of(tmp_path, "ask.py")
+    assert (first, second) == ("42", "True")
+    assert "order-18" in third
+
+
+def test_the_quickstarts_options_work(tmp_path: Path) -> None:
+    """The options of the quickstart are accepted, and the last call comes back."""
+    written_out("docs/quickstart.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "options:broker"):
+        assert output_of(tmp_path, "options.py") == ["sent to zoe@example.com"]
+
+
+def test_the_quickstarts_failures_are_as_described(tmp_path: Path) -> None:
+    """What the quickstart says about failures is what its program prints."""
+    written_out("docs/quickstart.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "shop:broker"):
+        book, moon, junk, slow = output_of(tmp_path, "buy.py")
+    assert book == "book, at attempt 3"
+    assert moon == "OutOfStock('moon')"
+    assert junk.startswith("failed ")
+    assert "we do not sell that" in junk
+    assert "0.2" in slow
+
+
+def test_the_quickstarts_progress_is_told(tmp_path: Path) -> None:
+    """The progress program prints how its task comes on, and its end."""
+    written_out("docs/quickstart.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "progress:broker"):
+        lines = output_of(tmp_path, "progress.py")
+    assert lines[-1].startswith("succeeded")
+    assert any("total=100" in line for line in lines)
+
+
+def test_the_quickstarts_test_passes(tmp_path: Path) -> None:
+    """The test that the quickstart shows runs without a server and without a worker process, and passes."""
+    written_out("docs/quickstart.md", tmp_path)
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_tasks.py"]
+    assert "1 passed" in output_of(tmp_path, *command)[-1]
+
+
+def test_the_fastapi_page_answers_in_time_or_later(tmp_path: Path) -> None:
+    """The application of the FastAPI page gives values, pending answers, progress and states as it says."""
+    written_out("docs/fastapi.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "tasks:broker"), application(tmp_path, "errors:app") as client:
+        first = client.post("/sums", params={"a": 1, "b": 1})
+        assert client.get(f"/sums/{first.json()['id']}").json() == 2 if first.status_code == 202 else first.json() == 2
+        late = client.post("/sums", params={"a": 1, "b": 2, "pause": 1.5})
+        assert (late.status_code, late.headers["Location"]) == (202, late.json()["url"])
+        assert client.get(late.headers["Location"]).json() == 3
+        assert client.get("/sums/nothing").status_code == 404
+        conversion = client.post("/conversions", params={"pages": 10}).json()
+        events = client.get(f"/conversions/{conversion}/events").text
+        assert "event: running\ndata: " in events
+        assert "event: succeeded" in events.split("\n\n")[-2]
+        assert client.get(f"/calls/{conversion}").json() == "succeeded"
+        assert client.get("/calls/nothing").json() == "unknown"
+
+
+def test_the_fastapi_page_runs_its_worker_inside(tmp_path: Path) -> None:
+    """The application with a worker of its own answers without any other process."""
+    written_out("docs/fastapi.md", tmp_path)
+    with application(tmp_path, "alone:app") as client:
+        assert client.get("/double/21").json() == 42
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/quickstart.md", "docs/fastapi.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    """Every relative link of a document leads to a file or folder that is there."""
+    text = (ROOT / document).read_text()
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not ((ROOT / document).parent / link).exists()] == []
