@@ -56,6 +56,7 @@ class Connection:
         self._path = path
         self._wal = f"{path}-wal"
         self._synchronous = synchronous
+        self._set_synchronous: str = ""
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] = (0, 0)
         self._checked_at = 0.0
@@ -88,6 +89,7 @@ class Connection:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+            self._set_synchronous = ""
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """Run one statement and return all of its rows. A half-read cursor would hold back every checkpoint."""
@@ -97,8 +99,17 @@ class Connection:
         """Run one statement and return how many rows it changed."""
         return self._step(sql, parameters).rowcount
 
-    def begin(self) -> None:
-        """Begin a transaction that has the write lock from the start: a later upgrade could fail at once."""
+    def begin(self, *, is_durable: bool = True) -> None:
+        """Begin a transaction that has the write lock from the start: a later upgrade could fail at once.
+
+        Args:
+            is_durable: False: a power cut may undo it (never a part of it, and never without all that came after), so
+                that its commit need not wait for the disk.
+        """
+        synchronous = self._synchronous if is_durable else "NORMAL"
+        if synchronous != self._set_synchronous:
+            self._step(f"PRAGMA synchronous = {synchronous}")
+            self._set_synchronous = synchronous
         self._step("BEGIN IMMEDIATE", waiting=self.waiting)
 
     def commit(self) -> None:
@@ -177,7 +188,6 @@ class Connection:
         mode = self.rows("PRAGMA journal_mode = WAL")[0][0]
         if mode != "wal":
             raise ConfigurationError(f"{str(self._path)!r} cannot keep a write-ahead log (its journal is {mode!r}).")
-        self._step(f"PRAGMA synchronous = {self._synchronous}")
         self._step("PRAGMA wal_autocheckpoint = 0")  # see fold_log
         self._step(f"PRAGMA journal_size_limit = {2 * WAL_LIMIT}")
         self._make_tables()

@@ -185,7 +185,8 @@ class SQLiteConsumer(Consumer):
             return catch
 
         try:
-            catch = await self._database.write(work)
+            # After a power cut this consumer is gone, and what it had been lent is ready again.
+            catch = await self._database.write(work, is_durable=False)
         except BaseException:
             # It may have been done all the same: what it took is handed back by the next look, or by leaving.
             self._lost_fetches.append(fetch)

@@ -83,16 +83,17 @@ class SQLiteDatabase:
         """
         return await self._submit(Job(work, None, self._deadline()))
 
-    async def write(self, work: Writing[T]) -> T:
+    async def write(self, work: Writing[T], *, is_durable: bool = True) -> T:
         """Run a piece of work in a transaction, together with what else waits to be written.
 
         Args:
             work: called in the database's thread; may be called again when the first try had to be undone.
+            is_durable: False: a power cut may undo it without harm, so that it need not wait for the disk.
 
         Raises:
             BrokerUnavailable: there was no answer in time; the outcome is unknown.
         """
-        return await self._submit(Job(None, work, self._deadline()))
+        return await self._submit(Job(None, work, self._deadline(), is_durable=is_durable))
 
     def connect(self) -> tuple[Connection, Ringer]:
         """Return a connection and a ringer for another thread's own use; both are to be closed there."""

@@ -68,12 +68,15 @@ Writing: TypeAlias = Callable[[Transaction], T]
 class Job(Generic[T]):
     """A piece of work, and the future that its caller awaits. Exactly one of `reading` and `writing` is set."""
 
-    __slots__ = ("deadline", "error", "future", "reading", "result", "writing")
+    __slots__ = ("deadline", "error", "future", "is_durable", "reading", "result", "writing")
 
-    def __init__(self, reading: Reading[T] | None, writing: Writing[T] | None, deadline: float) -> None:
+    def __init__(
+        self, reading: Reading[T] | None, writing: Writing[T] | None, deadline: float, *, is_durable: bool = True
+    ) -> None:
         self.reading = reading
         self.writing = writing
         self.deadline = deadline
+        self.is_durable = is_durable
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.result: T | None = None
         self.error: Exception | None = None
@@ -202,7 +205,7 @@ class Engine:
         transaction = Transaction(self._connection, self._directory)
         self._connection.deadline = min(job.deadline for job in jobs)
         try:
-            self._connection.begin()
+            self._connection.begin(is_durable=any(job.is_durable for job in jobs))
         except sqlite3.Error as error:
             self._fail_late(jobs, error)
             return
@@ -236,7 +239,7 @@ class Engine:
             return
         bells, self._ringer.dead = orjson.dumps(list(self._ringer.dead)).decode(), set()
         with suppress(sqlite3.Error):
-            self._connection.begin()
+            self._connection.begin(is_durable=False)
             try:
                 self._connection.change(_FORGET_LISTENERS, (bells,))
                 self._connection.change(_FORGET_CONSUMERS, (bells,))

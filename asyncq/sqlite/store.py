@@ -69,26 +69,26 @@ class SQLiteStore(Store):
             self._listener = None
             self._database.doorbell.disconnect(self._address)
             with suppress(BrokerUnavailable):  # the first process that rings in vain removes it
-                await self._database.write(self._hang_up)
+                await self._database.write(self._hang_up, is_durable=False)
         await self._database.close(self)
 
     async def look(self, keys: Sequence[CallKey], *, watcher: Address = "") -> Sequence[Sighting | None]:
         ids = [key.id for key in keys]
         if not watcher:
             return await self._database.read(lambda file: self._look(file, ids))
-        return await self._database.write(lambda transaction: self._watch(transaction, ids, watcher))
+        return await self._database.write(lambda transaction: self._watch(transaction, ids, watcher), is_durable=False)
 
     async def unwatch(self, keys: Sequence[CallKey], watcher: Address) -> None:
         def work(transaction: Transaction) -> None:
             ids = as_json([key.id for key in keys])
             transaction.change(_UNWATCH, (transaction.space(self._namespace), ids, watcher))
 
-        await self._database.write(work)
+        await self._database.write(work, is_durable=False)
 
     async def listen(self, listener: Listener) -> Address:
         self._address = self._database.doorbell.connect(self._hear)
         self._listener = listener
-        await self._database.write(self._listen)
+        await self._database.write(self._listen, is_durable=False)
         return self._address
 
     async def run(self) -> None:
@@ -96,7 +96,7 @@ class SQLiteStore(Store):
         while True:
             await asyncio.sleep(RESYNC_EVERY)
             try:
-                await self._database.write(self._listen)  # the file may be another
+                await self._database.write(self._listen, is_durable=False)  # the file may be another
             except BrokerUnavailable as error:
                 logger.debug("Could not register: %s", error)
             self._hear(Ring(0))
@@ -107,7 +107,7 @@ class SQLiteStore(Store):
             if transaction.change(_REPORT, (key.id, space, progress, now_ms + ttl_ms)):
                 tell(transaction, space, [(Notice(key.id, progress=progress), reply)], now_ms)
 
-        await self._database.write(work)
+        await self._database.write(work, is_durable=False)
 
     def _hear(self, ring: Ring) -> None:
         if self._listener is None:

@@ -53,12 +53,12 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Remove what is over, if nobody else has done so in the meantime."""
-        if not await self._database.write(self._claim):
+        if not await self._database.write(self._claim, is_durable=False):
             return
         removed = STEP
         while removed == STEP:
-            removed = await self._database.write(self._step)
-        await self._database.write(self._finish)
+            removed = await self._database.write(self._step, is_durable=False)
+        await self._database.write(self._finish, is_durable=False)
 
     def _claim(self, transaction: Transaction) -> bool:
         now_ms = self._clock.now_ms()
