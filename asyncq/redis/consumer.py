@@ -1,0 +1,195 @@
+"""The consumer: fetches with one blocking read, and knows when the next message becomes due."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import repeat
+from typing import Any, cast
+
+from asyncq.errors import BrokerUnavailable, LeaseLost
+from asyncq.redis.client import RedisClient
+from asyncq.redis.keys import KeySpace
+from asyncq.redis.lease import RedisLease
+from asyncq.redis.script import all_scripts
+from asyncq.redis.server import Call, Command, Reply, call
+from asyncq.redis.settling import SettlementBatch
+from asyncq.redis.takeover import INTERRUPT_MS, end_memberships
+from asyncq.transport import Consumer, Delivery, Settlement
+
+BLOCK_SECONDS = 20
+"""A blocking read: long, so that an idle worker costs nothing, and short enough to find out that nobody answers."""
+
+BLOCK_MARGIN = 5
+"""How much longer than that the server may take before its connection counts as dead."""
+
+MAX_FETCH = 1_000
+"""Most that one fetch takes: a script holds up everybody else while it runs."""
+
+NOT_A_MEMBER, GIVEN_UP = -1, -2
+"""Answers of scripts/fetch.lua."""
+
+
+class RedisConsumer(Consumer):
+    """A member of some queues.
+
+    While nothing is ready it waits in one write of two commands: a blocking pop of a token that whoever publishes
+    leaves, and the script that fetches, which the server runs as soon as the pop returns. Each fetch has a number. One
+    whose reply never came is given up by its number before the next: what it was given goes back to its place, and if
+    it is still on its way to the server it is refused there.
+    """
+
+    def __init__(self, client: RedisClient, space: KeySpace, name: str, lease_ms: int, dead_cap: int) -> None:
+        self.name = name
+        self._client = client
+        self._space = space
+        self._lease_ms = lease_ms
+        self._dead_cap = dead_cap
+        self._link = client.link()
+        self._alarm = _Alarm(client, space)
+        self._queues: set[str] = set()
+        self._number = 0
+        self._unanswered = 0
+        self._was_short = False
+        self._is_blocked = False
+        self._is_interrupted = False
+        self._has_left = False
+
+    async def run(self) -> None:
+        """Wake a consumer, this one or another, whenever something becomes due."""
+        await self._alarm.run()
+
+    async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
+        if self._has_left:
+            raise self._lost()
+        if self._unanswered:
+            await self._give_up(self._unanswered)
+        wanted = {queue: limit for queue, limit in limits.items() if limit > 0}
+        # What came short last time has left nothing behind: what came since then has left a token.
+        if not (wait and self._was_short):
+            deliveries = await self._take(wanted, count, blocks=False) if wanted else []
+            if deliveries or not wait:
+                return deliveries
+        deliveries = [] if self._is_interrupted else await self._take(wanted, count, blocks=True)
+        self._is_interrupted = False
+        return deliveries
+
+    async def interrupt(self) -> None:
+        self._is_interrupted = True
+        if self._is_blocked:
+            command = call("interrupt", self._space.own, self.name, INTERRUPT_MS)
+            await self._client.commands.call([command], wanted="interrupt a fetch")
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End deliveries.
+
+        It is tried once: only the caller knows that a False is no news when the same was sent before.
+        """
+        batch = SettlementBatch(settlements, self.name, self._dead_cap)
+        calls = batch.calls(self._space.queue)
+        seconds = self._client.server.command_timeout
+        return batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
+
+    def lease(self) -> RedisLease:
+        return RedisLease(self._client.server, self._space, self.name, self._lease_ms)
+
+    async def leave(self) -> int:
+        self._has_left = True
+        plan = end_memberships(self._space, [self.name], "left")
+        counts = await self._client.settling.follow(plan, wanted="leave")
+        await self._link.close()
+        return counts[self.name]
+
+    async def _take(self, limits: Mapping[str, int], count: int, *, blocks: bool) -> list[Delivery]:
+        self._queues.update(limits)
+        self._number += 1
+        self._unanswered = self._number
+        count = min(count, MAX_FETCH)
+        commands: list[Command] = [self._fetching(limits, count)] if limits else []
+        seconds = self._client.server.command_timeout
+        if blocks:
+            commands.insert(0, self._waiting(limits))
+            seconds = BLOCK_SECONDS + BLOCK_MARGIN
+        self._is_blocked = blocks
+        try:
+            replies = await self._link.attempt(commands, wanted="fetch", seconds=seconds)
+        finally:
+            self._is_blocked = False
+        self._unanswered = 0
+        deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
+        self._was_short = len(deliveries) < min(count, sum(limits.values()))
+        return deliveries
+
+    def _waiting(self, limits: Mapping[str, int]) -> Command:
+        wakes = [self._space.queue(queue)["wake"] for queue in limits]
+        return ("BLPOP", self._space.own["interrupt"] + self.name, *wakes, BLOCK_SECONDS)
+
+    def _fetching(self, limits: Mapping[str, int], count: int) -> Call:
+        script = all_scripts()["fetch"]
+        keys = [key for queue in limits for key in script.select(self._space.queue(queue))]
+        return Call("fetch", tuple(keys), (self.name, self._number, count, *limits.values()))
+
+    def _deliveries(self, queues: Sequence[str], reply: Reply) -> list[Delivery]:
+        if reply == NOT_A_MEMBER:
+            raise self._lost()
+        if reply == GIVEN_UP:
+            return []
+        due_ms, due_queue, *found = cast(list[Any], reply)
+        self._alarm.set(due_ms, queues[cast(int, due_queue) - 1])
+        deliveries: list[Delivery] = []
+        for queue, members, bodies, tokens, crashes in zip(
+            queues, *(found[part::4] for part in range(4)), strict=False
+        ):
+            deliveries += [
+                Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), int(crash or 0))
+                for member, body, token, crash in zip(members, bodies, tokens, crashes or repeat(0), strict=False)
+            ]
+        return deliveries
+
+    async def _give_up(self, number: int) -> None:
+        calls = [call("reclaim", self._space.queue(queue), self.name, number) for queue in self._queues]
+        await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
+        self._unanswered = 0
+        self._was_short = False
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
+
+
+class _Alarm:
+    """Goes off when a message becomes due, to the millisecond; the server's own time-outs are ten times as coarse."""
+
+    def __init__(self, client: RedisClient, space: KeySpace) -> None:
+        self._client = client
+        self._space = space
+        self._at: float | None = None
+        self._queue = ""
+        self._has_changed = asyncio.Event()
+
+    def set(self, ms: int, queue: str) -> None:
+        """Go off in so many ms, for this queue; less than 0: not at all."""
+        self._queue = queue
+        self._at = None if ms < 0 else asyncio.get_running_loop().time() + (ms + 1) / 1000
+        self._has_changed.set()
+
+    async def run(self) -> None:
+        """Go off until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._has_changed.clear()
+            left = None if self._at is None else self._at - loop.time()
+            if left is not None and left <= 0:
+                await self._go_off()
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._has_changed.wait()
+
+    async def _go_off(self) -> None:
+        """Leave a token for whoever waits, unless somebody has been there; the next fetch tells what comes next."""
+        at, queue = self._at, self._queue
+        try:
+            [ms] = await self._client.commands.call([call("alarm", self._space.queue(queue))], wanted="wake a consumer")
+        except BrokerUnavailable:
+            ms = 1000
+        if self._at == at:
+            self.set(ms or -1, queue)

@@ -1,0 +1,82 @@
+"""The keys: every name that asyncq gives to anything in Redis.
+
+Those of one queue share a hash tag, so that a script may use them together on a cluster as well.
+
+    {ns:queue}:messages     HASH    id -> body, of every message that has not ended
+    {ns:queue}:line         LIST    members (digit of the priority, and id) that are ready, priority 0, in order
+    {ns:queue}:ahead        ZSET    members that are fetched before the line: larger priorities, and the handed back
+    {ns:queue}:due          ZSET    member -> ms since 1970 at which it joins the ready ones
+    {ns:queue}:running      HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
+    {ns:queue}:crashes      HASH    member -> how many consumers died with it
+    {ns:queue}:withdrawn    HASH    member -> how often it still stands in the line, from where it can't be taken out
+    {ns:queue}:wake         LIST    at most one token, on which idle consumers block
+    {ns:queue}:sequence     STRING  counter behind the order of `ahead`
+    {ns:queue}:consumer:C   STRING  exists while C may fetch; the lowest number that its fetches may have
+    {ns:queue}:watch        HASH    id -> addresses to tell of its end; expires
+    {ns:queue}:progress     HASH    id -> ms until which it is kept, a space, latest progress; expires
+    {ns:queue}:result:ID    STRING  record of an ended call; expires
+    {ns:queue}:dead         ZSET    id -> time of death, of dead letters; expires
+    {ns:queue}:fading       ZSET    id -> ms until which the letter is kept; expires
+    {ns:queue}:letters      HASH    id -> dead letter; expires
+    {ns}:queues             SET     names of queues that were ever published to
+    {ns}:workers            ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
+    {ns}:queues_of          HASH    consumer -> its queues
+    {ns}:interrupt:C        LIST    one token that ends C's wait; expires
+    {ns}:reply:RANDOM       channel of one process, which is its address
+
+What has no TTL goes with the messages and consumers that it speaks of. Only `sequence`, `queues` and a token in `wake`
+outlive them: three small keys for each queue at most.
+"""
+
+from collections.abc import Mapping, Sequence
+
+QUEUE_KEYS = (
+    *("messages", "line", "ahead", "due", "running", "crashes", "withdrawn", "wake", "sequence", "consumer"),
+    *("watch", "progress", "result", "dead", "fading", "letters"),
+)
+SPACE_KEYS = ("queues", "workers", "queues_of", "interrupt", "reply")
+
+_PREFIXES = {"consumer", "result", "interrupt", "reply"}
+"""Names that are followed by a colon and the name of what they are kept for."""
+
+
+class Keys:
+    """Names of keys that share a hash tag."""
+
+    __slots__ = ("_names", "_selections")
+
+    def __init__(self, tag: str, names: Sequence[str]) -> None:
+        self._names: Mapping[str, str] = {name: f"{{{tag}}}:{name}{':' if name in _PREFIXES else ''}" for name in names}
+        self._selections: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._names[name]
+
+    def select(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return several, in the order asked for."""
+        selection = self._selections.get(names)
+        if selection is None:
+            selection = self._selections[names] = tuple(self._names[name] for name in names)
+        return selection
+
+
+class KeySpace:
+    """All keys of one namespace.
+
+    Attributes:
+        own: those that belong to no queue.
+    """
+
+    __slots__ = ("_namespace", "_queues", "own")
+
+    def __init__(self, namespace: str) -> None:
+        self.own = Keys(namespace, SPACE_KEYS)
+        self._namespace = namespace
+        self._queues: dict[str, Keys] = {}
+
+    def queue(self, name: str) -> Keys:
+        """Return the keys of a queue."""
+        keys = self._queues.get(name)
+        if keys is None:
+            keys = self._queues[name] = Keys(f"{self._namespace}:{name}", QUEUE_KEYS)
+        return keys

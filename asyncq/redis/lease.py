@@ -1,0 +1,143 @@
+"""The lease of a consumer, on a connection of its own thread."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from asyncq.clock import ServerClock
+from asyncq.errors import BrokerUnavailable
+from asyncq.redis.keys import KeySpace
+from asyncq.redis.server import (
+    FAULTS,
+    TIME,
+    Command,
+    Plan,
+    Reply,
+    Server,
+    ThreadWire,
+    call,
+    is_passing,
+    is_unknown_script,
+    milliseconds,
+)
+from asyncq.redis.takeover import reclaim_expired
+from asyncq.transport import Lease
+
+
+class RedisLease(Lease):
+    """A consumer's lease."""
+
+    def __init__(self, server: Server, space: KeySpace, name: str, lease_ms: int) -> None:
+        self._link = ThreadLink(server)
+        self._space = space
+        self._name = name
+        self._lease_ms = lease_ms
+
+    def renew(self) -> bool:
+        [now_ms] = self._link.call([call("renew", self._space.own, self._name, self._lease_ms)], "renew a lease")
+        if now_ms:
+            self._link.clock.set(now_ms)
+        return now_ms > 0
+
+    def next_end(self) -> float | None:
+        [reply] = self._link.call([("ZRANGE", self._space.own["workers"], 0, -1, "WITHSCORES")], "look at leases")
+        ends = [
+            float(end_ms) for name, end_ms in zip(reply[::2], reply[1::2], strict=True) if name != self._name.encode()
+        ]
+        if not ends:
+            return None
+        if max(ends) == float("inf"):  # somebody's reclaimer has died over it
+            return 0.0
+        return (min(ends) - self._link.clock.now_ms()) / 1000
+
+    def reclaim(self) -> Mapping[str, int]:
+        return self._link.follow(reclaim_expired(self._space, self._name), "reclaim")
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class ThreadLink:
+    """A connection of a thread that is opened when it is needed, and again after it broke.
+
+    Attributes:
+        clock: the server's, by what it said last.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.clock = ServerClock()
+        self._server = server
+        self._wire: ThreadWire | None = None
+
+    def call(self, commands: Sequence[Command], wanted: str) -> list[Reply]:
+        """Send commands, a second time where the connection was dead. Raises BrokerUnavailable."""
+        was_connected = self._wire is not None
+        try:
+            try:
+                replies = self._talk(commands)
+            except FAULTS as error:
+                if not was_connected or not is_passing(error):
+                    raise
+                replies = self._talk(commands)
+        except BrokerUnavailable:
+            raise
+        except FAULTS as error:
+            raise self._server.unavailable(wanted, error) from error
+        self._server.check(replies, wanted)
+        return replies
+
+    def follow(self, plan: Plan, wanted: str) -> Any:
+        """Take the steps of a plan; each does no harm when it is taken twice."""
+        try:
+            commands = next(plan)
+            while True:
+                commands = plan.send(self.call(commands, wanted) if commands else [])
+        except StopIteration as end:
+            return end.value
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.disconnect()
+
+    def _talk(self, commands: Sequence[Command]) -> list[Reply]:
+        try:
+            wire = self._wire or self._connect()
+            replies = self._exchange(wire, commands)
+            if any(map(is_unknown_script, replies)):
+                self._teach(wire, self._server.repeat_unknown(commands, replies))
+        except BaseException:
+            self.close()
+            raise
+        return replies
+
+    def _teach(self, wire: ThreadWire, plan: Plan) -> None:
+        try:
+            commands = next(plan)
+            while True:
+                commands = plan.send(self._exchange(wire, commands))
+        except StopIteration:
+            return
+
+    def _connect(self) -> ThreadWire:
+        wire = self._wire = self._server.thread_connection()
+        wire.connect()
+        replies = self._exchange(wire, [TIME])
+        self._server.check(replies, "tell the time")
+        self.clock.set(milliseconds(replies[0]))
+        return wire
+
+    def _exchange(self, wire: ThreadWire, commands: Sequence[Command]) -> list[Reply]:
+        wire.send_packed_command(self._server.pack(commands), check_health=False)
+        return [_read(wire) for _ in commands]
+
+
+def _read(wire: ThreadWire) -> Reply:
+    try:
+        return wire.read_response()
+    except ResponseError as error:
+        if is_passing(error):
+            raise
+        return error

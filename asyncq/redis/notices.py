@@ -1,0 +1,104 @@
+"""Notices: what is told to a process, and the subscription that brings it."""
+
+import asyncio
+import secrets
+from random import Random
+
+from asyncq.backoff import Backoff
+from asyncq.redis.server import FAULTS, Reply, Server, Wire
+from asyncq.store import Listener, Notice
+
+PING_SECONDS = 12.0
+"""Silence after which the server is asked whether it is there; when it says nothing for as long again, it is not."""
+
+_ENDED, _RECORD, _PROGRESS = 0, 1, 2
+_AGAIN = Backoff(delay=0.05, max_delay=1.0)
+
+
+class Subscription:
+    """A connection on which a listener is told, opened again whenever it breaks.
+
+    Args:
+        server: where to subscribe.
+        prefix: of the address.
+
+    Attributes:
+        address: the channel, made for this one subscription.
+    """
+
+    def __init__(self, server: Server, prefix: str) -> None:
+        self.address = prefix + secrets.token_hex(8)
+        self._server = server
+        self._wire: Wire | None = None
+
+    async def open(self) -> None:
+        """Subscribe; on return it is confirmed. Raises BrokerUnavailable."""
+        try:
+            await self._subscribe()
+        except FAULTS as error:
+            raise self._server.unavailable("subscribe", error) from error
+
+    async def run(self, listener: Listener) -> None:
+        """Tell the listener until cancelled."""
+        random, failures = Random(), 0
+        while True:
+            try:
+                wire = self._wire
+                if wire is None:
+                    wire = await self._subscribe()
+                    listener.resync()
+                failures = 0
+                await self._listen(wire, listener)
+            except FAULTS:
+                await self.close()
+                failures += 1
+                await asyncio.sleep(_AGAIN.seconds(failures, random))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.disconnect(nowait=True)
+
+    async def _subscribe(self) -> Wire:
+        wire = self._wire = self._server.connection()
+        try:
+            async with asyncio.timeout(self._server.connect_timeout):
+                await wire.connect()
+                await wire.send_packed_command(self._server.pack([("SUBSCRIBE", self.address)]), check_health=False)
+                await wire.read_response()
+        except BaseException:
+            await self.close()
+            raise
+        return wire
+
+    async def _listen(self, wire: Wire, listener: Listener) -> None:
+        is_asked = False
+        while True:
+            reply: Reply = await wire.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
+            if reply is None:
+                if is_asked:
+                    raise TimeoutError("The server is silent.")
+                await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
+            elif reply[0] == b"message":
+                listener.notice(unpack_notices(reply[2]))
+            is_asked = reply is None
+
+
+def unpack_notices(data: bytes) -> list[Notice]:
+    """Return the notices of one message; scripts/ending.lua says how they are packed."""
+    head, _, rest = data.partition(b"\n")
+    numbers = list(map(int, head.split()))
+    notices: list[Notice] = []
+    start = 0
+    for id_size, kind, size in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True):
+        middle = start + id_size
+        id, start = rest[start:middle].decode(), middle + size
+        payload = rest[middle:start]
+        if kind == _RECORD:
+            notices.append(Notice(id, payload, None, True))
+        elif kind == _ENDED:
+            notices.append(Notice(id, None, None, True))
+        elif kind == _PROGRESS:
+            notices.append(Notice(id, None, payload, False))
+    return notices

@@ -1,0 +1,108 @@
+"""The publication: envelopes on their way to the server, in few script calls."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from asyncq.errors import PublishRefused
+from asyncq.redis.keys import Keys
+from asyncq.redis.server import Argument, Call, Reply, Server, call, is_full
+from asyncq.transport import Envelope, Receipt, Taken
+
+MAX_MESSAGES = 500
+MAX_BYTES = 1_000_000
+"""Bounds of one call: a script holds up everybody else while it runs."""
+
+
+class _Part:
+    """What goes in one call."""
+
+    __slots__ = ("indexes", "queue", "size")
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.indexes: list[int] = []
+        self.size = 0
+
+
+class Publication:
+    """Envelopes, and what becomes of each.
+
+    Args:
+        envelopes: to publish.
+        keys_of: returns the keys of a queue.
+        max_lengths: how many may wait, of queues that say so.
+    """
+
+    def __init__(
+        self,
+        envelopes: Sequence[Envelope],
+        keys_of: Callable[[str], Keys],
+        max_lengths: Mapping[str, int | None],
+    ) -> None:
+        self._envelopes = envelopes
+        self._keys_of = keys_of
+        self._max_lengths = max_lengths
+        self._parts = self._divide()
+        self._is_repeat = False
+
+    @property
+    def queues(self) -> set[str]:
+        """The queues that are published to."""
+        return {part.queue for part in self._parts}
+
+    def calls(self) -> list[Call]:
+        """Return the script calls."""
+        return [self._call(part) for part in self._parts]
+
+    def calls_again(self) -> list[Call]:
+        """Return the calls to make when the first ones may have taken effect: no id is fresh any more."""
+        self._is_repeat = True
+        return self.calls()
+
+    def receipts(self, replies: Sequence[Reply], server: Server) -> list[Receipt]:
+        """Return a receipt for each envelope. Raises BrokerUnavailable for a reply that makes no sense."""
+        receipts: list[Receipt] = [None] * len(self._envelopes)
+        for part, reply in zip(self._parts, replies, strict=True):
+            if is_full(reply):
+                for index in part.indexes:
+                    receipts[index] = PublishRefused(f"Redis at {server.address} takes nothing more: {reply}")
+                continue
+            server.check([reply], "publish")
+            for number, why, what in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
+                index = part.indexes[cast(int, number)]
+                receipts[index] = self._receipt(self._envelopes[index], why, what)
+        return receipts
+
+    def _divide(self) -> list[_Part]:
+        parts: list[_Part] = []
+        open_parts: dict[str, _Part] = {}
+        for index, envelope in enumerate(self._envelopes):
+            part = open_parts.get(envelope.queue)
+            if part is None or len(part.indexes) >= MAX_MESSAGES or part.size >= MAX_BYTES:
+                part = open_parts[envelope.queue] = _Part(envelope.queue)
+                parts.append(part)
+            part.indexes.append(index)
+            part.size += len(envelope.body)
+        return parts
+
+    def _call(self, part: _Part) -> Call:
+        arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
+        for index in part.indexes:
+            id, _, body, priority, due_ms, is_fresh = self._envelopes[index]
+            is_plain = is_fresh and due_ms <= 0 and not self._is_repeat
+            extra = "" if is_plain else f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_ms}"
+            arguments += (f"{priority}{id}", body, extra)
+        return call("publish", self._keys_of(part.queue), *arguments)
+
+    def _receipt(self, envelope: Envelope, why: bytes, what: bytes) -> Receipt:
+        match why:
+            case b"full":
+                longest = self._max_lengths.get(envelope.queue)
+                return PublishRefused(
+                    f"Queue {envelope.queue!r} is full: {int(what)} messages wait, {longest} may (max_length)."
+                )
+            case b"record":
+                # A fresh id can only have ended as what the first sending published.
+                return None if self._is_repeat and envelope.is_fresh else Taken(None, what)
+            case _:
+                return None if self._is_repeat and what == envelope.body else Taken(what, None)

@@ -1,0 +1,84 @@
+"""The scripts: one Lua file for each step that has to be atomic.
+
+The comment that opens a file is read. Its lines say what the file needs: `KEYS:` names the keys that it is given, each
+of which becomes a local variable of that name; `KEYS*` does the same once for each queue, and leaves them in `KEYS`;
+`USES:` names files whose functions come before its own; `FLAGS:` are those of Redis 7 and later.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+
+from asyncq.redis.keys import Keys
+
+_HEADER = re.compile(r"^-- (KEYS:|KEYS\*|USES:|FLAGS:) (.+)$", re.MULTILINE)
+_PARTS = {"queue", "ending", "burial"}
+"""Files that are no scripts of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script.
+
+    Attributes:
+        name: of its file.
+        keys: names of the keys that it is given.
+        source: its text.
+        flags: of Redis 7 and later; empty: none.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    source: str
+    flags: str
+
+    def text(self, *, with_flags: bool) -> str:
+        """Return what the server is given."""
+        return f"#!lua flags={self.flags}\n{self.source}" if with_flags and self.flags else self.source
+
+    def select(self, keys: Keys) -> tuple[str, ...]:
+        """Return the keys that it is given of these."""
+        return keys.select(self.keys)
+
+
+class ScriptSet:
+    """The scripts, with the names under which one kind of server knows them.
+
+    Attributes:
+        texts: the scripts as the server is given them.
+        digests: what the server calls them, by name.
+    """
+
+    def __init__(self, *, with_flags: bool) -> None:
+        scripts = all_scripts()
+        self.with_flags = with_flags
+        self.texts = [script.text(with_flags=with_flags) for script in scripts.values()]
+        self.digests = {
+            name: sha1(text.encode(), usedforsecurity=False).hexdigest()
+            for name, text in zip(scripts, self.texts, strict=True)
+        }
+
+
+@cache
+def all_scripts() -> Mapping[str, Script]:
+    """Return the scripts by name."""
+    folder = files("asyncq.redis") / "scripts"
+    texts = {
+        entry.name.removesuffix(".lua"): entry.read_text(encoding="utf-8")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".lua")
+    }
+    return {name: _script(name, texts) for name in texts if name not in _PARTS}
+
+
+def _script(name: str, texts: Mapping[str, str]) -> Script:
+    header = {kind: value.split() for kind, value in _HEADER.findall(texts[name])}
+    keys = header.get("KEYS:", [])
+    parts = [f"local {', '.join(keys)} = unpack(KEYS)\n"] if keys else []
+    parts += [texts[part] for part in header.get("USES:", [])]
+    return Script(
+        name, tuple(keys or header["KEYS*"]), "".join([*parts, texts[name]]), ",".join(header.get("FLAGS:", []))
+    )

@@ -1,0 +1,172 @@
+-- KEYS* consumer messages line ahead due running crashes withdrawn wake sequence
+-- USES: queue
+-- FLAGS: allow-oom
+-- ARGV: name of the consumer, number of this fetch, how many in all; then of each queue how many at most
+-- Returns -1: the consumer is no member (any more); -2: this fetch was given up. Else
+--       {ms until the next message is due (-1: none), number of its queue from 1,
+--        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0)}.
+local WIDTH, PROMOTED_AT_ONCE, ROUNDS = 10, 1000, 10
+local name, number, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local prefix = name .. '/' .. ARGV[2] .. '/'
+local now, next_due, next_queue = nil, -1, 0
+
+local function names_of(q)
+  local at = (q - 1) * WIDTH
+  return {
+    messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], running = KEYS[at + 6],
+    crashes = KEYS[at + 7], withdrawn = KEYS[at + 8], wake = KEYS[at + 9], sequence = KEYS[at + 10],
+  }
+end
+
+-- A consumer that may not fetch has eaten the token that woke it: somebody else has to see what there is.
+local function refuse(code)
+  for q = 1, #KEYS / WIDTH do
+    local key = names_of(q)
+    if redis.call('EXISTS', key.line, key.ahead, key.due) > 0 then
+      ring(key.wake)
+    end
+  end
+  return code
+end
+
+-- Let what is due line up; returns the ms until the next, nil: there is none.
+local function promote(key)
+  local first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
+  if not first[2] then
+    return nil
+  end
+  now = now or now_ms()
+  if tonumber(first[2]) <= now then
+    local members = redis.call('ZRANGEBYSCORE', key.due, '-inf', now, 'LIMIT', 0, PROMOTED_AT_ONCE)
+    redis.call('ZREMRANGEBYRANK', key.due, 0, #members - 1)
+    line_up(members, key.line, key.ahead, key.sequence)
+    first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
+  end
+  return first[2] and math.max(0, tonumber(first[2]) - now)
+end
+
+-- Drop what was withdrawn: it could not be taken out of the middle of the line. The first of equal ones is the old one.
+local function without_withdrawn(key, members)
+  local kept = {}
+  for _, member in ipairs(members) do
+    local times = tonumber(redis.call('HGET', key.withdrawn, member))
+    if not times then
+      kept[#kept + 1] = member
+    elseif times > 1 then
+      redis.call('HINCRBY', key.withdrawn, member, -1)
+    else
+      redis.call('HDEL', key.withdrawn, member)
+    end
+  end
+  return kept
+end
+
+-- Returns the first members, and by member the number of those that have been fetched before.
+local function pop(key, limit)
+  local members, numbers = {}, {}
+  local popped = redis.call('ZPOPMIN', key.ahead, limit)
+  for i = 1, #popped, 2 do
+    local member, sequence = popped[i], tonumber(popped[i + 1]) % STEP
+    members[#members + 1] = member
+    if sequence < NEW then
+      numbers[member] = sequence
+    end
+  end
+  for _ = 1, ROUNDS do
+    popped = #members < limit and redis.call('LPOP', key.line, limit - #members)
+    if not popped then
+      break
+    end
+    if redis.call('EXISTS', key.withdrawn) == 1 then
+      popped = without_withdrawn(key, popped)
+    end
+    for _, member in ipairs(popped) do
+      members[#members + 1] = member
+    end
+  end
+  return members, numbers
+end
+
+-- Returns members and bodies; what has no body is dropped.
+local function with_bodies(key, members)
+  local ids = {}
+  for i, member in ipairs(members) do
+    ids[i] = string.sub(member, 2)
+  end
+  local kept, bodies = {}, {}
+  for i, body in ipairs(redis.call('HMGET', key.messages, unpack(ids))) do
+    if body then
+      kept[#kept + 1] = members[i]
+      bodies[#bodies + 1] = body
+    end
+  end
+  return kept, bodies
+end
+
+local function lend(key, members, numbers)
+  local sequence = redis.call('INCRBY', key.sequence, #members) - #members
+  local tokens, lent = {}, {}
+  for i, member in ipairs(members) do
+    tokens[i] = prefix .. string.format('%.0f', numbers[member] or sequence + i)
+    lent[2 * i - 1] = member
+    lent[2 * i] = tokens[i]
+  end
+  redis.call('HSET', key.running, unpack(lent))
+  local crashes = redis.call('EXISTS', key.crashes) == 1 and redis.call('HMGET', key.crashes, unpack(members)) or {}
+  return tokens, crashes
+end
+
+local function take(key, limit)
+  local members, numbers = pop(key, limit)
+  if #members == 0 then
+    return {}, {}, {}, {}
+  end
+  local kept, bodies = with_bodies(key, members)
+  if #kept == 0 then
+    return {}, {}, {}, {}
+  end
+  local tokens, crashes = lend(key, kept, numbers)
+  return kept, bodies, tokens, crashes
+end
+
+local memberships, places = {}, {}
+for q = 1, #KEYS / WIDTH do
+  local at = (q - 1) * WIDTH
+  memberships[q] = KEYS[at + 1] .. name
+  for place = 3, 5 do
+    places[#places + 1] = KEYS[at + place]
+  end
+end
+for _, lowest in ipairs(redis.call('MGET', unpack(memberships))) do
+  if not lowest then
+    return refuse(-1)
+  elseif number < tonumber(lowest) then
+    return refuse(-2)
+  end
+end
+if redis.call('EXISTS', unpack(places)) == 0 then
+  return {-1, 0}
+end
+
+local reply = {}
+for q = 1, #KEYS / WIDTH do
+  local key, limit = names_of(q), math.min(left, tonumber(ARGV[3 + q]))
+  local ms = promote(key)
+  if ms and (next_due < 0 or ms < next_due) then
+    next_due, next_queue = ms, q
+  end
+  local members, bodies, tokens, crashes = {}, {}, {}, {}
+  if limit > 0 then
+    members, bodies, tokens, crashes = take(key, limit)
+    left = left - #members
+  end
+  if ms == 0 or redis.call('EXISTS', key.line, key.ahead) > 0 then
+    ring(key.wake) -- there is more: the next that wakes wakes the one after it
+  elseif #members > 0 then
+    redis.call('DEL', key.wake)
+  end
+  for _, list in ipairs({members, bodies, tokens, crashes}) do
+    reply[#reply + 1] = list
+  end
+end
+return {next_due, next_queue, unpack(reply)}

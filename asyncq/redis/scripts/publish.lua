@@ -1,0 +1,50 @@
+-- KEYS: messages line ahead due running wake sequence result
+-- USES: queue
+-- ARGV: how many may wait (0: any number); then of each message its member, its body, and '' or
+--       f (its id is fresh) or k (its id may be known) with its due time in ms, 0: at once
+-- Returns of each message that was not published: its number from 0, what stands in the way (body, record, full), and that.
+local longest = tonumber(ARGV[1])
+local waiting = longest > 0 and redis.call('HLEN', messages) - redis.call('HLEN', running) or 0
+local ready, later, refused, now = {}, {}, {}, nil
+
+local function refuse(i, why, what)
+  refused[#refused + 1] = (i - 2) / 3
+  refused[#refused + 1] = why
+  refused[#refused + 1] = what
+end
+
+local function place(member, due_ms)
+  if due_ms > 0 then
+    now = now or now_ms()
+    if due_ms > now then
+      later[#later + 1] = due_ms
+      later[#later + 1] = member
+      return
+    end
+  end
+  ready[#ready + 1] = member
+end
+
+for i = 2, #ARGV, 3 do
+  local member, extra = ARGV[i], ARGV[i + 2]
+  local id = string.sub(member, 2)
+  local record = string.byte(extra) == 107 and redis.call('GET', result .. id)
+  local is_full = longest > 0 and waiting >= longest
+  if record then
+    refuse(i, 'record', record)
+  elseif is_full and redis.call('HEXISTS', messages, id) == 0 then
+    refuse(i, 'full', waiting)
+  elseif is_full or redis.call('HSETNX', messages, id, ARGV[i + 1]) == 0 then
+    refuse(i, 'body', redis.call('HGET', messages, id))
+  else
+    waiting = waiting + 1
+    place(member, extra == '' and 0 or tonumber(string.sub(extra, 2)))
+  end
+end
+
+line_up(ready, line, ahead, sequence)
+local is_earlier = #later > 0 and schedule(later, due)
+if #ready > 0 or is_earlier then
+  ring(wake)
+end
+return refused

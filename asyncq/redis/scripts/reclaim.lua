@@ -1,0 +1,34 @@
+-- KEYS: messages line ahead due running crashes wake consumer
+-- USES: queue
+-- FLAGS: allow-oom
+-- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of a fetch whose reply it never got
+-- Returns how many messages it gave back.
+local name, what = ARGV[1], ARGV[2]
+local lost = tonumber(what)
+local prefix = lost and name .. '/' .. what .. '/' or name .. '/'
+local rest = lost and '^%d+$' or '^%d+/%d+$'
+
+-- Its fetch may still be on its way to the server: from now on it finds that it is out.
+if lost then
+  redis.call('SET', consumer .. name, lost + 1, 'XX')
+else
+  redis.call('DEL', consumer .. name)
+end
+
+local count, held = 0, redis.call('HGETALL', running)
+for i = 1, #held, 2 do
+  local member, token = held[i], held[i + 1]
+  if string.sub(token, 1, #prefix) == prefix and string.find(token, rest, #prefix + 1) then
+    redis.call('HDEL', running, member)
+    redis.call('ZADD', ahead, rank(member, tonumber(string.match(token, '%d+$'))), member)
+    if what == 'crashed' then
+      redis.call('HINCRBY', crashes, member, 1)
+    end
+    count = count + 1
+  end
+end
+-- Also when there is something due later only: the one that has left may have been the one that knew the time.
+if redis.call('EXISTS', line, ahead, due) > 0 then
+  ring(wake)
+end
+return count

@@ -1,0 +1,91 @@
+"""Settlements on their way to the server, in few script calls with few arguments for each."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from asyncq.redis.keys import Keys
+from asyncq.redis.server import Argument, Call, Reply, call
+from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Return, Settlement
+
+MAX_SETTLEMENTS = 500
+MAX_BYTES = 1_000_000
+"""Bounds of one call: a script holds up everybody else while it runs."""
+
+Entry: TypeAlias = tuple[str, str, str, str, bytes]
+"""Member, token, what becomes of it, the address to reply to, payload; scripts/settle.lua says what they mean."""
+
+
+class _Part:
+    """What goes in one call."""
+
+    __slots__ = ("arguments", "indexes", "queue", "size")
+
+    def __init__(self, queue: str, dead_cap: int) -> None:
+        self.queue = queue
+        self.arguments: list[Argument] = [dead_cap]
+        self.indexes: list[int] = []
+        self.size = 0
+
+
+class SettlementBatch:
+    """Settlements, and whether each took effect.
+
+    Args:
+        settlements: to send.
+        name: of the consumer; other consumers' deliveries are not its own to settle.
+        dead_cap: dead letters that are kept of each queue.
+    """
+
+    def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int) -> None:
+        self._effects = [True] * len(settlements)
+        self._parts = self._divide(settlements, f"{name}/", dead_cap)
+
+    def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
+        """Return the script calls."""
+        return [call("settle", keys_of(part.queue), *part.arguments) for part in self._parts]
+
+    def effects(self, replies: Sequence[Reply]) -> list[bool]:
+        """Return for each settlement whether it took effect."""
+        for part, outdated in zip(self._parts, replies, strict=True):
+            for number in outdated:
+                self._effects[part.indexes[number]] = False
+        return self._effects
+
+    def _divide(self, settlements: Sequence[Settlement], prefix: str, dead_cap: int) -> list[_Part]:
+        parts: list[_Part] = []
+        open_parts: dict[str, _Part] = {}
+        for index, settlement in enumerate(settlements):
+            delivery = settlement.delivery
+            if not delivery.token.startswith(prefix):
+                self._effects[index] = False
+                continue
+            part = open_parts.get(delivery.queue)
+            if part is None or len(part.indexes) >= MAX_SETTLEMENTS or part.size >= MAX_BYTES:
+                part = open_parts[delivery.queue] = _Part(delivery.queue, dead_cap)
+                parts.append(part)
+            entry = _entry(settlement, delivery)
+            part.indexes.append(index)
+            part.arguments += entry
+            part.size += len(entry[4])
+        return parts
+
+
+def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
+    member = f"{delivery.priority}{delivery.id}"
+    # By type and not by `match`: this runs for every task, and class patterns on tuples cost four times as much.
+    if isinstance(settlement, Done):
+        record, ttl_ms, reply = settlement.outcome
+        if record is None:
+            return member, delivery.token, "n", reply, b""
+        return member, delivery.token, f"d{ttl_ms}", reply, record
+    if isinstance(settlement, Again):
+        return member, delivery.token, f"a{settlement.due_ms}", "", settlement.body
+    if isinstance(settlement, Return):
+        return member, delivery.token, "r", "", b""
+    return member, delivery.token, *_last_words(settlement, settlement.outcome)
+
+
+def _last_words(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
+    reason = settlement.reason.encode("utf-8", "replace")
+    letter = b"%d %d %b%b" % (settlement.letter_ttl_ms, len(reason), reason, outcome.record or b"")
+    return ("y" if outcome.record is None else f"x{outcome.ttl_ms}"), outcome.reply, letter

@@ -1,0 +1,54 @@
+"""The takeover: how memberships end, and how what their consumers held goes back to its place.
+
+Plans, because a lease's thread and an event loop do the same: each step may be repeated, and may be left to somebody
+else by whoever dies in between. The last one is to forget the consumer.
+"""
+
+from collections.abc import Generator, Sequence
+
+from asyncq.redis.keys import KeySpace
+from asyncq.redis.server import Command, Reply, call
+
+INTERRUPT_MS = 60_000
+"""How long a token waits for a consumer that is to wake and find that it is out."""
+
+
+def reclaim_expired(space: KeySpace, spared: str) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
+    """Take over from everybody whose lease has run out. Returns the number of messages by name."""
+    [condemned] = yield [call("condemn", space.own, spared)]
+    return (yield from end_memberships(space, [name.decode() for name in condemned], "crashed"))
+
+
+def release(space: KeySpace, bases: Sequence[str]) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
+    """Take over from consumers of these names, or of these names and a number: `base.1`, `base.2`."""
+    [everybody] = yield [("ZRANGE", space.own["workers"], 0, -1)]
+    names = [name for name in map(bytes.decode, everybody) if _is_one_of(name, bases)]
+    if names:
+        ends = [word for name in names for word in ("+inf", name)]
+        yield [("ZADD", space.own["workers"], "XX", *ends)]  # from now on none of them can be renewed
+    return (yield from end_memberships(space, names, "crashed"))
+
+
+def end_memberships(
+    space: KeySpace, names: Sequence[str], how: str
+) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
+    """End the memberships of consumers that `crashed` or `left`. Returns the number of messages by name."""
+    if not names:
+        return {}
+    [found] = yield [("HMGET", space.own["queues_of"], *names)]
+    pairs = [
+        (name, queue) for name, queues in zip(names, found, strict=True) for queue in (queues or b"").decode().split()
+    ]
+    counts = dict.fromkeys(names, 0)
+    replies = yield [call("reclaim", space.queue(queue), name, how) for name, queue in pairs]
+    for (name, _), count in zip(pairs, replies, strict=True):
+        counts[name] += count
+    own = space.own
+    wakes = [call("interrupt", own, name, INTERRUPT_MS) for name in names if how == "crashed"]
+    yield [*wakes, ("ZREM", own["workers"], *names), ("HDEL", own["queues_of"], *names)]
+    return counts
+
+
+def _is_one_of(name: str, bases: Sequence[str]) -> bool:
+    base, _, number = name.rpartition(".")
+    return name in bases or (number.isdecimal() and base in bases)

@@ -1,0 +1,116 @@
+"""The transport on Redis."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from asyncq.queues import Queue
+from asyncq.redis.client import RedisClient
+from asyncq.redis.consumer import RedisConsumer
+from asyncq.redis.keys import KeySpace
+from asyncq.redis.publishing import Publication
+from asyncq.redis.server import Command, Reply, call
+from asyncq.redis.takeover import release
+from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
+
+PUBLISHED_AT_ONCE = 10_000
+"""Envelopes in one round trip."""
+
+ANNOUNCE_SECONDS = 60.0
+"""How often a queue that is published to is entered among the known ones, in case that the server was emptied."""
+
+
+class RedisTransport(Transport):
+    """Moves messages through a Redis server.
+
+    Args:
+        client: its connections.
+        namespace: what is published under another one is never seen.
+        queues: declared queues; their `max_length` is kept to.
+        dead_cap: dead letters that are kept of each queue; the oldest make room.
+    """
+
+    capabilities = Capabilities(is_shared=True)
+
+    def __init__(
+        self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
+    ) -> None:
+        self._client = client
+        self._space = KeySpace(namespace)
+        self._max_lengths = {queue.name: queue.max_length for queue in queues}
+        self._dead_cap = dead_cap
+        self._announced: dict[str, float] = {}
+
+    async def open(self) -> None:
+        await self._client.open()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def now_ms(self) -> int:
+        return self._client.clock.now_ms()
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        receipts: list[Receipt] = []
+        for start in range(0, len(envelopes), PUBLISHED_AT_ONCE):
+            receipts += await self._publish(envelopes[start : start + PUBLISHED_AT_ONCE])
+        return receipts
+
+    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> RedisConsumer:
+        lease_ms = round(lease * 1000)
+        # First to be known as somebody who can be reclaimed, then to be let in: in between one may die.
+        commands = [call("join", self._space.own, name, lease_ms, " ".join(queues))]
+        commands += [call("enter", self._space.queue(queue), name) for queue in queues]
+        await self._client.commands.call(commands, wanted="join the consumers")
+        return RedisConsumer(self._client, self._space, name, lease_ms, self._dead_cap)
+
+    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+        has_record, record = (0, b"") if outcome.record is None else (1, outcome.record)
+        keys = self._space.queue(queue)
+        command = call("withdraw", keys, id, has_record, record, outcome.ttl_ms, outcome.reply)
+        [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
+        return bool(is_out)
+
+    async def release(self, names: Sequence[str]) -> int:
+        counts = await self._client.commands.follow(release(self._space, names), wanted="release")
+        return sum(counts.values())
+
+    async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
+        calls = [call("counts", self._space.queue(queue)) for queue in queues]
+        return [Counts(*reply) for reply in await self._client.commands.call(calls, wanted="count")]
+
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        command = call("dead_letters", self._space.queue(queue), limit)
+        [reply] = await self._client.commands.call([command], wanted="read dead letters")
+        return [_letter(queue, *entry) for entry in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
+
+    async def _publish(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
+        publication = Publication(envelopes, self._space.queue, self._max_lengths)
+        news = self._announcements(publication.queues)
+        again: Callable[[], Sequence[Command]] = lambda: [*news, *publication.calls_again()]  # noqa: E731
+        replies = await self._client.commands.call(
+            [*news, *publication.calls()], wanted="publish", again=again, keeps_errors=True
+        )
+        receipts = publication.receipts(replies[len(news) :], self._client.server)
+        if news:
+            self._announced.update(dict.fromkeys(publication.queues, time.monotonic()))
+        return receipts
+
+    def _announcements(self, queues: set[str]) -> list[Command]:
+        stale = time.monotonic() - ANNOUNCE_SECONDS
+        if all(self._announced.get(queue, stale) > stale for queue in queues):
+            return []
+        return [("SADD", self._space.own["queues"], *queues)]
+
+
+def _letter(queue: str, id: bytes, died_us: bytes, letter: Reply) -> DeadLetter:
+    head, _, rest = letter.partition(b"\n")
+    body_size, reason_size, has_record = map(int, head.split())
+    reason_end = body_size + reason_size
+    return DeadLetter(
+        id.decode(),
+        queue,
+        rest[:body_size],
+        rest[body_size:reason_end].decode(),
+        rest[reason_end:] if has_record else None,
+        int(float(died_us)) // 1000,
+    )
