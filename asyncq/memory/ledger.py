@@ -70,8 +70,9 @@ class Ledger:
             mailbox.close()
 
     def _tell(self, notice: Notice, reply: Address, now_ms: int) -> None:
-        watchers = self._watchers.get(notice.id, {})
-        addresses = {address for address, end_ms in watchers.items() if now_ms < end_ms} | {reply}
+        addresses = {reply}
+        if watchers := self._watchers.get(notice.id):
+            addresses.update(address for address, end_ms in watchers.items() if now_ms < end_ms)
         for address in addresses:
             if (mailbox := self._mailboxes.get(address)) is not None:
                 mailbox.post(notice)

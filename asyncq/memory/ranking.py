@@ -44,11 +44,12 @@ class Ranking(Generic[T]):
 
     def pop(self) -> T | None:
         """Take out the item with the smallest key, None when nothing is here."""
-        if self.first_key() is None:
-            return None
-        item = heappop(self._heap)[2]
-        del self._places[item]
-        return item
+        while self._heap:
+            place = heappop(self._heap)
+            if self._places.get(place[2]) is place:
+                del self._places[place[2]]
+                return place[2]
+        return None
 
     def pop_through(self, key: int) -> list[T]:
         """Take out all items whose key is no larger than this one, in their order."""

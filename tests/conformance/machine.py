@@ -35,6 +35,7 @@ class Call:
         rank: its place among those of its priority; None once it was scheduled, for then it depends on the moment.
         due_ms: not to be fetched before.
         delivery: the latest; None while nobody holds it.
+        holder: whose it is. A token has to be unlike only those that the same consumer was given.
     """
 
     body: bytes
@@ -42,6 +43,7 @@ class Call:
     rank: int | None
     due_ms: int
     delivery: Delivery | None = None
+    holder: "Member | None" = None
     crashes: int = 0
     record: bytes | None = None
 
@@ -123,7 +125,7 @@ class SettlementMachine(RuleBasedStateMachine):
             assert call in ready
             assert delivery[:4] == (delivery.id, QUEUE, call.body, call.priority)
             assert delivery.crashes == call.crashes
-            call.delivery = delivery
+            call.delivery, call.holder = delivery, holder
             holder.history.append(delivery)
         self.check_order(deliveries, ready)
 
@@ -135,7 +137,7 @@ class SettlementMachine(RuleBasedStateMachine):
         known = settler.history or [delivery for other in self.members for delivery in other.history]
         delivery = known[-1 - past % min(len(known), 4)]
         call = self.calls.get(delivery.id)
-        is_held = call is not None and call.delivery == delivery and delivery in settler.history
+        is_held = call is not None and call.delivery == delivery and call.holder is settler
         settlement = self.settlement(kind, delivery, due_ms=0 if past % 2 else self.now_ms + FAR_MS)
         assert self.run(settler.consumer.settle([settlement])) == [is_held]
         if is_held and call is not None:
@@ -188,7 +190,7 @@ class SettlementMachine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         waiting = self.waiting()
         ready = sum(call.due_ms <= self.now_ms for call in waiting)
-        running = sum(call.record is None and call.delivery is not None for call in self.calls.values())
+        running = sum(call.delivery is not None for call in self.calls.values())
         expected = Counts(ready, len(waiting) - ready, running, len(set(self.deaths)))
         assert self.run(self.process.counts()) == expected
 
@@ -239,7 +241,7 @@ class SettlementMachine(RuleBasedStateMachine):
 
     def lose(self, member: Member, *, crashes: int) -> int:
         """Put back what a member holds, as it is out. Returns how many messages."""
-        held = [call for call in self.calls.values() if call.record is None and call.delivery in member.history]
+        held = [call for call in self.calls.values() if call.delivery is not None and call.holder is member]
         for call in held:
             call.delivery = None
             call.crashes += crashes
