@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
+from asyncq.redis import RedisClient, RedisStore, RedisTransport
 from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
 from asyncq.testing import MovableClock
@@ -50,3 +51,15 @@ class SQLite(Backend):
         database = SQLiteDatabase(self._path)
         transport = SQLiteTransport(database, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, SQLiteStore(database, namespace=namespace)
+
+
+class Redis(Backend):
+    """A server, to which every process has connections of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        client = RedisClient(self._url)
+        transport = RedisTransport(client, namespace=namespace, queues=queues, dead_cap=dead_cap)
+        return transport, RedisStore(client, namespace=namespace)

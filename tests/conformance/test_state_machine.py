@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from asyncq.testing.conformance import Backend
-from tests.conformance.backends import MovedMemory, SQLite
+from tests.conformance.backends import MovedMemory, Redis, SQLite
 from tests.conformance.machine import SettlementMachine
 
 LONG = settings(
@@ -40,5 +40,15 @@ def test_sqlite_agrees_with_the_model() -> None:
         def teardown(self) -> None:
             super().teardown()
             self.folder.cleanup()
+
+    run_state_machine_as_test(Machine, settings=SHORT)
+
+
+def test_redis_agrees_with_the_model(redis_url: str) -> None:
+    """After any steps, wrong and repeated ones among them, Redis holds what the model holds."""
+
+    class Machine(SettlementMachine):
+        def make_backend(self) -> Backend:
+            return Redis(redis_url)
 
     run_state_machine_as_test(Machine, settings=SHORT)
