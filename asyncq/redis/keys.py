@@ -28,7 +28,7 @@ What has no TTL goes with the messages and consumers that it speaks of. Only `se
 outlive them: three small keys for each queue at most.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 QUEUE_KEYS = (
     *("messages", "line", "ahead", "due", "running", "crashes", "withdrawn", "wake", "sequence", "consumer"),
@@ -41,12 +41,19 @@ _PREFIXES = {"consumer", "result", "interrupt", "reply"}
 
 
 class Keys:
-    """Names of keys that share a hash tag."""
+    """Keys by the names that are used for them here.
+
+    Args:
+        tag: the hash tag.
+        names: of the keys that share it.
+        others: keys that don't, but are asked for along with them.
+    """
 
     __slots__ = ("_names", "_selections")
 
-    def __init__(self, tag: str, names: Sequence[str]) -> None:
-        self._names: Mapping[str, str] = {name: f"{{{tag}}}:{name}{':' if name in _PREFIXES else ''}" for name in names}
+    def __init__(self, tag: str, names: Sequence[str], others: "Keys | None" = None) -> None:
+        self._names: dict[str, str] = dict(others._names) if others else {}
+        self._names |= {name: f"{{{tag}}}:{name}{':' if name in _PREFIXES else ''}" for name in names}
         self._selections: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __getitem__(self, name: str) -> str:
@@ -78,5 +85,5 @@ class KeySpace:
         """Return the keys of a queue."""
         keys = self._queues.get(name)
         if keys is None:
-            keys = self._queues[name] = Keys(f"{self._namespace}:{name}", QUEUE_KEYS)
+            keys = self._queues[name] = Keys(f"{self._namespace}:{name}", QUEUE_KEYS, self.own)
         return keys

@@ -27,7 +27,7 @@ class Subscription:
     """
 
     def __init__(self, server: Server, prefix: str) -> None:
-        self.address = prefix + secrets.token_hex(8)
+        self.address = prefix + secrets.token_urlsafe(8)
         self._server = server
         self._wire: Wire | None = None
 

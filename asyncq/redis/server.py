@@ -11,6 +11,7 @@ from redis.exceptions import (
     ClusterDownError,
     InvalidResponse,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -54,6 +55,7 @@ _PASSING = (
 )
 _PASSING_WORDS = ("BUSY ", "LOADING ", "MASTERDOWN ")
 _FULL_WORDS = ("OOM ", "MISCONF ")
+"""Anywhere in the text: below Redis 7 a script wraps them in its own error."""
 
 
 class Wire(Protocol):
@@ -171,4 +173,6 @@ def is_passing(error: BaseException) -> bool:
 
 def is_full(reply: Reply) -> bool:
     """Say whether the server refuses to store more: no memory, or no disk."""
+    if isinstance(reply, OutOfMemoryError):
+        return True
     return isinstance(reply, ResponseError) and any(word in str(reply) for word in _FULL_WORDS)

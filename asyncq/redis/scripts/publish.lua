@@ -1,4 +1,4 @@
--- KEYS: messages line ahead due running wake sequence result
+-- KEYS: messages line ahead due running wake sequence queues
 -- USES: queue
 -- ARGV: how many may wait (0: any number); then of each message its member, its body, and '' or
 --       f (its id is fresh) or k (its id may be known) with its due time in ms, 0: at once
@@ -13,6 +13,31 @@ local function refuse(i, why, what)
   refused[#refused + 1] = what
 end
 
+-- Of ids that may be known: what is kept under them in any queue of the namespace, apart from messages of this one.
+local function find_known(ids)
+  local found = {}
+  local function note(values, why)
+    for i, value in ipairs(values) do
+      if value then
+        found[ids[i]] = {why, value}
+      end
+    end
+  end
+  local space = string.match(queues, '^{(.*)}')
+  for _, queue in ipairs(redis.call('SMEMBERS', queues)) do
+    local prefix = '{' .. space .. ':' .. queue .. '}:'
+    local results = {}
+    for i, id in ipairs(ids) do
+      results[i] = prefix .. 'result:' .. id
+    end
+    note(redis.call('MGET', unpack(results)), 'record')
+    if prefix .. 'messages' ~= messages then
+      note(redis.call('HMGET', prefix .. 'messages', unpack(ids)), 'body')
+    end
+  end
+  return found
+end
+
 local function place(member, due_ms)
   if due_ms > 0 then
     now = now or now_ms()
@@ -25,13 +50,20 @@ local function place(member, due_ms)
   ready[#ready + 1] = member
 end
 
+local unsure = {}
+for i = 2, #ARGV, 3 do
+  if string.byte(ARGV[i + 2]) == 107 then
+    unsure[#unsure + 1] = string.sub(ARGV[i], 2)
+  end
+end
+local known = #unsure > 0 and find_known(unsure) or {}
+
 for i = 2, #ARGV, 3 do
   local member, extra = ARGV[i], ARGV[i + 2]
   local id = string.sub(member, 2)
-  local record = string.byte(extra) == 107 and redis.call('GET', result .. id)
   local is_full = longest > 0 and waiting >= longest
-  if record then
-    refuse(i, 'record', record)
+  if known[id] then
+    refuse(i, known[id][1], known[id][2])
   elseif is_full and redis.call('HEXISTS', messages, id) == 0 then
     refuse(i, 'full', waiting)
   elseif is_full or redis.call('HSETNX', messages, id, ARGV[i + 1]) == 0 then

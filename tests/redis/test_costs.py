@@ -1,0 +1,148 @@
+"""What asyncq costs a Redis server: commands, memory, connections, keys that stay."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from redis.asyncio import Redis
+
+from asyncq.message import Message, encode_message, new_id
+from asyncq.redis.consumer import BLOCK_SECONDS
+from asyncq.store import CallKey, Listener, Notice
+from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return
+from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_of, finish, opened
+from tests.servers import StartRedis
+from tests.waiting import wait_until
+
+KEYS_THAT_STAY = ["*{namespace}:mail}:sequence", "*{namespace}:mail}:wake", "{{namespace}}:queues"]
+
+
+async def test_nothing_is_left_after_a_drain(
+    redis_url: str, namespace: str, no_keys_left: Callable[..., Awaitable[None]]
+) -> None:
+    """After every kind of publishing and settling, only the documented keys have no TTL."""
+    async with opened(redis_url, namespace) as pair:
+        address = await pair.store.listen(Listener(lambda _: None, lambda: None))
+        now_ms = pair.transport.now_ms()
+        await pair.transport.publish(
+            [Envelope(str(n), QUEUE, b"", n % 10, due_ms=now_ms + 50 if n % 3 else 0) for n in range(40)]
+        )
+        await pair.store.look([CallKey(str(n), QUEUE) for n in range(40)], watcher=address)
+        assert await pair.transport.withdraw("0", QUEUE, KEPT)
+        dead = await pair.consumer()
+        await dead.fetch(LIMITS, 2)
+        assert await pair.transport.release([dead.name]) == 2
+        consumer = await pair.consumer()
+        running = asyncio.create_task(consumer.run())
+        left = 39
+        for settle in (Return, lambda delivery: Again(delivery, b"", now_ms + 100)):
+            deliveries = await consumer.fetch(LIMITS, 3)
+            await consumer.settle([settle(delivery) for delivery in deliveries])
+        while left:
+            deliveries = list(await consumer.fetch(LIMITS, 10))
+            for delivery in deliveries:
+                await pair.store.report(CallKey(delivery.id, QUEUE), b"half", ttl_ms=MINUTE_MS)
+            await finish(consumer, deliveries[1:])
+            await consumer.settle([Dead(delivery, KEPT, "reason", MINUTE_MS) for delivery in deliveries[:1]])
+            left -= len(deliveries)
+        await consumer.interrupt()
+        assert await consumer.leave() == 0
+        running.cancel()
+    await no_keys_left(allowed=KEYS_THAT_STAY)
+
+
+async def test_withdrawn_messages_leave_the_line_when_it_is_fetched(redis_url: str, namespace: str) -> None:
+    """What is withdrawn and published again, any number of times, is fetched once; no mark of it is left."""
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        for _ in range(3):
+            await pair.publish("a", "b")
+            assert await pair.transport.withdraw("a", QUEUE, Outcome(None))
+            assert await pair.transport.withdraw("b", QUEUE, Outcome(None))
+        await pair.publish("b", "c")
+        consumer = await pair.consumer()
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10)] == ["b", "c"]
+        assert await redis.exists(f"{{{namespace}:{QUEUE}}}:withdrawn", f"{{{namespace}:{QUEUE}}}:line") == 0
+        await consumer.leave()
+
+
+async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:
+    """Twenty idle seconds of a worker with a lease of 15 s cost at most 20 commands, those of its scripts included."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        consumer = await pair.consumer(lease=15)
+        lease = consumer.lease()
+        assert list(await consumer.fetch(LIMITS, 10, wait=False)) == []
+        await asyncio.to_thread(lease.renew)
+
+        async def wait_once() -> None:
+            fetching = asyncio.create_task(consumer.fetch(LIMITS, 10))
+            await wait_until(lambda: has_blocked_client(redis), "the fetch waits")
+            await consumer.interrupt()
+            assert list(await fetching) == []
+
+        waiting = await cost_of(redis, wait_once, besides=("info", "rpush", "pexpire", "del", "evalsha"))
+        renewal = await cost_of(redis, lambda: asyncio.to_thread(lease.renew), besides=("info",))
+        look = await cost_of(redis, lambda: asyncio.to_thread(lease.next_end), besides=("info",))
+        waiting += 1  # its own script, which is counted out with the one that interrupts
+        assert BLOCK_SECONDS >= 20
+        assert waiting + 4 * renewal + 2 * look <= 20, (waiting, renewal, look)
+        await asyncio.to_thread(lease.close)
+
+
+async def test_a_queued_message_takes_little_memory(own_redis: StartRedis) -> None:
+    """A message of about 200 bytes takes at most 350 bytes of the server's memory, all keys together."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        before = (await redis.info("memory"))["used_memory"]
+        for _ in range(40):
+            ids = [new_id() for _ in range(500)]
+            await pair.transport.publish([Envelope(id, QUEUE, body_of(id), is_fresh=True) for id in ids])
+        assert 180 <= len(body_of(new_id())) <= 205
+        assert ((await redis.info("memory"))["used_memory"] - before) / 20_000 <= 350
+
+
+async def test_ten_thousand_calls_are_watched_on_constant_connections(own_redis: StartRedis) -> None:
+    """Waiting for 10,000 calls takes the connections that waiting for one takes, and all are told."""
+    server = own_redis()
+    told: set[str] = set()
+
+    def take(notices: Sequence[Notice]) -> None:
+        told.update(notice.id for notice in notices if notice.record == RECORD)
+
+    async with opened(server.url) as pair, opened(server.url) as worker, Redis.from_url(server.url) as redis:
+        ids = [str(n) for n in range(10_000)]
+        address = await pair.store.listen(Listener(take, lambda: None))
+        listening = asyncio.create_task(pair.store.run())
+        await pair.publish(*ids)
+        consumer = await worker.consumer()
+        await pair.store.look([CallKey(ids[0], QUEUE)], watcher=address)
+        before = (await redis.info("clients"))["connected_clients"]
+        await pair.store.look([CallKey(id, QUEUE) for id in ids], watcher=address)
+        assert (await redis.info("clients"))["connected_clients"] == before
+        while deliveries := await consumer.fetch(LIMITS, 500, wait=False):
+            await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
+        await wait_until(lambda: len(told) == 10_000, "all ends are told")
+        assert (await redis.info("clients"))["connected_clients"] <= before + 2  # what fetches, and what settles
+        listening.cancel()
+
+
+def body_of(id: str) -> bytes:
+    """Return the body of an ordinary message with 100 bytes of payload."""
+    return encode_message(Message(v=1, id=id, task="shop.mail:send", args=["x" * 100], enqueued_ms=1_763_713_000_000))
+
+
+async def has_blocked_client(redis: Redis) -> bool:
+    """Say whether a client waits in a blocking command."""
+    return (await redis.info("clients"))["blocked_clients"] > 0
+
+
+async def cost_of(redis: Redis, step: Callable[[], Awaitable[object]], *, besides: Sequence[str]) -> int:
+    """Return how many commands the server ran for this, leaving out some by their names."""
+
+    async def calls() -> int:
+        stats = await redis.info("commandstats")
+        return sum(stat["calls"] for name, stat in stats.items() if name.removeprefix("cmdstat_") not in besides)
+
+    before, total = await calls(), await commands_of(redis)
+    await step()
+    assert await commands_of(redis) > total
+    return await calls() - before

@@ -1,0 +1,211 @@
+"""What happens when the server dies, forgets, is full, or does not answer."""
+
+import asyncio
+import time
+
+import pytest
+from redis.asyncio import Redis
+
+from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from asyncq.redis import RedisClient
+from asyncq.redis.consumer import RedisConsumer
+from asyncq.store import CallKey, Listener
+from asyncq.transport import Done, Envelope
+from tests.redis.pairs import KEPT, LIMITS, QUEUE, RECORD, Pair, finish, opened
+from tests.servers import RedisServer, StartRedis, free_port
+from tests.waiting import wait_until
+
+COUNT = 3_000
+
+
+async def test_nothing_is_lost_when_the_server_is_killed(own_redis: StartRedis) -> None:
+    """With its append-only file, three kills while publishing, fetching and settling lose no message and no result."""
+    server = own_redis(appendonly=True)
+    ended: set[str] = set()
+    async with opened(server.url) as pair, opened(server.url) as worker:
+        consumer = await worker.consumer()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(publish_all(pair))
+            group.create_task(end_all(consumer, ended))
+            for part in (1, 2, 3):
+                await wait_until(lambda part=part: len(ended) > part * COUNT / 5, "work is done", timeout=30)
+                await asyncio.to_thread(server.restart)
+        assert ended == {str(n) for n in range(COUNT)}
+        [counts] = await pair.transport.counts([QUEUE])
+        assert sum(counts) == 0
+        sightings = await pair.store.look([CallKey(str(n), QUEUE) for n in range(COUNT)])
+        assert {sighting and sighting.record for sighting in sightings} == {RECORD}
+
+
+async def test_forgotten_scripts_are_given_again(own_redis: StartRedis) -> None:
+    """After SCRIPT FLUSH everything works on, a waiting fetch and the lease's thread included."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        consumer = await pair.consumer()
+        lease = consumer.lease()
+        assert list(await consumer.fetch(LIMITS, 1, wait=False)) == []
+        fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
+        await wait_until(lambda: is_blocked(redis), "the fetch waits")
+        await redis.script_flush()
+        await pair.publish("a")
+        deliveries = list(await fetching)
+        await redis.script_flush()
+        await finish(consumer, deliveries)
+        await redis.script_flush()
+        assert await asyncio.to_thread(lease.renew)
+        await asyncio.to_thread(lease.close)
+        await redis.script_flush()
+        [sighting] = await pair.store.look([CallKey("a", QUEUE)])
+        assert sighting is not None
+        assert sighting.record == RECORD
+
+
+async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis) -> None:
+    """With its memory full the server refuses to publish; joining, fetching, renewing and settling go on."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        await pair.publish("a", "b", "c")
+        await redis.config_set("maxmemory", "1")
+        [receipt] = await pair.transport.publish([Envelope("d", QUEUE, b"")])
+        assert isinstance(receipt, PublishRefused)
+        assert "maxmemory" in str(receipt)
+        consumer = await pair.consumer()
+        lease = consumer.lease()
+        assert await asyncio.to_thread(lease.renew)
+        await asyncio.to_thread(lease.close)
+        a, b, c = await consumer.fetch(LIMITS, 10)
+        await finish(consumer, [a, b])
+        assert await consumer.leave() == 1
+        assert await pair.transport.withdraw("c", QUEUE, KEPT)
+        assert c.id == "c"
+        await redis.config_set("maxmemory", "0")
+        await pair.publish("d")
+
+
+async def test_a_server_that_is_not_there_is_named(namespace: str) -> None:
+    """Opening says which server was tried, at once and without its password."""
+    port = free_port()
+    client = RedisClient(f"redis://user:secret@127.0.0.1:{port}/0")
+    with pytest.raises(BrokerUnavailable, match=f"127.0.0.1:{port}") as caught:
+        await client.open()
+    assert "secret" not in str(caught.value)
+    await client.close()
+
+
+async def test_a_wrong_password_is_said(own_redis: StartRedis) -> None:
+    """What the server answers to a wrong password is in the error."""
+    server = own_redis()
+    async with Redis.from_url(server.url) as redis:
+        await redis.config_set("requirepass", "right")
+    client = RedisClient(server.url.replace("redis://", "redis://:wrong@"))
+    with pytest.raises(BrokerUnavailable, match=r"(?i)password|WRONGPASS"):
+        await client.open()
+    await client.close()
+
+
+def test_a_url_that_names_no_server_is_refused() -> None:
+    """A URL of another kind is a fault of the program."""
+    with pytest.raises(ConfigurationError, match="no URL of a Redis server"):
+        RedisClient("http://localhost")
+
+
+async def test_a_server_that_does_not_answer_is_given_up_in_time(own_redis: StartRedis) -> None:
+    """While the server hangs every verb raises after the command timeout; when it goes on, so does everything."""
+    server = own_redis()
+    async with opened(server.url, command_timeout=0.3) as pair:
+        consumer = await pair.consumer()
+        lease = consumer.lease()
+        await pair.publish("a")
+        deliveries = list(await consumer.fetch(LIMITS, 1))
+        server.pause()
+        started = time.monotonic()
+        for attempt in (
+            pair.transport.publish([Envelope("b", QUEUE, b"")]),
+            consumer.fetch(LIMITS, 1, wait=False),
+            consumer.settle([Done(delivery, KEPT) for delivery in deliveries]),
+            pair.store.look([CallKey("a", QUEUE)]),
+            asyncio.to_thread(lease.renew),
+        ):
+            with pytest.raises(BrokerUnavailable):
+                await attempt
+        assert time.monotonic() - started < 5
+        server.resume()
+        await pair.transport.publish([Envelope("b", QUEUE, b"")])
+        await settle_at_last(consumer, deliveries)
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["b"]
+        assert await asyncio.to_thread(lease.renew)
+        await asyncio.to_thread(lease.close)
+
+
+async def test_a_listener_is_told_to_look_again_after_an_outage(own_redis: StartRedis) -> None:
+    """A subscription comes back by itself, says that notices may have been missed, and brings those that follow."""
+    server = own_redis(appendonly=True)
+    told: list[str] = []
+    is_resynced = asyncio.Event()
+    async with opened(server.url) as pair:
+        listener = Listener(lambda notices: told.extend(notice.id for notice in notices), is_resynced.set)
+        address = await pair.store.listen(listener)
+        listening = asyncio.create_task(pair.store.run())
+        await pair.publish("a")
+        await asyncio.to_thread(server.restart)
+        await is_resynced.wait()
+        await pair.store.look([CallKey("a", QUEUE)], watcher=address)
+        consumer = await pair.consumer()
+        await finish(consumer, list(await consumer.fetch(LIMITS, 1)))
+        await wait_until(lambda: told == ["a"], "the end is told")
+        listening.cancel()
+
+
+async def test_publishing_rides_out_a_restart(own_redis: StartRedis) -> None:
+    """A publish that meets a restart of the server waits for it, and publishes each message once."""
+    server: RedisServer = own_redis(appendonly=True)
+    async with opened(server.url) as pair:
+        await pair.publish("a")
+        server.kill()
+        publishing = asyncio.create_task(
+            pair.transport.publish([Envelope(str(n), QUEUE, b"", is_fresh=True) for n in range(700)])
+        )
+        await asyncio.to_thread(server.start)
+        assert list(await publishing) == [None] * 700
+        [counts] = await pair.transport.counts([QUEUE])
+        assert counts.ready == 701
+
+
+async def publish_all(pair: Pair) -> None:
+    """Publish, again and again until it is confirmed."""
+    for start in range(0, COUNT, 20):
+        envelopes = [Envelope(str(n), QUEUE, b"body", is_fresh=True) for n in range(start, start + 20)]
+        while True:
+            try:
+                await pair.transport.publish(envelopes)
+            except BrokerUnavailable:
+                continue
+            break
+
+
+async def end_all(consumer: RedisConsumer, ended: set[str]) -> None:
+    """Fetch and end until all are ended, as a worker that finds its server gone now and then."""
+    while len(ended) < COUNT:
+        try:
+            deliveries = list(await consumer.fetch(LIMITS, 30))
+        except BrokerUnavailable:
+            await asyncio.sleep(0.01)
+            continue
+        await settle_at_last(consumer, deliveries)
+        ended.update(delivery.id for delivery in deliveries)
+
+
+async def settle_at_last(consumer: RedisConsumer, deliveries: "list") -> None:
+    """Settle, again and again until it is confirmed."""
+    while True:
+        try:
+            await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
+        except BrokerUnavailable:
+            await asyncio.sleep(0.01)
+            continue
+        return
+
+
+async def is_blocked(redis: Redis) -> bool:
+    """Say whether a client waits in a blocking command."""
+    return (await redis.info("clients"))["blocked_clients"] > 0

@@ -1,0 +1,80 @@
+"""The fence: a consumer that is out fetches and settles nothing, whatever it has on the way."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from asyncq.errors import LeaseLost
+from asyncq.transport import Done
+from tests.redis.pairs import KEPT, LIMITS, QUEUE, finish, opened
+from tests.servers import StartRedis
+from tests.waiting import wait_until
+
+
+async def test_the_waiting_fetch_of_a_reclaimed_consumer_is_refused(redis_url: str, namespace: str) -> None:
+    """A fetch that waits at the server when its consumer is reclaimed takes nothing, and passes the wake-up on."""
+    async with opened(redis_url, namespace) as pair, opened(redis_url, namespace) as other:
+        dead, alive = await pair.consumer(), await other.consumer()
+        assert list(await alive.fetch(LIMITS, 10, wait=False)) == []
+        fetching = asyncio.create_task(dead.fetch(LIMITS, 10))
+        await wait_until(lambda: has_waiting(redis_url, namespace), "the fetch waits")
+        assert await other.transport.release([dead.name]) == 0
+        await other.publish("a")
+        assert [delivery.id for delivery in await alive.fetch(LIMITS, 10)] == ["a"]
+        with pytest.raises(LeaseLost):
+            await fetching
+
+
+async def test_a_fetch_that_was_given_up_is_refused_when_it_arrives(redis_url: str, namespace: str) -> None:
+    """What a cut-off fetch finds at the server later goes to the next one, not into nobody's hands."""
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        consumer = await pair.consumer()
+        await consumer.fetch(LIMITS, 10, wait=False)
+        await pair.publish("a", "b")
+        late = consumer._fetching(LIMITS, 10)  # pyright: ignore[reportPrivateUsage] - as it was sent, before it was lost
+        consumer._unanswered = consumer._number  # pyright: ignore[reportPrivateUsage]
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
+        assert await pair.client.commands.call([late], wanted="fetch") == [-2]
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["b"]
+        assert await redis.hlen(f"{{{namespace}:{QUEUE}}}:running") == 2
+
+
+async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_url: str, namespace: str) -> None:
+    """Messages whose delivery never arrived are fetched again, in order and with no crash on their count."""
+    async with opened(redis_url, namespace) as pair:
+        consumer = await pair.consumer()
+        await pair.publish("a", "b", "c", "d")
+        [a] = await consumer.fetch(LIMITS, 1)
+        await consumer.fetch(LIMITS, 2)
+        consumer._unanswered = consumer._number  # pyright: ignore[reportPrivateUsage] - as if the reply had been lost
+        deliveries = list(await consumer.fetch(LIMITS, 10))
+        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 0), ("c", 0), ("d", 0)]
+        await finish(consumer, [a, *deliveries])
+
+
+async def test_flushing_the_server_ends_every_membership(own_redis: StartRedis) -> None:
+    """After FLUSHALL a consumer can neither renew nor fetch, settles nothing, and goes on under a new name."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        consumer = await pair.consumer()
+        lease = consumer.lease()
+        await pair.publish("a")
+        deliveries = await consumer.fetch(LIMITS, 1)
+        fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
+        await redis.flushall()
+        assert not await asyncio.to_thread(lease.renew)
+        await asyncio.to_thread(lease.close)
+        assert list(await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])) == [False]
+        await pair.publish("b")
+        with pytest.raises(LeaseLost):
+            await fetching
+        successor = await pair.consumer()
+        assert [delivery.id for delivery in await successor.fetch(LIMITS, 1)] == ["b"]
+
+
+async def has_waiting(url: str, namespace: str) -> bool:
+    """Say whether a client waits for a token of the test's queue."""
+    async with Redis.from_url(url) as redis:
+        clients = await redis.client_list(_type="normal")
+        return any(client["cmd"] == "blpop" for client in clients)
