@@ -3,19 +3,18 @@
 import asyncio
 import logging
 import os
-import signal
-from contextlib import suppress
 
 import click
 
 from asyncq.broker import Broker
 from asyncq.cli.banner import banner_of
+from asyncq.cli.interrupts import Interrupts
 from asyncq.cli.loading import ImportFailed, load_broker, load_module, put_first_on_path
 from asyncq.cli.options import WorkerOptions
 from asyncq.errors import BrokerUnavailable, near_names
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.worker import Worker
-from asyncq.worker.child import AT_ONCE, Charge, Line
+from asyncq.worker.child import Charge, Line
 from asyncq.worker.exits import end_within
 
 try:
@@ -108,29 +107,3 @@ async def _work(worker: Worker, line: Line | None) -> int:
         return 1
     logger.info("Stopped.")
     return 0
-
-
-class Interrupts:
-    """SIGTERM and SIGINT: the first stops the worker gracefully, the second at once."""
-
-    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-        self._worker = worker
-        self._loop = loop
-        self._count = 0
-
-    def install(self) -> None:
-        """Take the signals over, for the rest of the process's life."""
-        # Not `loop.add_signal_handler`: that would wait for the end of a task that blocks the loop.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: self._interrupt())
-
-    def _interrupt(self) -> None:
-        self._count += 1
-        if self._count == 2:
-            end_within(AT_ONCE, 1)
-        with suppress(RuntimeError):  # the loop is closed: the process is ending
-            self._loop.call_soon_threadsafe(self._stop, self._count)
-
-    def _stop(self, count: int) -> None:
-        logger.info("Stopping at once." if count > 1 else "Stopping. Again to stop at once.")
-        self._worker.stop()

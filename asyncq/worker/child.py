@@ -93,7 +93,7 @@ class Line:
     def attach(self, worker: Obedient, loop: AbstractEventLoop) -> None:
         """Pass orders on to this worker. SIGTERM becomes one: a service manager may send it to every process."""
         self._attached = Attached(worker, loop)
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self._post(self._stop))
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
 
     def tell(self, word: str) -> None:
         """Tell the supervisor how far the start has got."""

@@ -8,7 +8,7 @@ import pytest
 
 from asyncq import Broker, Status
 from tests.cli.programs import Program, StartProgram
-from tests.cli.shop import meet, runs_in, task
+from tests.cli.shop import ON_BOTH, meet, runs_in, task
 from tests.waiting import wait_until
 
 
@@ -104,6 +104,7 @@ async def test_second_signal(asyncq: StartProgram, folder: Path, shop: Broker) -
     assert await handle.status() is Status.QUEUED
 
 
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
 async def test_child_is_killed(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """What a killed child ran runs again at once on its sibling, and another child takes its place."""
     program = await start(asyncq)
@@ -119,6 +120,7 @@ async def test_child_is_killed(asyncq: StartProgram, folder: Path, shop: Broker)
     assert await handle == runs_in(folder)[1] != first
 
 
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
 async def test_all_children_are_killed(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """When no sibling is left, the children that take their place run the tasks again."""
     await start(asyncq)
@@ -146,6 +148,7 @@ async def test_sigterm_to_a_child(asyncq: StartProgram, folder: Path, shop: Brok
     await program.says("Ready.", times=3)
 
 
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
 async def test_supervisor_is_killed(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """When the supervisor is killed, its children hand back what they run and are gone within a second."""
     program = await start(asyncq)

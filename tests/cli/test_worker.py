@@ -4,18 +4,18 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from signal import SIGINT, SIGTERM, Signals
+from signal import SIGINT, SIGTERM, SIGUSR1, Signals
 
 import pytest
 
 from asyncq import Broker, Status, broker_from_url
 from tests.cli.programs import StartProgram
-from tests.cli.shop import meet, task
+from tests.cli.shop import ON_BOTH, meet, task, write_app
 from tests.servers import RedisServer, StartRedis
 from tests.waiting import wait_until
 
 
-async def test_banner(asyncq: StartProgram) -> None:
+async def test_banner(asyncq: StartProgram, namespace: str) -> None:
     """At its start a worker says what it is, then that it is ready."""
     program = await asyncq("worker", "shop:broker", "--concurrency", "7", "--queue", "default", "--queue", "mail:3")
 
@@ -23,7 +23,7 @@ async def test_banner(asyncq: StartProgram) -> None:
 
     assert program.output.startswith("asyncq 0.")
     assert f"pid {program.pid}\n" in program.output
-    assert "/queue.db, namespace shop\n" in program.output
+    assert f"/queue.db, namespace {namespace}\n" in program.output
     for line in (
         "  app          shop:broker\n",
         "  queues       default, mail (3 at once)\n",
@@ -177,48 +177,42 @@ async def test_missing_extra(asyncq: StartProgram, folder: Path) -> None:
     )
 
 
-def use_redis(folder: Path, server: RedisServer) -> None:
-    """Let the application use this server."""
-    source = (folder / "shop.py").read_text()
-    (folder / "shop.py").write_text(source.replace("sqlite:///queue.db", server.url))
-
-
-async def test_fail_fast(asyncq: StartProgram, folder: Path, own_redis: StartRedis) -> None:
-    """With --fail-fast a worker whose server is not there ends at once, with one sentence and exit code 1."""
+@pytest.fixture
+def absent_redis(folder: Path, namespace: str, own_redis: StartRedis) -> RedisServer:
+    """A server that the application is to use, and that is not running."""
     server = own_redis()
-    use_redis(folder, server)
-    await asyncio.to_thread(server.kill)
+    write_app(folder, server.url, namespace)
+    server.kill()
+    return server
+
+
+async def test_fail_fast(asyncq: StartProgram, absent_redis: RedisServer) -> None:
+    """With --fail-fast a worker whose server is not there ends at once, with one sentence and exit code 1."""
     program = await asyncq("worker", "shop:broker", "--fail-fast")
 
     assert await program.exits() == 1
 
     last = program.output.splitlines()[-1]
     assert "CRITICAL asyncq.worker: " in last
-    assert f"127.0.0.1:{server.port}" in last
+    assert f"127.0.0.1:{absent_redis.port}" in last
     assert "Traceback" not in program.output
 
 
-async def test_server_comes_later(asyncq: StartProgram, folder: Path, own_redis: StartRedis) -> None:
+async def test_server_comes_later(asyncq: StartProgram, absent_redis: RedisServer, namespace: str) -> None:
     """A worker whose server is not there says what it tried, goes on trying, and works once it is there."""
-    server = own_redis()
-    use_redis(folder, server)
-    await asyncio.to_thread(server.kill)
     program = await asyncq("worker", "shop:broker")
     await program.says("Trying again in", times=2)
-    assert f"127.0.0.1:{server.port}" in program.output
+    assert f"127.0.0.1:{absent_redis.port}" in program.output
 
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(absent_redis.start)
 
     await program.says("Ready.")
-    async with broker_from_url(server.url, namespace="shop") as shop:
+    async with broker_from_url(absent_redis.url, namespace=namespace) as shop:
         assert await (await task(shop, "add").kiq(1, 2)) == 3
 
 
-async def test_sigterm_while_the_server_is_away(asyncq: StartProgram, folder: Path, own_redis: StartRedis) -> None:
+async def test_sigterm_while_the_server_is_away(asyncq: StartProgram, absent_redis: RedisServer) -> None:
     """A worker that waits for its server ends within a second of SIGTERM, with 0."""
-    server = own_redis()
-    use_redis(folder, server)
-    await asyncio.to_thread(server.kill)
     program = await asyncq("worker", "shop:broker")
     await program.says("Trying again in")
 
@@ -228,13 +222,9 @@ async def test_sigterm_while_the_server_is_away(asyncq: StartProgram, folder: Pa
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])
-@pytest.mark.parametrize("backend", ["sqlite", "redis"])
-async def test_signal_when_idle(
-    asyncq: StartProgram, folder: Path, redis_server: RedisServer, number: Signals, backend: str
-) -> None:
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+async def test_signal_when_idle(asyncq: StartProgram, number: Signals) -> None:
     """An idle worker is gone within a second of SIGTERM or Ctrl-C, with 0."""
-    if backend == "redis":
-        use_redis(folder, redis_server)
     program = await asyncq("worker", "shop:broker")
     await program.says("Ready.")
 
@@ -259,6 +249,7 @@ async def test_ctrl_c_lets_tasks_finish(asyncq: StartProgram, folder: Path, shop
     assert await late.status() is Status.QUEUED
 
 
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
 async def test_timeout_hands_back(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """What does not finish in its time is handed back with no attempt used, and runs elsewhere at once."""
     program = await asyncq("worker", "shop:broker", "--shutdown-timeout", "0.1")
@@ -273,6 +264,7 @@ async def test_timeout_hands_back(asyncq: StartProgram, folder: Path, shop: Brok
     assert (result.value, result.attempts) == (other.pid, 1)
 
 
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
 async def test_second_signal(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """A second signal does not wait for running tasks: they are handed back at once."""
     program = await asyncq("worker", "shop:broker")
@@ -293,9 +285,22 @@ async def test_second_signal_with_a_blocked_loop(asyncq: StartProgram, folder: P
     await wait_until((folder / "block.runs").exists, "the task blocks the loop")
 
     program.signal(SIGTERM)
-    program.signal(SIGINT)  # of the same, two that come together are one
+    await program.says("Stopping. Again to stop at once.")
+    program.signal(SIGTERM)
 
     assert await program.exits(timeout=4) == 1
+
+
+async def test_signals_of_the_application(asyncq: StartProgram, folder: Path) -> None:
+    """A signal handler of the application's own is called at once, also while the worker is idle."""
+    handler = "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('called', flush=True))\n"
+    (folder / "more.py").write_text(handler)
+    program = await asyncq("worker", "shop:broker", "more", "--lease", "600")
+    await program.says("Ready.")
+
+    program.signal(SIGUSR1)
+
+    await program.says("called", timeout=1)
 
 
 async def test_thread_that_will_not_stop(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
