@@ -1,0 +1,147 @@
+"""Who is measured: where each library lives, how its worker is started, and how Redis shows that it has finished."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment: the versions that a library is measured with."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return FOLDER / f".venv-{self.name}"
+
+    @property
+    def programs(self) -> Path:
+        return self.folder / "bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One way to run one library.
+
+    Attributes:
+        name: in tables and on the command line.
+        module: its file in `bench.peers`.
+        worker: the worker's command line; its program lies in the environment. `{concurrency}` is filled in.
+        environment: where it is installed; None: here, with asyncq.
+        unsettled: a Redis command, or an SQL statement, whose (first) number is 0 once nothing is left to acknowledge.
+        variables: its own environment variables.
+        is_rival: a library that the bars compare asyncq with.
+        is_embedded: lives in a SQLite file; there is no server.
+    """
+
+    name: str
+    module: str
+    worker: tuple[str, ...] = ()
+    environment: Environment | None = None
+    unsettled: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_rival: bool = True
+    is_embedded: bool = False
+
+    @property
+    def programs(self) -> Path:
+        return self.environment.programs if self.environment else Path(sys.executable).parent
+
+    def worker_command(self, concurrency: int) -> list[str]:
+        program, *arguments = self.worker
+        return [str(self.programs / program), *[each.format(concurrency=concurrency) for each in arguments]]
+
+
+SPEED = ("uvloop==0.23.0", "hiredis==3.5.0")
+
+TASKIQ = Environment("taskiq", ("taskiq==0.13.0", "taskiq-redis==1.2.4", "redis==8.1.0", *SPEED))
+# saq imports typing_extensions and does not ask for it; repid converts arguments by pydantic where it is there.
+SAQ = Environment("saq", ("saq==0.26.4", "redis==7.4.1", "typing-extensions==4.16.0", *SPEED))
+STREAQ = Environment("streaq", ("streaq==7.2.0", "coredis==6.9.0", *SPEED))
+ARQ = Environment("arq", ("arq==0.28.0", "redis==5.3.1", *SPEED))
+REPID = Environment("repid", ("repid==2.1.4", "pydantic==2.14.3", "redis==7.4.1", *SPEED))
+HUEY = Environment("huey", ("huey==3.5.4", *SPEED))
+
+ARQ_WORKER = ("arq", "bench.peers.arq_peer.WorkerSettings", "--custom-log-dict", "bench.peers.arq_peer.LOGGING")
+ASYNCQ_WORKER = (
+    *("python", "-m", "asyncq", "worker", "bench.peers.asyncq_peer:broker"),
+    *("--concurrency", "{concurrency}", "--log-level", "warning"),
+)
+HUEY_WORKER = ("huey_consumer", "bench.peers.huey_peer.queue", "-w", "1", "-k", "thread", "-q")
+HUEY_QUEUE = ("SELECT count(*) FROM task",)
+
+PEERS: Mapping[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            "asyncq",
+            "asyncq_peer",
+            ASYNCQ_WORKER,
+            unsettled=("HLEN", "{asyncq:default}:messages"),
+            is_rival=False,
+        ),
+        Peer(
+            "taskiq",
+            "taskiq_peer",
+            (
+                *("taskiq", "worker", "bench.peers.taskiq_peer:broker", "--workers", "1", "--log-level", "WARNING"),
+                *("--max-async-tasks", "{concurrency}", "--max-prefetch", "{concurrency}"),
+            ),
+            TASKIQ,
+            ("XPENDING", "taskiq", "taskiq"),
+        ),
+        Peer("saq", "saq_peer", ("saq", "bench.peers.saq_peer.settings"), SAQ, ("ZCARD", "saq:bench:incomplete")),
+        Peer(
+            "streaq",
+            "streaq_peer",
+            ("streaq", "run", "bench.peers.streaq_peer:worker"),
+            STREAQ,
+            ("XPENDING", "streaq:default:queues:normal", "workers"),
+        ),
+        Peer("arq", "arq_peer", ARQ_WORKER, ARQ, ("ZCARD", "arq:queue")),
+        Peer(
+            "arq-10ms",
+            "arq_peer",
+            ARQ_WORKER,
+            ARQ,
+            ("ZCARD", "arq:queue"),
+            variables={"BENCH_ARQ_POLL_DELAY": "0.01"},
+        ),
+        Peer(
+            "repid",
+            "repid_peer",
+            ("python", "-m", "bench.peers.repid_peer"),
+            REPID,
+            ("XPENDING", "repid:bench", "repid:bench:group"),
+        ),
+        Peer(
+            "floor", "floor_peer", ("python", "-m", "bench.floor"), unsettled=("XLEN", "floor:stream"), is_rival=False
+        ),
+        Peer("redis-py", "redis_py_peer", is_rival=False),
+        Peer(
+            "asyncq-sqlite",
+            "asyncq_peer",
+            ASYNCQ_WORKER,
+            unsettled=("SELECT count(*) FROM calls WHERE state IN (0, 1, 2)",),
+            is_rival=False,
+            is_embedded=True,
+        ),
+        Peer("huey", "huey_peer", HUEY_WORKER, HUEY, HUEY_QUEUE, is_embedded=True),
+        Peer(
+            "huey-nosync",
+            "huey_peer",
+            HUEY_WORKER,
+            HUEY,
+            HUEY_QUEUE,
+            variables={"BENCH_HUEY_FSYNC": "off"},
+            is_rival=False,  # it may lose what it has confirmed when the power fails; asyncq's default does not
+            is_embedded=True,
+        ),
+    )
+}

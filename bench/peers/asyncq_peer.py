@@ -1,0 +1,46 @@
+"""asyncq on Redis or SQLite: `asyncq worker bench.peers.asyncq_peer:broker`."""
+
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
+
+from asyncq import RedisBroker, SQLiteBroker, TaskOptions
+from bench.peers import tasks
+from bench.peers.peer import Peer, Queued
+from bench.peers.settings import Settings
+
+settings = Settings.from_environment()
+defaults = TaskOptions(store_result=settings.keeps_results)
+is_redis = settings.url.startswith("redis:")
+broker = RedisBroker(settings.url, defaults=defaults) if is_redis else SQLiteBroker(settings.url, defaults=defaults)
+noop = broker.task(name="noop")(tasks.noop)
+nap = broker.task(name="nap")(tasks.nap)
+echo = broker.task(name="echo")(tasks.echo)
+late = broker.task(name="late")(tasks.late)
+
+
+class AsyncqPeer(Peer):
+    """Everything as it comes: retries, leases and the rest are on."""
+
+    batch_size = 1000
+
+    async def open(self) -> None:
+        await broker.open()
+
+    async def close(self) -> None:
+        await broker.close()
+
+    def enqueue(self, task: Queued, payload: str) -> Awaitable[object]:
+        return (noop if task == "noop" else nap).kiq(payload)
+
+    def enqueue_batch(self, task: Queued, payloads: Sequence[str]) -> Awaitable[object]:
+        chosen = noop if task == "noop" else nap
+        return broker.kiq_many(chosen.message(payload) for payload in payloads)
+
+    def enqueue_at(self, due: float) -> Awaitable[object]:
+        return late.options(at=datetime.fromtimestamp(due, UTC)).kiq(due)
+
+    async def call(self, value: int) -> object:
+        return await (await echo.kiq(value))
+
+
+PEER = AsyncqPeer
