@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -46,8 +47,11 @@ def has_ended(thread: threading.Thread) -> bool:
 
 def child_processes() -> set[int]:
     """Return the ids of our children, as Linux tells them; elsewhere none."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for children in lists for pid in children.read_text().split()}
+    found: set[int] = set()
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # the thread has ended meanwhile
+            found.update(int(pid) for pid in children.read_text().split())
+    return found
 
 
 def process_name(pid: int) -> str:

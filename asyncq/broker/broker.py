@@ -11,16 +11,17 @@ from typing import Any, Self, TypeVar
 from asyncq.broker.chunk import Chunk, chunked
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.portal import Portal, refuse_on_loop
+from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
 from asyncq.clock import SystemClock
-from asyncq.errors import ConfigurationError, DuplicateId, PublishError, PublishRefused
-from asyncq.message import Message, decode_message, encode_message
+from asyncq.errors import ConfigurationError, PublishError, PublishRefused
+from asyncq.message import Message, encode_message
 from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, Queue
-from asyncq.result import Record, decode_record
+from asyncq.result import Record
 from asyncq.store import CallKey, Sighting, Store
 from asyncq.tasks import Handle, TaskOptions
 from asyncq.tasks.calls import Waiting
-from asyncq.transport import Capabilities, Envelope, Receipt, Taken, Transport
+from asyncq.transport import Capabilities, Envelope, Transport
 
 T = TypeVar("T")
 
@@ -127,15 +128,17 @@ class Broker(Declaring, ABC):
             PublishError: some were not published; it holds the handles and the errors by index.
         """
         session = await self.open()
-        receipts: list[Receipt | Exception] = []
-        sent: list[Message] = []
+        handles: list[Handle[Any]] = []
+        errors: dict[int, Exception] = {}
         ahead: Chunk | None = None
-        for chunk in chunked(messages, MANY):
-            sent += chunk
-            before, ahead = ahead, self._published(session, chunk)  # encoded while the one before is under way
-            receipts += await before.receipts() if before else ()
-        receipts += await ahead.receipts() if ahead else ()
-        return self._handles(sent, receipts)
+        for some in chunked(messages, MANY):
+            before, ahead = ahead, self._sent(session, some, len(handles))  # encoded while the one before is under way
+            handles += ahead.handles
+            errors |= await before.confirmed() if before else {}
+        errors |= await ahead.confirmed() if ahead else {}
+        if errors:
+            raise PublishError({index: each for index, each in enumerate(handles) if index not in errors}, errors)
+        return handles
 
     def handle(self, id: str) -> Handle[Any]:
         """Return the handle of a call by its id alone, in any process."""
@@ -147,7 +150,7 @@ class Broker(Declaring, ABC):
         if session is None or not self.is_open():
             session = await self.open()
         receipt = await session.publisher.put(self._envelope(message, is_fresh=is_fresh))
-        return receipt is None or _found(message, receipt)
+        return is_new(message, receipt)
 
     def _envelope(self, message: Message, *, is_fresh: bool) -> Envelope:
         queue = message.queue
@@ -163,8 +166,9 @@ class Broker(Declaring, ABC):
             )
         return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh)
 
-    def _published(self, session: Session, messages: Sequence[Message]) -> "Chunk":
+    def _sent(self, session: Session, messages: Sequence[Message], start: int) -> Chunk:
         """Send what of these messages can be sent."""
+        handles = [self._handle_of(message) for message in messages]
         refused: dict[int, Exception] = {}
         envelopes: list[Envelope] = []
         for index, message in enumerate(messages):
@@ -172,7 +176,7 @@ class Broker(Declaring, ABC):
                 envelopes.append(self._envelope(message, is_fresh=False))
             except PublishRefused as error:
                 refused[index] = error
-        return Chunk(len(messages), refused, session.publisher.put_all(envelopes))
+        return Chunk(start, messages, handles, refused, session.publisher.put_all(envelopes))
 
     def _check_priority(self, message: Message) -> None:
         queue = self.queues.get(message.queue)
@@ -182,25 +186,9 @@ class Broker(Declaring, ABC):
                 f"Queue {message.queue!r} takes priorities up to {highest}; {message.task!r} has {message.priority}."
             )
 
-    def _handles(self, messages: Sequence[Message], receipts: Sequence[Receipt | Exception]) -> list[Handle[Any]]:
-        handles: dict[int, Handle[Any]] = {}
-        errors: dict[int, Exception] = {}
-        for index, (message, receipt) in enumerate(zip(messages, receipts, strict=True)):
-            try:
-                is_new = receipt is None or _found(message, receipt)
-            except Exception as error:
-                errors[index] = error
-            else:
-                handles[index] = self._handle_of(message, is_new=is_new)
-        if errors:
-            raise PublishError(handles, errors)
-        return list(handles.values())
-
-    def _handle_of(self, message: Message, *, is_new: bool) -> Handle[Any]:
+    def _handle_of(self, message: Message) -> Handle[Any]:
         task = self.tasks.get(message.task)
-        if task is None:
-            return Handle(self, None, message.id, message.queue, is_new=is_new)
-        return task.handle_of(message, is_new=is_new)
+        return Handle(self, None, message.id, message.queue) if task is None else task.handle_of(message)
 
     def _warn_unknown_queue(self, queue: str) -> None:
         self._known_queues.add(queue)
@@ -277,24 +265,6 @@ class Broker(Declaring, ABC):
         session = self._session
         if session is not None and session.pid == os.getpid() and session.loop.is_running():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), session.loop))
-
-
-def _found(message: Message, receipt: Taken | Exception) -> bool:
-    """Return False when the id is taken by the same call; raise when by another, or when it was refused."""
-    if isinstance(receipt, Exception):
-        raise receipt
-    if receipt.body is not None:
-        other = decode_message(receipt.body)
-        is_same = other.task == message.task and (other.args, other.kwargs) == (
-            list(message.args),
-            dict(message.kwargs),
-        )
-    else:
-        record = decode_record(receipt.record or b"")
-        is_same = record.task == message.task and record.digest in ("", message.digest or record.digest)
-    if not is_same:
-        raise DuplicateId(f"Id {message.id!r} is taken by another call, or by one with other arguments.")
-    return False
 
 
 def _checked_namespace(namespace: str) -> str:

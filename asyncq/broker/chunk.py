@@ -2,9 +2,12 @@
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from asyncq.errors import BrokerUnavailable
+from asyncq.broker.receipts import is_new
+from asyncq.errors import BrokerError, BrokerUnavailable
+from asyncq.message import Message
+from asyncq.tasks import Handle
 from asyncq.transport import Receipt
 
 T = TypeVar("T")
@@ -14,22 +17,33 @@ class Chunk(NamedTuple):
     """Messages under way.
 
     Attributes:
-        size: how many messages it is about.
-        refused: those that were not sent, and why, by index.
+        start: index of the first in the whole batch.
+        messages: what was to be published.
+        handles: one for each message.
+        refused: those that were not sent, and why, by index in the chunk.
         published: the receipts of the others.
     """
 
-    size: int
+    start: int
+    messages: Sequence[Message]
+    handles: Sequence[Handle[Any]]
     refused: Mapping[int, Exception]
     published: Awaitable[Sequence[Receipt]]
 
-    async def receipts(self) -> list[Receipt | Exception]:
-        """Wait, and return a receipt or an error for each message."""
+    async def confirmed(self) -> dict[int, Exception]:
+        """Wait for the receipts, confirm the handles, and return the errors, by index in the whole batch."""
         try:
-            published = iter(await self.published)
+            receipts = iter(await self.published)
         except BrokerUnavailable as error:
-            return [self.refused.get(index, error) for index in range(self.size)]
-        return [self.refused[index] if index in self.refused else next(published) for index in range(self.size)]
+            return {self.start + index: self.refused.get(index, error) for index in range(len(self.messages))}
+        errors: dict[int, Exception] = {self.start + index: error for index, error in self.refused.items()}
+        for index, (message, handle) in enumerate(zip(self.messages, self.handles, strict=True)):
+            if index not in self.refused:
+                try:
+                    handle.confirm(is_new=is_new(message, next(receipts)))
+                except BrokerError as error:
+                    errors[self.start + index] = error
+        return errors
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:

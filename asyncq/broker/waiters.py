@@ -68,6 +68,9 @@ class Waiters:
 
     def expect(self, waiting: Waiting) -> None:
         """Keep what is told about this call for as long as the object lives, whether or not anybody waits yet."""
+        other = self._expected.get(waiting.id)
+        if other is not None:
+            other.is_told = False  # one is told; the other looks
         self._expected[waiting.id] = waiting
 
     async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:

@@ -45,7 +45,7 @@ class Calls(Protocol):
         ...
 
     def expect(self, waiting: Waiting) -> None:
-        """Keep what is told about a call that was published with `reply_address`, for as long as `waiting` lives."""
+        """Keep what is told about a call that is published with `reply_address`, for as long as `waiting` lives."""
         ...
 
     async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:

@@ -60,13 +60,12 @@ class Handle(Generic[R]):
         id: str,
         queue: str | None,
         *,
-        is_new: bool = False,
         keeps: bool = True,
         is_told: bool = False,
         expires_ms: int = 0,
     ) -> None:
         self.id = id
-        self.is_new = is_new
+        self.is_new = False
         self.queue = queue
         self.is_told = is_told
         self.expires_ms = expires_ms
@@ -80,6 +79,11 @@ class Handle(Generic[R]):
 
     def __await__(self) -> Generator[Any, None, R]:
         return self._value(None).__await__()
+
+    def confirm(self, *, is_new: bool) -> None:
+        """Take in what became of the publishing. A call that was there already may tell its end to somebody else."""
+        self.is_new = is_new
+        self.is_told = self.is_told and is_new
 
     async def result(self, timeout: float | None = None, *, wait_for_publish: float = 0) -> Result[R]:
         """Wait until the call has ended and return how; never raise for the task's own failure.

@@ -72,9 +72,9 @@ class Task(Generic[P, R]):
             BrokerUnavailable: no confirmation came in time; publishing again under the same id is safe.
         """
         message = self.message(*args, **kwargs)
-        is_fresh = not message.digest
-        is_new = await self._calls.publish(message, is_fresh=is_fresh)
-        return self.handle_of(message, is_new=is_new)
+        handle = self.handle_of(message)
+        handle.confirm(is_new=await self._calls.publish(message, is_fresh=not message.digest))
+        return handle
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
         """Return the message that `kiq` would publish, for `broker.kiq_many`. Raises TypeError as `kiq` does."""
@@ -103,15 +103,17 @@ class Task(Generic[P, R]):
             overrides=self._overrides,
         )
 
-    def handle_of(self, message: Message, *, is_new: bool) -> Handle[R]:
-        """Return the handle of a message of this task that was published here."""
-        is_told = is_new and bool(message.reply)
+    def handle_of(self, message: Message) -> Handle[R]:
+        """Return the handle of a message of this task that is about to be published here.
+
+        It is expected from now on: the result may be told before the publisher has read its confirmation.
+        """
+        is_told = bool(message.reply)
         handle: Handle[R] = Handle(
             self._calls,
             self.returned,
             message.id,
             message.queue,
-            is_new=is_new,
             keeps=self._keeps,
             is_told=is_told,
             expires_ms=message.expires_ms,

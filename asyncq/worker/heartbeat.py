@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 from asyncq.errors import BrokerUnavailable
@@ -36,13 +37,23 @@ class Heartbeat:
         seconds: length of the lease; it is renewed each third of that.
         max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended.
         lost: called on the loop when the lease is no longer ours.
+        failed: called on the loop with a fault of our own, which ended the thread.
     """
 
-    def __init__(self, lease: Lease, *, seconds: float, max_block: float, lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        seconds: float,
+        max_block: float,
+        lost: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._lease = lease
         self._seconds = seconds
         self._max_block = max_block
         self._lost = lost
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._stopping = threading.Event()
@@ -75,6 +86,8 @@ class Heartbeat:
                     look_at = now + self._look()
                 wake_at = min(renew_at, look_at, now + BLOCKED_SECONDS)
                 self._stopping.wait(max(0.0, wake_at - time.monotonic()))
+        except Exception as error:
+            self._tell_loop(partial(self._failed, error))
         finally:
             self._lease.close()
 

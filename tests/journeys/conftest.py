@@ -17,7 +17,7 @@ class MakeBroker(Protocol):
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
-def make_broker(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> MakeBroker:
+def make_broker(request: pytest.FixtureRequest, tmp_path: Path, namespace: str, redis_url: str) -> MakeBroker:
     """Make a broker of each kind; a second one reaches the same messages, but for memory."""
 
     def make(**options: Any) -> Broker:
@@ -26,7 +26,7 @@ def make_broker(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) 
             return MemoryBroker(**options)
         if request.param == "sqlite":
             return broker_from_url(f"sqlite:///{tmp_path / 'asyncq.db'}", **options)
-        return broker_from_url(request.getfixturevalue("redis_url"), **options)
+        return broker_from_url(redis_url, **options)
 
     return make
 

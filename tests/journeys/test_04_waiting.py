@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from asyncq import Broker, Context, Depends, MemoryBroker, ResultMissing, ResultTimeout, Status
+from asyncq.broker.waiters import SAFETY_SECONDS
 from tests.journeys.conftest import MakeBroker
 from tests.working import working
 
@@ -53,6 +54,21 @@ async def test_from_another_process(broker: Broker, make_broker: MakeBroker) -> 
         async with working(broker, burst=True):
             assert [(await each).value for each in waiting] == [3, 3, 3]
         assert (await elsewhere.handle(handle.id).result()).value == 3
+
+
+async def test_many_callers(broker: Broker, worker: None) -> None:
+    """However many call and wait at the same time, each is told its own result at once."""
+
+    @broker.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async def caller(number: int) -> None:
+        for _ in range(5):
+            assert await (await double.kiq(number)) == 2 * number
+
+    async with asyncio.timeout(SAFETY_SECONDS - 1):  # one that is not told would find out no sooner
+        await asyncio.gather(*(caller(number) for number in range(300)))
 
 
 async def test_a_task_awaits_a_task(broker: Broker) -> None:

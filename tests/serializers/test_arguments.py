@@ -289,7 +289,7 @@ def test_results() -> None:
 
     async def rich() -> list[Person]: ...
 
-    def bare(): ...  # noqa: ANN202 - without an annotation, on purpose
+    def bare(): ...
 
     codec = ResultCodec(rich)
     assert codec.decode(through_json(codec.encode([PERSON]))) == [PERSON]
