@@ -42,13 +42,13 @@ class Walk:
     async def run(self) -> None:
         """Go through all chapters. Raises WrongResult, or what the client raises."""
         await self._first_answer()
-        report_id = await self._report()
+        await self._report()
         await self._quick()
         await self._retried()
         await self._delayed()
         await self._many()
         await self._refused()
-        await self._cleaned_up(report_id)
+        await self._cleaned_up()
 
     async def _first_answer(self) -> None:
         accepted = await post(self._client, "/deliveries", {"order": 1, "outages": 0})
@@ -56,7 +56,7 @@ class Walk:
         expect("the first task", state["result"], "order 1 delivered at attempt 1")
         self._screen.line("Both are up: a first task went all the way.")
 
-    async def _report(self) -> str:
+    async def _report(self) -> None:
         rows, size = self._sample.rows, self._sample.path.stat().st_size
         self._screen.title(f"A report on a CSV file of {rows:,} rows")
         start = perf_counter()
@@ -71,7 +71,6 @@ class Walk:
         self._check_columns(report["columns"])
         self._screen.line(f"done in {took:.1f} s, {rows / took:,.0f} rows/s; each figure is what it must be:")
         self._screen.table(_SHOWN, [[shown(column, name) for name in _SHOWN] for column in report["columns"]])
-        return accepted["id"]
 
     async def _followed(self, url: str) -> dict[str, Any]:
         state: dict[str, Any] = {}
@@ -145,11 +144,11 @@ class Walk:
         expect("the status of an unknown report", answer.status_code, 404)
         self._screen.line("a report that nobody asked for: 404")
 
-    async def _cleaned_up(self, report_id: str) -> None:
+    async def _cleaned_up(self) -> None:
         self._screen.title("Uploads do not stay")
-        path, kept = self._settings.path_of(report_id), self._settings.keep_upload
-        await asyncio.to_thread(wait_until_gone, path, kept + 10)
-        self._screen.line(f"{path.name} was removed by a task of its own, {kept:.0f} s after its report")
+        kept = self._settings.keep_upload
+        await asyncio.to_thread(wait_until_empty, self._settings.uploads, kept + 10)
+        self._screen.line(f"each was removed by a task of its own, {kept:.0f} s after its report")
 
 
 def expect(what: str, found: Any, wanted: Any) -> None:
@@ -173,11 +172,11 @@ def without_progress(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state, "progress": None}
 
 
-def wait_until_gone(path: Path, seconds: float) -> None:
-    """Wait until a file is no longer there; raise WrongResult when that takes longer. Blocks."""
+def wait_until_empty(folder: Path, seconds: float) -> None:
+    """Wait until a folder has no files; raise WrongResult when that takes longer. Blocks."""
     deadline = perf_counter() + seconds
-    while path.exists():
-        expect(f"that {path.name} is gone in time", perf_counter() < deadline, True)
+    while files := [path.name for path in folder.iterdir()]:
+        expect(f"that {files} are gone in time", perf_counter() < deadline, True)
         sleep(0.05)
 
 

@@ -51,6 +51,7 @@ def application(folder: Path, app: str) -> Iterator[httpx.Client]:
         address = "http://{}:{}".format(*listener.getsockname())
         command = ["uvicorn", app, "--fd", str(listener.fileno()), "--timeout-graceful-shutdown", "3"]
         with running(folder, *command, files=[listener.fileno()]), httpx.Client(base_url=address, timeout=30) as client:
+            listener.close()  # a server that has died refuses its clients, instead of letting them wait for us
             yield client
 
 
@@ -118,7 +119,8 @@ def test_the_quickstarts_test_passes(tmp_path: Path) -> None:
 def test_the_fastapi_page_answers_in_time_or_later(tmp_path: Path) -> None:
     """The application of the FastAPI page gives values, pending answers, progress and states as it says."""
     written_out("docs/fastapi.md", tmp_path)
-    with running(tmp_path, "asyncq", "worker", "tasks:broker"), application(tmp_path, "errors:app") as client:
+    (tmp_path / "whole.py").write_text("import errors, plain\nfrom app import app\n")
+    with running(tmp_path, "asyncq", "worker", "tasks:broker"), application(tmp_path, "whole:app") as client:
         first = client.post("/sums", params={"a": 1, "b": 1})
         assert client.get(f"/sums/{first.json()['id']}").json() == 2 if first.status_code == 202 else first.json() == 2
         late = client.post("/sums", params={"a": 1, "b": 2, "pause": 1.5})
@@ -131,6 +133,7 @@ def test_the_fastapi_page_answers_in_time_or_later(tmp_path: Path) -> None:
         assert "event: succeeded" in events.split("\n\n")[-2]
         assert client.get(f"/calls/{conversion}").json() == "succeeded"
         assert client.get("/calls/nothing").json() == "unknown"
+        assert client.post("/plain-sums", params={"a": 20, "b": 22}).json() == 42
 
 
 def test_the_fastapi_page_runs_its_worker_inside(tmp_path: Path) -> None:
