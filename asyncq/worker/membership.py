@@ -71,12 +71,19 @@ class Membership:
         self._stopping = stopping
         self._is_lost = False
         self._has_left = False
+        self._fault: Exception | None = None
         self._over = asyncio.Event()
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
         settings, consumer = self._settings, self._consumer
-        heartbeat = Heartbeat(consumer.lease(), seconds=settings.lease, max_block=settings.max_block, lost=self._lose)
+        heartbeat = Heartbeat(
+            consumer.lease(),
+            seconds=settings.lease,
+            max_block=settings.max_block,
+            lost=self._lose,
+            failed=self._fail,
+        )
         heartbeat.start()
         try:
             await self._work()
@@ -84,6 +91,8 @@ class Membership:
             if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
                 await self._leave()
             await heartbeat.stop()
+        if self._fault is not None:
+            raise self._fault
         if self._is_lost:
             raise LeaseLost(f"The lease of {consumer.name} was lost.")
 
@@ -130,6 +139,11 @@ class Membership:
             logger.error(
                 "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
             )
+        self._over.set()
+
+    def _fail(self, fault: Exception) -> None:
+        """Stop for a fault of our own: without its heartbeat a worker must not go on."""
+        self._fault = fault
         self._over.set()
 
     async def _stop_receiving(self, receiver: Receiver, receiving: asyncio.Task[None]) -> None:

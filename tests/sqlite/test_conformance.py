@@ -7,8 +7,10 @@ import pytest
 
 from asyncq.queues import Queue
 from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
+from asyncq.sqlite.doorbell import PollingDoorbell
 from asyncq.store import Store
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.transport import Transport
 
 
@@ -32,6 +34,26 @@ class TestSQLiteTransport(TransportSuite):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> SQLiteBackend:
         return SQLiteBackend(tmp_path / "queue.db")
+
+
+class PollingBackend(SQLiteBackend):
+    """The same where there are no Unix sockets."""
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        database = SQLiteDatabase(self._path, synchronous="NORMAL")
+        database.doorbell = PollingDoorbell(database.path)
+        return (
+            SQLiteTransport(database, namespace=namespace, queues=queues, dead_cap=dead_cap),
+            SQLiteStore(database, namespace=namespace),
+        )
+
+
+class TestPolling(FetchingSuite):
+    """The promises of fetching without sockets; listeners there are told to look, not what has ended."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> PollingBackend:
+        return PollingBackend(tmp_path / "queue.db")
 
 
 class TestSQLiteStore(StoreSuite):

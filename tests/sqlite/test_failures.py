@@ -31,6 +31,29 @@ async def main():
 asyncio.run(main())
 """
 
+FORKER = """
+import asyncio, os, sys
+from pathlib import Path
+from asyncq.errors import BrokerUnavailable
+from tests.sqlite.pairs import opened
+
+async def main(path):
+    async with opened(path) as pair:
+        await pair.transport.consumer("worker", ["mail"], lease=60)
+        child = os.fork()
+        if child == 0:
+            try:
+                pair.publish("a").send(None)
+            except BrokerUnavailable as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        await pair.publish("parent")
+        print(len(list(path.parent.glob("queue.db-*[0-9a-f]"))), flush=True)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
 LOCKER = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -258,6 +281,30 @@ async def test_a_pair_can_be_opened_again(tmp_path: Path) -> None:
         await pair.store.close()
     async with opened(tmp_path / "queue.db") as again:
         await again.finish(count=2)
+
+
+async def test_a_fork_has_to_make_its_own(tmp_path: Path) -> None:
+    """In a forked child the parent's database refuses to work, and what the parent has is untouched."""
+    async with program(FORKER, tmp_path / "queue.db") as parent:
+        assert "made before a fork" in await line_of(parent)
+        await parent.wait()
+        assert parent.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["queue.db"]
+
+
+async def test_a_loop_that_is_closed_without_a_goodbye_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a program forgets to close, thread and socket end some time after the event loop has ended."""
+    monkeypatch.setattr("asyncq.sqlite.engine.LOOK_AT_LOOP_EVERY", 0.05)
+
+    async def forget() -> None:
+        pair = make_pair(tmp_path / "queue.db")
+        await pair.transport.open()
+        await pair.transport.consumer("worker", [QUEUE], lease=60)
+
+    await asyncio.to_thread(asyncio.run, forget())
+    await wait_until(lambda: [path.name for path in tmp_path.iterdir()] == ["queue.db"], "everything else to be gone")
 
 
 def _fail() -> None:
