@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
-from asyncq.sqlite.checks import refusal
+from asyncq.sqlite.checks import check_place, refusal
 from asyncq.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
 
 logger = logging.getLogger("asyncq.sqlite")
@@ -183,6 +183,7 @@ class Connection:
         return len(frame) == 24 and frame[8:16] == head[16:24]
 
     def _connect(self) -> None:
+        check_place(self._path)
         # The thread that opens it is the only one to use it, but not always the one that finds it unused and drops it.
         self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         mode = self.rows("PRAGMA journal_mode = WAL")[0][0]

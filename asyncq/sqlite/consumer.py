@@ -1,6 +1,7 @@
 """The consumer: takes what is ready, sleeps until something is, and settles."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -20,8 +21,8 @@ from asyncq.transport import Consumer, Delivery, Lease, Settlement
 MAX_PROMOTED: Final = 1_000
 """Messages that become ready in one transaction."""
 
-MAX_NAP: Final = 60.0
-"""Seconds until a waiting fetch looks at the clock again: the loop's own stands still while a machine is suspended."""
+MAX_NAP: Final = 5.0
+"""Seconds until a waiting fetch looks again unasked: a publisher may be killed after its commit and before it rings."""
 
 _SATED_AFTER: Final = 3
 """Full fetches in a row after which a consumer wants no rings: it comes back anyway."""
@@ -158,8 +159,9 @@ class SQLiteConsumer(Consumer):
 
     async def _nap(self) -> None:
         """Sleep until there should be something to fetch, or an interrupt."""
+        end = time.monotonic() + MAX_NAP
         while not self._is_interrupted:
-            seconds = MAX_NAP
+            seconds = end - time.monotonic()
             if self._due_ms is not None:
                 seconds = min(seconds, (self._due_ms - self._clock.now_ms()) / 1000)
             if seconds <= 0:
@@ -187,6 +189,9 @@ class SQLiteConsumer(Consumer):
         try:
             # After a power cut this consumer is gone, and what it had been lent is ready again.
             catch = await self._database.write(work, is_durable=False)
+        except LeaseLost:
+            self._database.doorbell.disconnect(self._address)
+            raise
         except BaseException:
             # It may have been done all the same: what it took is handed back by the next look, or by leaving.
             self._lost_fetches.append(fetch)

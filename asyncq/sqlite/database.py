@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.sqlite.checks import check_library, check_place, has_wal_reset_bug
+from asyncq.sqlite.checks import check_library, has_wal_reset_bug
 from asyncq.sqlite.connection import Connection, Synchronous
 from asyncq.sqlite.doorbell import Doorbell, doorbell_for
 from asyncq.sqlite.engine import Engine, Job, Reading, Writing
@@ -54,12 +54,10 @@ class SQLiteDatabase:
         self._check_process()
         if not self._users:
             check_library()
-            check_place(self.path)
             self._start()
         self._users.add(user)
         try:
             await self.read(_nothing)
-            self.doorbell.open()
         except BaseException:
             await self.close(user)
             raise
@@ -73,7 +71,8 @@ class SQLiteDatabase:
             return
         engine, self._engine = self._engine, None
         self.doorbell.close()
-        await engine.stop()
+        if self._pid == os.getpid():  # a forked child has no such thread
+            await engine.stop()
 
     async def read(self, work: Reading[T]) -> T:
         """Run statements that only read, each one a snapshot of its own.
@@ -106,7 +105,7 @@ class SQLiteDatabase:
                 "asyncq makes it rarer still; a Python with SQLite 3.51.3 or later is safe from it.",
                 sqlite3.sqlite_version,
             )
-        self._engine = Engine(Connection(self.path, self._synchronous), Ringer(self.path), self.doorbell.ring_all)
+        self._engine = Engine(Connection(self.path, self._synchronous), Ringer(self.path), self.doorbell)
         self._engine.start()
 
     async def _submit(self, job: Job[Any]) -> Any:

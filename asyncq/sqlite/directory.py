@@ -2,10 +2,10 @@
 
 from asyncq.sqlite.connection import Connection
 
-_ADD_SPACE = "INSERT OR IGNORE INTO spaces(name) VALUES (?)"
-_SPACE = "SELECT id FROM spaces WHERE name = ?"
-_ADD_QUEUE = "INSERT OR IGNORE INTO queues(space, name) VALUES (?, ?)"
-_QUEUE = "SELECT id FROM queues WHERE space = ? AND name = ?"
+_ADD_SPACE = "INSERT OR IGNORE INTO spaces(name) VALUES (?1)"
+_SPACE = "SELECT id FROM spaces WHERE name = ?1"
+_ADD_QUEUE = "INSERT OR IGNORE INTO queues(space, name) VALUES (?1, ?2)"
+_QUEUE = "SELECT id FROM queues WHERE space = ?1 AND name = ?2"
 
 
 class Directory:

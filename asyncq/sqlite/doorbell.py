@@ -43,15 +43,12 @@ class Doorbell(ABC):
         """The part of its addresses that names this doorbell."""
 
     @abstractmethod
-    def open(self) -> None:
-        """Start to hear, beside the file that is there. Doing so twice is harmless."""
-
-    @abstractmethod
     def close(self) -> None:
-        """Stop, and remove what was left beside the file."""
+        """Stop to hear, and remove what was made beside the file. From any thread once the loop is closed."""
 
     def connect(self, answer: Callable[[Ring], None]) -> Address:
         """Return a new address; `answer` is called with each of its rings, on the event loop. It does not raise."""
+        self._open()
         self._last_line += 1
         self._lines[self._last_line] = answer
         return f"{self.bell}:{self._last_line}"
@@ -64,6 +61,10 @@ class Doorbell(ABC):
         """Tell every line to look at everything."""
         for line, answer in list(self._lines.items()):
             answer(Ring(line))
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Start to hear, if that was not done before. The file is there."""
 
     def _answer(self, ring: Ring) -> None:
         if answer := self._lines.get(ring.line):
@@ -78,13 +79,25 @@ class SocketDoorbell(Doorbell):
         self._database = database
         self._bell = ""
         self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
     @property
     def bell(self) -> str:
         return self._bell
 
-    def open(self) -> None:
+    def close(self) -> None:
+        if self._socket is None or self._loop is None:
+            return
+        if self._pid == os.getpid():  # a forked copy must leave its parent's alone
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._socket.fileno())
+            with suppress(OSError):
+                os.unlink(bell_path(self._database, self._bell))
+        self._socket.close()
+        self._socket = None
+
+    def _open(self) -> None:
         if self._socket is not None:
             return
         name = secrets.token_hex(5)
@@ -93,17 +106,8 @@ class SocketDoorbell(Doorbell):
         bound.setblocking(False)
         self._bell = self._bind_to_one_of(bound, places)
         self._socket, self._pid = bound, os.getpid()
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._receive)
-
-    def close(self) -> None:
-        if self._socket is None:
-            return
-        if self._pid == os.getpid():  # a forked copy must leave its parent's alone
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            with suppress(OSError):
-                os.unlink(bell_path(self._database, self._bell))
-        self._socket.close()
-        self._socket = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(bound.fileno(), self._receive)
 
     def _bind_to_one_of(self, bound: socket.socket, bells: tuple[str, ...]) -> str:
         fault: OSError | None = None
@@ -148,18 +152,18 @@ class PollingDoorbell(Doorbell):
     def bell(self) -> str:
         return POLLING
 
-    def open(self) -> None:
-        if self._connection is not None:
-            return
-        self._connection = sqlite3.connect(self._database, timeout=0, isolation_level=None)
-        self._poll()
-
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            return
+        self._connection = sqlite3.connect(self._database, timeout=0, isolation_level=None, check_same_thread=False)
+        self._poll()
 
     def _poll(self) -> None:
         if self._connection is None:
@@ -173,5 +177,5 @@ class PollingDoorbell(Doorbell):
 
 
 def doorbell_for(database: Path) -> Doorbell:
-    """Return the best doorbell that this system has; it is still to be opened."""
+    """Return the best doorbell that this system has. It opens when something is connected to it."""
     return SocketDoorbell(database) if HAS_DATAGRAMS else PollingDoorbell(database)

@@ -14,6 +14,7 @@ import orjson
 from asyncq.errors import AsyncqError, BrokerUnavailable
 from asyncq.sqlite.connection import Connection, Parameters
 from asyncq.sqlite.directory import Directory
+from asyncq.sqlite.doorbell import Doorbell
 from asyncq.sqlite.rings import Ring, Ringer
 from asyncq.store import Address
 
@@ -22,9 +23,10 @@ T = TypeVar("T")
 MAX_TOGETHER: Final = 200
 """Pieces of work in one transaction."""
 
+LOOK_AT_LOOP_EVERY: Final = 60.0
+"""Seconds after which an idle thread looks whether its event loop was closed under it."""
+
 _FOLD_EVERY: Final = 0.02
-
-
 _OF_BELLS: Final = "rtrim(address, '0123456789') IN (SELECT value || ':' FROM json_each(?1))"
 _FORGET_LISTENERS: Final = f"DELETE FROM listeners WHERE {_OF_BELLS}"
 _FORGET_CONSUMERS: Final = f"UPDATE consumers SET is_hungry = 0 WHERE {_OF_BELLS}"
@@ -99,11 +101,11 @@ class Job(Generic[T]):
 class Engine:
     """Does jobs in a thread of its own, in the order in which they come; what only reads goes first."""
 
-    def __init__(self, connection: Connection, ringer: Ringer, replaced: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, ringer: Ringer, doorbell: Doorbell) -> None:
         self._connection = connection
         self._connection.waiting = self._read_meanwhile
         self._ringer = ringer
-        self._replaced = replaced
+        self._doorbell = doorbell
         self._directory = Directory()
         self._loop = asyncio.get_running_loop()
         self._put_off: list[Job[Any]] = []
@@ -133,18 +135,21 @@ class Engine:
             while self._put_off or not self._is_stopping:
                 if jobs := self._next_jobs():
                     self._serve(jobs)
-                else:
-                    self._ringer.retry()
+                elif self._loop.is_closed():  # without a goodbye: nobody will ever say it
+                    self._doorbell.close()
+                    return
+                self._ringer.retry()
         finally:
             self._connection.close()
             self._ringer.close()
             self._call(self._stopped.set)
 
     def _next_jobs(self) -> list[Job[Any]]:
-        """Return what waits; wait for something, or until a kept ring is to be tried again."""
+        """Return what waits; wait for something, but not for ever."""
         jobs, self._put_off = self._put_off, []
+        timeout = min(self._ringer.seconds_to_retry(), LOOK_AT_LOOP_EVERY)
         with suppress(Empty):
-            job = self._inbox.get_nowait() if jobs else self._inbox.get(timeout=self._ringer.seconds_to_retry())
+            job = self._inbox.get_nowait() if jobs else self._inbox.get(timeout=timeout)
             while job is not None:
                 jobs.append(job)
                 if len(jobs) >= MAX_TOGETHER:
@@ -175,7 +180,7 @@ class Engine:
         if self._connection.open():
             self._directory.clear()
             if self._was_open:  # another file: whatever anybody waits for is gone
-                self._call(self._replaced)
+                self._call(self._doorbell.ring_all)
             self._was_open = True
 
     def _read(self, job: Job[Any]) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from asyncq.errors import PublishRefused
@@ -11,6 +11,9 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, READY, SCHEDULED
 from asyncq.transport import Envelope, Receipt, Taken
+
+MAX_MESSAGES: Final = 2_000
+MAX_BYTES: Final = 16 << 20
 
 # ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, state, priority, due_ms, start, length]
 _INSERT: Final = """
@@ -38,6 +41,18 @@ _HUNGRY: Final = """
 SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
 WHERE members.queue IN (SELECT value FROM json_each(?1)) AND is_hungry
 """
+
+
+def parts_of(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
+    """Divide messages into what one transaction may take, which keeps every other process waiting."""
+    start, size = 0, 0
+    for index, envelope in enumerate(envelopes):
+        if index - start == MAX_MESSAGES or (size and size + len(envelope.body) > MAX_BYTES):
+            yield envelopes[start:index]
+            start, size = index, 0
+        size += len(envelope.body)
+    if start < len(envelopes):
+        yield envelopes[start:]
 
 
 def publish(

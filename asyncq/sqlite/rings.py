@@ -8,6 +8,8 @@ line is one of the things in that process that wait.
 """
 
 import errno
+import logging
+import math
 import os
 import socket
 import sys
@@ -20,6 +22,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from asyncq.store import Address, Notice
+
+logger = logging.getLogger("asyncq.sqlite")
 
 HAS_DATAGRAMS: Final = hasattr(socket, "AF_UNIX")
 
@@ -91,22 +95,29 @@ class Ringer:
 
     def ring(self, rings: Iterable[tuple[Address, Ring]]) -> None:
         """Send rings; the `line` of each is taken from its address."""
+        posts: dict[str, list[Ring]] = {}
         for address, ring in rings:
             bell, _, line = address.rpartition(":")
             if bell != POLLING and line.isdigit():
-                self._kept.setdefault(bell, []).append(ring._replace(line=int(line)))
-        if self._kept:
-            self.retry()
+                posts.setdefault(bell, []).append(ring._replace(line=int(line)))
+        for bell, post in posts.items():
+            if bell in self._kept:  # behind what waits already
+                self._kept[bell] = _bounded(self._kept[bell] + post)
+            else:
+                self._send(bell, post)
 
-    def seconds_to_retry(self) -> float | None:
-        """Return how long to wait before `retry`; None: nothing is kept."""
-        return max(0.0, self._retry_at - time.monotonic()) if self._kept else None
+    def seconds_to_retry(self) -> float:
+        """Return how long `retry` has nothing to do; infinite when nothing is kept."""
+        return max(0.0, self._retry_at - time.monotonic()) if self._kept else math.inf
 
     def retry(self) -> None:
-        """Send what is kept to those that have room for it."""
-        for bell in list(self._kept):
-            self._send_to(bell)
-        self._pause = min(max(_FIRST_PAUSE, self._pause * 2), _LONGEST_PAUSE) if self._kept else 0.0
+        """Send what is kept to those that have room for it, if it is time to."""
+        if not self._kept or time.monotonic() < self._retry_at:
+            return
+        kept, self._kept = self._kept, {}
+        for bell, rings in kept.items():
+            self._send(bell, rings)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE) if self._kept else 0.0
         self._retry_at = time.monotonic() + self._pause
 
     def close(self) -> None:
@@ -116,10 +127,9 @@ class Ringer:
             self._socket.close()
             self._socket = None
 
-    def _send_to(self, bell: str) -> None:
-        rings = self._kept.pop(bell)
-        parcels = list(_parcels(rings))
+    def _send(self, bell: str, rings: list[Ring]) -> None:
         path = bell_path(self._database, bell)
+        parcels = list(_parcels(rings))
         for index, parcel in enumerate(parcels):
             try:
                 self._open_socket().sendto(_encode(parcel), path)
@@ -128,14 +138,24 @@ class Ringer:
                 return
 
     def _take_back(self, bell: str, path: str, rings: list[Ring], error: OSError) -> None:
-        if error.errno in (errno.EAGAIN, errno.ENOBUFS):
-            self._kept[bell] = _bounded(rings)
-        elif error.errno == errno.EMSGSIZE:  # a system with smaller datagrams than we know of
-            self._kept[bell] = [Ring(line) for line in {ring.line for ring in rings}]
-        else:
-            self.dead.add(bell)
-            if error.errno == errno.ECONNREFUSED:  # its process died without removing it
+        match error.errno:
+            case errno.EAGAIN | errno.ENOBUFS:
+                self._keep(bell, rings)
+            case errno.EMSGSIZE:  # a system with smaller datagrams than we know of
+                self._keep(bell, _orders_to_look(rings))
+            case errno.ECONNREFUSED:  # its process died without removing it
+                self.dead.add(bell)
                 _remove(path)
+            case errno.ENOENT:
+                self.dead.add(bell)
+            case _:
+                logger.warning("Cannot wake the process at %r: %s.", path, error)
+
+    def _keep(self, bell: str, rings: list[Ring]) -> None:
+        self._kept[bell] = _bounded(rings)
+        if self._pause == 0:
+            self._pause = _FIRST_PAUSE
+            self._retry_at = time.monotonic() + self._pause
 
     def _open_socket(self) -> socket.socket:
         if self._socket is None:
@@ -147,6 +167,10 @@ class Ringer:
 def _bounded(rings: list[Ring]) -> list[Ring]:
     if sum(len(ring.notices or ()) + 1 for ring in rings) <= MAX_KEPT:
         return rings
+    return _orders_to_look(rings)
+
+
+def _orders_to_look(rings: list[Ring]) -> list[Ring]:
     return [Ring(line) for line in sorted({ring.line for ring in rings})]
 
 

@@ -22,7 +22,7 @@ logger = logging.getLogger("asyncq.sqlite")
 WATCH_MS: Final = 600_000
 """How long a watcher is remembered that does not look again."""
 
-RESYNC_EVERY: Final = 60.0
+RESYNC_EVERY: Final = 30.0
 """Seconds after which a listener looks at everything unasked: who commits an end and is killed before it rings tells
 nobody."""
 

@@ -13,7 +13,7 @@ from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.leaving import release
-from asyncq.sqlite.publishing import publish
+from asyncq.sqlite.publishing import parts_of, publish
 from asyncq.sqlite.schema import READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import Ending, end_calls
 from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
@@ -79,16 +79,10 @@ class SQLiteTransport(Transport):
         return self._clock.now_ms()
 
     async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
-        def work(transaction: Transaction) -> list[Receipt]:
-            space = transaction.space(self._namespace)
-            return publish(transaction, space, envelopes, self._max_lengths, self._clock.now_ms())
-
-        if not envelopes:
-            return []
-        try:
-            return await self._database.write(work)
-        except StorageFull as error:
-            return [PublishRefused(str(error)) for _ in envelopes]
+        receipts: list[Receipt] = []
+        for part in parts_of(envelopes):
+            receipts += await self._publish(part)
+        return receipts
 
     async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> SQLiteConsumer:
         consumer = SQLiteConsumer(
@@ -133,3 +127,13 @@ class SQLiteTransport(Transport):
             ]
 
         return await self._database.read(work)
+
+    async def _publish(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
+        def work(transaction: Transaction) -> list[Receipt]:
+            space = transaction.space(self._namespace)
+            return publish(transaction, space, envelopes, self._max_lengths, self._clock.now_ms())
+
+        try:
+            return await self._database.write(work)
+        except StorageFull as error:
+            return [PublishRefused(str(error)) for _ in envelopes]

@@ -37,19 +37,25 @@ from pathlib import Path
 from asyncq.errors import BrokerUnavailable
 from tests.sqlite.pairs import opened
 
+async def close(pair):
+    await pair.transport.close()
+    await pair.store.close()
+
 async def main(path):
     async with opened(path) as pair:
         await pair.transport.consumer("worker", ["mail"], lease=60)
         child = os.fork()
         if child == 0:
             try:
-                pair.publish("a").send(None)
+                asyncio.run(pair.publish("child"))
             except BrokerUnavailable as error:
                 print(error, flush=True)
-            os._exit(0)
+            finally:
+                asyncio.run(close(pair))
+                os._exit(0)
         os.waitpid(child, 0)
         await pair.publish("parent")
-        print(len(list(path.parent.glob("queue.db-*[0-9a-f]"))), flush=True)
+        await pair.finish(count=1)
 
 asyncio.run(main(Path(sys.argv[1])))
 """
