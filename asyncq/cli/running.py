@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from typing import cast
 
 import click
 
@@ -11,7 +12,7 @@ from asyncq.cli.banner import banner_of
 from asyncq.cli.interrupts import Interrupts
 from asyncq.cli.loading import ImportFailed, load_broker, load_module, put_first_on_path
 from asyncq.cli.options import WorkerOptions
-from asyncq.errors import BrokerUnavailable, near_names
+from asyncq.errors import BrokerUnavailable, ConfigurationError, near_names
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.worker import Worker
 from asyncq.worker.child import Charge, Line
@@ -105,5 +106,19 @@ async def _work(worker: Worker, line: Line | None) -> int:
     except BrokerUnavailable as error:
         logger.critical("%s", error)
         return 1
+    except Exception as error:
+        refusal = _refusal_in(error)
+        if refusal is not None:  # what only the server or the file could tell
+            raise refusal from None
+        logger.critical("The worker has failed.", exc_info=True)
+        return 1
     logger.info("Stopped.")
     return 0
+
+
+def _refusal_in(error: Exception) -> ConfigurationError | None:
+    """Return the ConfigurationError that this is, or that a task group has wrapped."""
+    if isinstance(error, ExceptionGroup):
+        inner = cast("ExceptionGroup[Exception]", error).exceptions
+        return next(filter(None, map(_refusal_in, inner)), None)
+    return error if isinstance(error, ConfigurationError) else None

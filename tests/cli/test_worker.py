@@ -177,6 +177,34 @@ async def test_missing_extra(asyncq: StartProgram, folder: Path) -> None:
     )
 
 
+async def test_what_only_the_server_can_refuse(asyncq: StartProgram, folder: Path) -> None:
+    """What is found wrong when the broker is opened is told in one sentence, too, with exit code 2."""
+    (folder / "shop.py").write_text("from asyncq import SQLiteBroker\nbroker = SQLiteBroker('nowhere/queue.db')\n")
+    program = await asyncq("worker", "shop:broker")
+
+    assert await program.exits() == 2
+
+    assert program.output.splitlines()[-1].startswith("Error: The folder of the database file")
+    assert "Traceback" not in program.output
+
+
+async def test_fault_of_the_broker(asyncq: StartProgram, folder: Path) -> None:
+    """Any other fault ends the worker with exit code 1, and its traceback is in the log, as JSON if that is wanted."""
+    (folder / "shop.py").write_text(
+        "from asyncq import SQLiteBroker\n"
+        "class Broken(SQLiteBroker):\n"
+        "    def connect(self): raise RuntimeError('broken')\n"
+        "broker = Broken('queue.db')\n"
+    )
+    program = await asyncq("worker", "shop:broker", "--log-format", "json")
+
+    assert await program.exits() == 1
+
+    last = json.loads(program.output.splitlines()[-1])
+    assert last["message"] == "The worker has failed."
+    assert "RuntimeError: broken" in last["exception"]
+
+
 @pytest.fixture
 def absent_redis(folder: Path, namespace: str, own_redis: StartRedis) -> RedisServer:
     """A server that the application is to use, and that is not running."""
