@@ -24,7 +24,7 @@ from examples.fastapi_app.uploads import UploadTooLarge, remove_stale, shown_nam
 
 R = TypeVar("R")
 
-PATIENCE = 0.5
+PATIENCE = 1.0
 """Seconds that POST /quick waits for its result before it answers 202."""
 
 STALE = 24 * 3600.0

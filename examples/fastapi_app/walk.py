@@ -97,7 +97,7 @@ class Walk:
         expect("the words", words, _WORDS)
         self._screen.line(f"200 after {1000 * (perf_counter() - start):.0f} ms: {words['count']} words")
         start = perf_counter()
-        pending = await post(self._client, "/quick", {"text": _TEXT, "pause": 1.0}, 202)
+        pending = await post(self._client, "/quick", {"text": _TEXT, "pause": 1.5}, 202)
         self._screen.line(f"a slower one: 202 after {perf_counter() - start:.2f} s, to be found at {pending['url']}")
         state = await end_of(self._client, pending["url"])
         expect("the late words", state["result"], _WORDS)

@@ -54,7 +54,7 @@ async def test_the_worker_is_killed_in_the_middle_of_a_report(
 
 async def test_a_late_answer_is_found_where_it_was_said_to_be(client: httpx.AsyncClient) -> None:
     """A result that is not there in time is answered with 202 and Location, and is found there when it is ready."""
-    response = await client.post("/quick", json={"text": "to be or not to be", "pause": 0.7})
+    response = await client.post("/quick", json={"text": "to be or not to be", "pause": 1.3})
     assert response.status_code == 202
     assert response.headers["Location"] == response.json()["url"] == f"/calls/{response.json()['id']}"
     early = (await client.get(response.headers["Location"])).json()
