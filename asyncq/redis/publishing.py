@@ -14,13 +14,18 @@ MAX_BYTES = 1_000_000
 
 
 class _Part:
-    """What goes in one call."""
+    """What goes in one call.
 
-    __slots__ = ("indexes", "queue", "size")
+    Attributes:
+        is_plain: nothing in it has a priority, a due time, a known id or a bound to heed.
+    """
 
-    def __init__(self, queue: str) -> None:
+    __slots__ = ("indexes", "is_plain", "queue", "size")
+
+    def __init__(self, queue: str, max_length: int | None) -> None:
         self.queue = queue
         self.indexes: list[int] = []
+        self.is_plain = max_length is None
         self.size = 0
 
 
@@ -68,6 +73,8 @@ class Publication:
                     receipts[index] = PublishRefused(f"Redis at {server.address} takes nothing more: {reply}")
                 continue
             server.check([reply], "publish")
+            if reply is None:
+                continue
             for number, why, what in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
                 index = part.indexes[cast(int, number)]
                 receipts[index] = self._receipt(self._envelopes[index], why, what)
@@ -79,13 +86,17 @@ class Publication:
         for index, envelope in enumerate(self._envelopes):
             part = open_parts.get(envelope.queue)
             if part is None or len(part.indexes) >= MAX_MESSAGES or part.size >= MAX_BYTES:
-                part = open_parts[envelope.queue] = _Part(envelope.queue)
+                part = open_parts[envelope.queue] = _Part(envelope.queue, self._max_lengths.get(envelope.queue))
                 parts.append(part)
             part.indexes.append(index)
             part.size += len(envelope.body)
+            if not envelope.is_fresh or envelope.priority or envelope.due_ms:
+                part.is_plain = False
         return parts
 
     def _call(self, part: _Part) -> Call:
+        if part.is_plain and not self._is_repeat:
+            return call("publish_fresh", self._keys_of(part.queue), *self._plain_arguments(part))
         arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
         for index in part.indexes:
             id, _, body, priority, due_ms, is_fresh = self._envelopes[index]
@@ -93,6 +104,13 @@ class Publication:
             extra = "" if is_plain else f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_ms}"
             arguments += (f"{priority}{id}", body, extra)
         return call("publish", self._keys_of(part.queue), *arguments)
+
+    def _plain_arguments(self, part: _Part) -> list[Argument]:
+        arguments: list[Argument] = []
+        for index in part.indexes:
+            envelope = self._envelopes[index]
+            arguments += (envelope.id, envelope.body)
+        return arguments
 
     def _receipt(self, envelope: Envelope, why: bytes, what: bytes) -> Receipt:
         match why:
