@@ -35,7 +35,7 @@ async def measure(scenarios: Sequence[Scenario], names: Iterable[str], scale: Sc
 
 
 async def _play(stage: Stage, scenario: Scenario, peers: Sequence[Peer], results: Results) -> None:
-    for number in range(scenario.rounds or stage.scale.rounds):
+    for number in range(scenario.rounds or stage.scale.rounds * scenario.times):
         # Every round begins with another peer, so that none always follows the same one.
         shift = number % max(len(peers), 1)
         order = [*peers[shift:], *peers[:shift]]

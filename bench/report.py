@@ -69,7 +69,12 @@ def _bars(results: Results) -> str:
 def _failures(results: Results) -> Iterator[str]:
     for scenario, peers in results.failures.items():
         for peer, reasons in peers.items():
-            yield f"{scenario}, {peer}: {len(reasons)} sample(s) missing: {reasons[0].splitlines()[-1]}"
+            yield f"{scenario}, {peer}: {len(reasons)} sample(s) missing: {_last_words(reasons[0])}"
+
+
+def _last_words(reason: str) -> str:
+    """Return the last line that says something; an exception group's ends in a rule."""
+    return [line for line in reason.splitlines() if any(map(str.isalnum, line))][-1].strip(" |")
 
 
 def _number(value: float | None, column: Column) -> str:

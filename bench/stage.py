@@ -98,12 +98,16 @@ class Worker:
     def pids(self) -> list[int]:
         return family(self.process.pid)
 
+    def check(self) -> None:
+        """Raise SampleFailed when the worker has ended by itself."""
+        if self.process.returncode is not None:
+            raise SampleFailed(f"the worker ended with {self.process.returncode}: {_tail(self.log)}")
+
     async def tally(self) -> Tally:
         """Wait until all tasks have run."""
         end = time.monotonic() + TIMEOUT
         while not self.tally_path.exists():
-            if self.process.returncode is not None:
-                raise SampleFailed(f"the worker ended with {self.process.returncode}: {_tail(self.log)}")
+            self.check()
             if time.monotonic() > end:
                 raise SampleFailed(f"the tasks had not run after {TIMEOUT:.0f} s: {_tail(self.log)}")
             await asyncio.sleep(LOOK)
@@ -161,8 +165,12 @@ class Run:
             )
         assert self.settings.tally is not None
         try:
+            worker = Worker(process, self.settings.tally, log)
             await asyncio.sleep(start_up)
-            yield Worker(process, self.settings.tally, log)
+            try:
+                yield worker
+            finally:
+                worker.check()  # the reason before what followed from it
             if not is_killed:
                 await _stop(process)
         finally:

@@ -45,7 +45,7 @@ async def _publish(stage: Stage, peer: Peer, do: str, count: int) -> Sample:
 PEERS = ("asyncq", "taskiq", "saq", "streaq", "arq", "repid", "floor")
 
 SCENARIOS = (
-    Scenario("enqueue-sequential", "Enqueue, one by one", COLUMNS, (*PEERS, "redis-py"), sequential),
+    Scenario("enqueue-sequential", "Enqueue, one by one", COLUMNS, (*PEERS, "redis-py"), sequential, times=3),
     Scenario("enqueue-concurrent", "Enqueue, 100 concurrent calls", COLUMNS, PEERS, concurrent),
     Scenario("enqueue-batch", "Enqueue, the batch call", COLUMNS, ("asyncq", "streaq", "floor"), batches),
 )

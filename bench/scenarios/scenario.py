@@ -39,7 +39,8 @@ class Scenario:
         measure: takes one sample.
         onlookers: those among the peers that are shown and not compared with.
         is_together: all peers are measured at the same time.
-        rounds: how often; None: as often as is asked for.
+        rounds: how often; None: as often as is asked for, `times` over.
+        times: more than 1 for short samples, which a neighbour on the machine easily spoils.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Scenario:
     onlookers: frozenset[str] = frozenset()
     is_together: bool = False
     rounds: int | None = None
+    times: int = 1
 
     def column(self, key: str) -> Column:
         return next(each for each in self.columns if each.key == key)
