@@ -3,6 +3,9 @@
 The comment that opens a file is read. Its lines say what the file needs: `KEYS:` names the keys that it is given, each
 of which becomes a local variable of that name; `KEYS*` does the same once for each queue, and leaves them in `KEYS`;
 `USES:` names files whose functions come before its own; `FLAGS:` are those of Redis 7 and later.
+
+The one flag in use is `allow-oom`: everything but publishing goes on when the server's memory is full. Servers that do
+not know it ask only of a script's first write whether it may take memory: there such a script begins with one that may.
 """
 
 import re
@@ -15,6 +18,7 @@ from importlib.resources import files
 from asyncq.redis.keys import Keys
 
 _HEADER = re.compile(r"^-- (KEYS:|KEYS\*|USES:|FLAGS:) (.+)$", re.MULTILINE)
+_FIRST_WRITE = "redis.call('DEL', KEYS[1] .. ':')  -- no key has this name"
 _PARTS = {"queue", "ending", "burial"}
 """Files that are no scripts of their own."""
 
@@ -37,7 +41,9 @@ class Script:
 
     def text(self, *, with_flags: bool) -> str:
         """Return what the server is given."""
-        return f"#!lua flags={self.flags}\n{self.source}" if with_flags and self.flags else self.source
+        if not self.flags:
+            return self.source
+        return f"{f'#!lua flags={self.flags}' if with_flags else _FIRST_WRITE}\n{self.source}"
 
     def select(self, keys: Keys) -> tuple[str, ...]:
         """Return the keys that it is given of these."""

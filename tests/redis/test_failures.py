@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from asyncq.redis import RedisClient
 from asyncq.redis.consumer import RedisConsumer
+from asyncq.redis.script import ScriptSet
 from asyncq.store import CallKey, Listener
 from asyncq.transport import Done, Envelope
 from tests.redis.pairs import KEPT, LIMITS, QUEUE, RECORD, Pair, finish, opened
@@ -60,10 +61,12 @@ async def test_forgotten_scripts_are_given_again(own_redis: StartRedis) -> None:
         assert sighting.record == RECORD
 
 
-async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis) -> None:
-    """With its memory full the server refuses to publish; joining, fetching, renewing and settling go on."""
+@pytest.mark.parametrize("knows_flags", [True, False])
+async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis, knows_flags: bool) -> None:
+    """With its memory full the server refuses to publish and all else goes on; with the scripts of Redis 6.2, too."""
     server = own_redis("--maxmemory-policy", "noeviction")
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        pair.client.server._scripts = ScriptSet(with_flags=knows_flags)  # pyright: ignore[reportPrivateUsage]
         await pair.publish("a", "b", "c")
         await redis.config_set("maxmemory", "1")
         [receipt] = await pair.transport.publish([Envelope("d", QUEUE, b"")])
@@ -73,6 +76,7 @@ async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis) 
         lease = consumer.lease()
         assert await asyncio.to_thread(lease.renew)
         await asyncio.to_thread(lease.close)
+        await pair.store.look([CallKey("a", QUEUE)], watcher="somebody")
         a, b, c = await consumer.fetch(LIMITS, 10)
         await finish(consumer, [a, b])
         assert await consumer.leave() == 1

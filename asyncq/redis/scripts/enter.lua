@@ -1,6 +1,5 @@
 -- KEYS: consumer
 -- FLAGS: allow-oom
 -- ARGV: name of a consumer that may fetch from this queue from now on
-redis.call('DEL', consumer .. ARGV[1]) -- makes room, as in join.lua
 redis.call('SET', consumer .. ARGV[1], 0)
 return 0

@@ -2,7 +2,6 @@
 -- USES: queue
 -- FLAGS: allow-oom
 -- ARGV: name of a consumer, ms of its lease, its queues
-redis.call('ZREM', workers, ARGV[1]) -- makes room: below Redis 7 a script with a full memory has to begin with that
 redis.call('ZADD', workers, now_ms() + ARGV[2], ARGV[1])
 redis.call('HSET', queues_of, ARGV[1], ARGV[3])
 return 0

@@ -32,7 +32,6 @@ end
 if #held == 0 then
   return outdated
 end
--- First of all: a server whose memory is full lets a script go on that has made room (and below Redis 7 only such a one).
 redis.call('HDEL', running, unpack(acknowledged))
 
 local time = redis.call('TIME')
