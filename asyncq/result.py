@@ -1,6 +1,5 @@
 """How a call stands and how it ended: what the worker records, and what the caller reads."""
 
-import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import orjson
 
 from asyncq.errors import DecodeError, TaskFailed
 from asyncq.message import Message
+from asyncq.modules import lasting_name, loaded_module
 
 R = TypeVar("R")
 
@@ -191,7 +191,7 @@ def failure_of(error: BaseException) -> Failure:
     kind = type(error)
     text = "".join(traceback.format_exception(error))
     return Failure(
-        type=f"{kind.__module__}:{kind.__qualname__}",
+        type=f"{lasting_name(kind.__module__)}:{kind.__qualname__}",
         message=_text_of(error),
         args=_portable(error.args),
         traceback=text[-MAX_TRACEBACK:],
@@ -223,7 +223,7 @@ def _rebuilt(failure: Failure) -> Exception | None:
 
 def _loaded_class(name: str) -> type[Exception] | None:
     module_name, _, path = name.partition(":")
-    found: object = sys.modules.get(module_name)
+    found: object = loaded_module(module_name)
     for part in path.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type) or not issubclass(found, Exception):

@@ -1,13 +1,12 @@
 """The registry: which functions are tasks, and under which names."""
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from asyncq.context import Context, is_dependency
 from asyncq.errors import ConfigurationError, DuplicateTask, UnknownTask, near_names
+from asyncq.modules import lasting_name
 from asyncq.tasks import Task
 
 
@@ -52,14 +51,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
     `__main__` would name another module in every process, so that no worker could find the task.
     """
-    module = function.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec = getattr(main, "__spec__", None)
-        module = (
-            spec.name.removesuffix(".__main__") if spec else Path(getattr(main, "__file__", None) or "__main__").stem
-        )
-    return f"{module}:{function.__qualname__}"
+    return f"{lasting_name(function.__module__)}:{function.__qualname__}"
 
 
 def injected_parameters(function: Callable[..., Any]) -> list[str]:

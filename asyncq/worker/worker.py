@@ -76,19 +76,18 @@ class Worker:
         )
         self._fail_fast = fail_fast
         self._on_started = on_started
-        self._stopping: Stopping | None = None
+        self._stopping = Stopping()
         self._to_release: list[str] = []
         self._has_release = asyncio.Event()
         self._memberships = 0
         self._random = Random()
 
     async def run(self) -> None:
-        """Open the broker if need be, and work until stopped, or in burst until the queues are empty.
+        """Open the broker if need be, and work until stopped, or in burst until the queues are empty; once.
 
         Raises:
             BrokerUnavailable: the server cannot be reached at the start, with `fail_fast`.
         """
-        self._stopping = Stopping()
         was_open = self._broker.is_open()
         try:
             async with asyncio.TaskGroup() as group:
@@ -103,9 +102,8 @@ class Worker:
                 await self._broker.close()
 
     def stop(self) -> None:
-        """Stop gracefully; a second time: at once. On the loop's thread."""
-        if self._stopping is not None:
-            self._stopping.order()
+        """Stop gracefully; a second time: at once. On the loop's thread; before `run`, it will not start."""
+        self._stopping.order()
 
     def release(self, names: Sequence[str]) -> None:
         """Hand back what these workers held, which are known to be dead. On the loop's thread."""

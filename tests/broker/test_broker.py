@@ -55,18 +55,23 @@ def test_without_a_loop(tmp_path: Path) -> None:
         "import asyncio\n"
         "from asyncq import MemoryBroker, Worker\n"
         "broker = MemoryBroker()\n"
-        "@broker.task\n"
+        "class Negative(Exception): ...\n"
+        "@broker.task(retry=None)\n"
         "async def add(a: int, b: int) -> int:\n"
+        "    if a < 0: raise Negative(a)\n"
         "    return a + b\n"
         "if __name__ == '__main__':\n"
         "    handle = add.kiq_sync(1, 2)\n"
         "    print(add.name, handle.is_new)\n"
         "    asyncio.run(Worker(broker, burst=True).run())\n"
         "    print(handle.result_sync(timeout=5).value)\n"
+        "    handle = add.kiq_sync(-1, 2)\n"
+        "    asyncio.run(Worker(broker, burst=True).run())\n"
+        "    print(repr(handle.result_sync(timeout=5).error))\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["script:add", "True", "3"]
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["script:add", "True", "3", "Negative(-1)"]
 
 
 async def test_sync_forms_on_a_loop() -> None:

@@ -97,6 +97,13 @@ async def test_a_graceful_stop(broker: Broker) -> None:
     assert [await handle.status() for handle in handles[1:]] == [Status.QUEUED] * 2
 
 
+async def test_stopped_before_it_runs(broker: Broker) -> None:
+    """A worker that is stopped before it has started does not start."""
+    worker = Worker(broker)
+    worker.stop()
+    await worker.run()
+
+
 @pytest.mark.parametrize("how", ["timeout", "second order", "cancelled"])
 async def test_what_does_not_finish_is_handed_back(broker: Broker, how: str) -> None:
     """What still runs when the time is up is cancelled and handed back in its old place, with no attempt used."""
