@@ -1,6 +1,7 @@
 """The keys: every name that asyncq gives to anything in Redis.
 
-Those of one queue share a hash tag, so that a script may use them together on a cluster as well.
+Those of one queue share a hash tag, so that they lie in one slot. A cluster is not supported all the same: a fetch asks
+several queues in one step, and publishing an id that may be known looks for it in all.
 
     {ns:queue}:messages     HASH    id -> body, of every message that has not ended
     {ns:queue}:line         LIST    members (digit of the priority, and id) that are ready, priority 0, in order
