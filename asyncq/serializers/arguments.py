@@ -1,162 +1,118 @@
 """Arguments of a call: checked against the signature and made ready for JSON, and back."""
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from inspect import Parameter, Signature
+from inspect import Parameter
 from typing import Any
 
 from asyncq.errors import DecodeError
-from asyncq.serializers.conversion import Conversion, conversion_for
-from asyncq.serializers.hints import hints_of
-from asyncq.serializers.plain import LARGEST, SMALLEST, problem_with
+from asyncq.serializers.annotations import Annotations, Passage
+from asyncq.serializers.conversion import reason_of
+from asyncq.serializers.misfit import misfit
+from asyncq.serializers.plain import Plain, are_scalars
+from asyncq.serializers.signature import CallSignature
 
-_BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_WHENCE = "Was the message published by another version of the code, or by hand?"
+_NAME = Plain("it is a name", "rename it", "use")
+"""What passes the names that `**kwargs` takes: the caller's own, of any text."""
+
+_STARS = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
 class ArgumentCodec:
     """Sends and receives the arguments of one function. Reads its signature and annotations once.
 
-    A call by position of plain values, the usual one, is not bound, converted or copied.
+    Usual calls, of plain scalars, are checked and passed on as they are: no binding, no conversion, no copy.
 
     Args:
         function: the task's.
         injected: names of parameters that the worker fills: no caller gives them, and they do not travel.
+
+    Attributes:
+        is_plain: no parameter needs conversion.
+
+    Raises:
+        ConfigurationError: an injected parameter stands where the worker could not fill it.
     """
 
     def __init__(self, function: Callable[..., object], *, injected: Collection[str] = ()) -> None:
+        self._signature = CallSignature(function, injected)
         self._name = function.__name__
-        hints = hints_of(function)
-        parameters = [each for each in inspect.signature(function).parameters.values() if each.name not in injected]
-        self._signature = Signature(parameters)
-        self._conversions: dict[str, Conversion | None] = {
-            each.name: conversion_for(hints.get(each.name)) for each in parameters
-        }
-        self._var_positional = _named(parameters, Parameter.VAR_POSITIONAL)
-        self._var_keyword = _named(parameters, Parameter.VAR_KEYWORD)
-        self._positional = [each.name for each in parameters if each.kind in _BY_POSITION]
-        self._by_name = bool(injected)  # an injected parameter may stand before others: positions would shift
-        self._fewest, self._most = _counts(parameters)
-        self.is_plain = not any(self._conversions.values())
-        self._is_simple = self.is_plain and not self._var_positional and not self._by_name
+        annotations = Annotations(function)
+        passages = {each.name: _passage_of(each, annotations) for each in self._signature.parameters}
+        self._by_position = [(name, passages[name]) for name in self._signature.by_position]
+        self._by_name = {name: passages[name] for name in self._signature.by_name}
+        self._var_positional = (self._signature.var_positional, passages.get(self._signature.var_positional, _NAME))
+        self._var_keyword = passages.get(self._signature.var_keyword, _NAME)
+        self._has_injected = bool(injected)
+        self.is_plain = all(isinstance(each, Plain) for each in passages.values())
 
     def encode(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, object]
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> tuple[Sequence[object], Mapping[str, object]]:
         """Return the arguments as JSON has them; the same objects where nothing is to be converted.
 
         Raises:
             TypeError: they do not fit the signature, or one of them would not come back equal; names the parameter.
         """
-        if kwargs or not self.is_plain or not self._fewest <= len(args) <= self._most:
-            return self._encode_bound(args, kwargs)
-        for value in args:
-            kind = type(value)  # pyright: ignore[reportUnknownVariableType] - whatever the caller gave
-            if kind is str:
-                if value.isascii():
-                    continue
-            elif kind is int:
-                if SMALLEST <= value <= LARGEST:
-                    continue
-            elif value is None or kind is bool:
-                continue
-            if problem_with(value) is not None:
-                return self._encode_bound(args, kwargs)
-        return args, kwargs
+        if not self._signature.fits(len(args), kwargs):
+            raise TypeError(f"{misfit(self._signature, len(args), kwargs)}.")
+        if self.is_plain and are_scalars(args) and (not kwargs or self._are_scalars(kwargs)):
+            return args, kwargs
+        places = zip(self._places(args), args, strict=True)
+        sent = [self._sent(name, passage, value) for (name, passage), value in places]
+        if not kwargs:
+            return sent, kwargs
+        return sent, {self._sent_name(name): self._sent(name, self._named(name), kwargs[name]) for name in kwargs}
 
-    def decode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[object], dict[str, object]]:
-        """Return what the function is to be called with.
+    def decode(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Sequence[object], dict[str, object]]:
+        """Return what the function is to be called with, beside what the worker fills by name.
 
         Raises:
             DecodeError: the arguments do not fit the function as it is now; says which, and what was expected.
         """
-        if self._is_simple and not kwargs and self._fewest <= len(args) <= self._most:
-            return args, {}
-        try:
-            bound = self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise DecodeError(
-                f"{self._name}() {error}; the message gives {len(args)} by position and {sorted(kwargs)} by name. "
-                "Does the producer run another version of the code?"
-            ) from error
-        if self.is_plain and not self._by_name:
-            return bound.args, bound.kwargs
-        for name, value in bound.arguments.items():
-            bound.arguments[name] = self._received(name, value)
-        return self._shaped(bound) if self._by_name else (bound.args, bound.kwargs)
+        if not self._signature.fits(len(args), kwargs):
+            raise DecodeError(f"{misfit(self._signature, len(args), kwargs)}. {_WHENCE}")
+        if not self.is_plain:
+            places = zip(self._places(args), args, strict=True)
+            args = [self._received(name, passage, sent) for (name, passage), sent in places]
+            if kwargs:
+                kwargs = {name: self._received(name, self._named(name), sent) for name, sent in kwargs.items()}
+        return self._signature.without_gaps(args, kwargs) if self._has_injected else (args, kwargs)
 
     def bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         """Return all arguments by name, defaults included. Raises TypeError when they do not fit."""
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return dict(bound.arguments)
+        if not self._signature.fits(len(args), kwargs):
+            raise TypeError(f"{misfit(self._signature, len(args), kwargs)}.")
+        return self._signature.bound(args, kwargs)
 
-    def _encode_bound(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> tuple[Sequence[object], Mapping[str, object]]:
+    def _are_scalars(self, kwargs: Mapping[str, object]) -> bool:
+        return are_scalars(kwargs.values()) and (not self._signature.var_keyword or are_scalars(kwargs))
+
+    def _places(self, args: Sequence[object]) -> Sequence[tuple[str, Passage]]:
+        beyond = len(args) - len(self._by_position)
+        return self._by_position[: len(args)] if beyond <= 0 else self._by_position + [self._var_positional] * beyond
+
+    def _named(self, name: str) -> Passage:
+        return self._by_name.get(name, self._var_keyword)
+
+    def _sent(self, name: str, passage: Passage, value: object) -> object:
         try:
-            self._signature.bind(*args, **kwargs)
+            return passage.encode(value)
         except TypeError as error:
-            raise TypeError(f"{self._name}() {error}") from None
-        named = [*self._positional[: len(args)], *[self._var_positional] * (len(args) - len(self._positional))]
-        sent = [self._sent(name, value) for name, value in zip(named, args, strict=True)]
-        known = self._conversions
-        return sent, {
-            name: self._sent(name if name in known else self._var_keyword, value, name)
-            for name, value in kwargs.items()
-        }
+            raise TypeError(f"{self._name}() argument {name!r} {error}.") from error.__cause__
 
-    def _sent(self, parameter: str, value: object, said: str = "") -> object:
-        conversion = self._conversions[parameter]
-        if conversion is None:
-            problem = problem_with(value)
-            if problem is not None:
-                raise TypeError(f"{self._name}() argument {(said or parameter)!r} {problem}.")
-            return value
+    def _sent_name(self, name: str) -> Any:
+        return name if name in self._by_name else self._sent(name, _NAME, name)
+
+    def _received(self, name: str, passage: Passage, sent: object) -> object:
         try:
-            return conversion.encode(value)
-        except TypeError as error:
-            raise TypeError(f"{self._name}() argument {(said or parameter)!r} {error}.") from error
-
-    def _received(self, name: str, value: Any) -> object:
-        conversion = self._conversions[name]
-        if conversion is None:
-            return value
-        try:
-            if name == self._var_positional:
-                return tuple(conversion.decode(each) for each in value)
-            if name == self._var_keyword:
-                return {key: conversion.decode(each) for key, each in value.items()}
-            return conversion.decode(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise DecodeError(f"{self._name}() argument {name!r} is no {conversion}: {error}") from error
-
-    def _shaped(self, bound: inspect.BoundArguments) -> tuple[Sequence[object], dict[str, object]]:
-        """Return the arguments by name wherever the signature lets them be given so."""
-        args: list[object] = []
-        kwargs: dict[str, object] = {}
-        for name, value in bound.arguments.items():
-            kind = self._signature.parameters[name].kind
-            if kind is Parameter.POSITIONAL_ONLY:
-                args.append(value)
-            elif kind is Parameter.VAR_POSITIONAL:
-                args.extend(value)
-            elif kind is Parameter.VAR_KEYWORD:
-                kwargs.update(value)
-            else:
-                kwargs[name] = value
-        return args, kwargs
+            return passage.decode(sent)
+        except Exception as error:  # constructors and validators are the user's, and may raise anything
+            raise DecodeError(
+                f"{self._name}() argument {name!r} is no {passage}: {reason_of(error)}. {_WHENCE}"
+            ) from error
 
 
-def _named(parameters: Sequence[Parameter], kind: object) -> str:
-    """Return the name of the parameter of this kind; empty where there is none."""
-    return next((each.name for each in parameters if each.kind is kind), "")
-
-
-def _counts(parameters: Sequence[Parameter]) -> tuple[int, float]:
-    """Return how few and how many arguments a call by position alone may have; (1, 0): there is no such call."""
-    if any(each.kind is Parameter.KEYWORD_ONLY and each.default is Parameter.empty for each in parameters):
-        return 1, 0
-    positional = [each for each in parameters if each.kind in _BY_POSITION]
-    required = sum(each.default is Parameter.empty for each in positional)
-    is_open = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
-    return required, float("inf") if is_open else len(positional)
+def _passage_of(parameter: Parameter, annotations: Annotations) -> Passage:
+    declared = f"{_STARS.get(parameter.kind, '')}{parameter.name}"
+    return annotations.parameter(parameter.name, declared, may_be_none=parameter.default is None)

@@ -1,62 +1,73 @@
 """Conversion by annotation: what JSON does not have, as what it has."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-import orjson
+from msgspec.inspect import Type
 
-from asyncq.serializers.plain import is_plain
+from asyncq.serializers.equality import is_same
+from asyncq.serializers.flaws import named, scalar_flaw_in
+from asyncq.serializers.foreign import rebuilt, sendable
+from asyncq.serializers.json import dumps, loads
+from asyncq.serializers.shape import has_set
 
 
 class Conversion:
     """Converts values of one annotation: dataclasses, datetimes, UUIDs, decimals, enums, bytes, tuples, sets, models.
 
-    Models of pydantic are known by their methods, `model_dump` and `model_validate`; the library is never imported.
+    Args:
+        annotation: what msgspec can tell apart in JSON.
+        text: what messages call it.
+        shape: what msgspec says of it.
+        verb: what the user does with a value: "pass" or "return".
     """
 
-    def __init__(self, annotation: Any) -> None:
-        self._annotation = annotation
-        # Raises TypeError for an annotation that JSON leaves ambiguous, such as `UUID | str`.
-        msgspec.json.Decoder(annotation, dec_hook=_model_from)
+    __slots__ = ("_decoder", "_has_set", "_text", "_verb")
+
+    def __init__(self, annotation: Any, text: str, shape: Type, verb: str) -> None:
+        self._text = text
+        self._verb = verb
+        self._decoder = msgspec.json.Decoder(annotation, dec_hook=rebuilt)
+        self._has_set = has_set(shape)
 
     def encode(self, value: object) -> object:
-        """Return the value as JSON has it. Raises TypeError with the reason when it would not come back equal."""
+        """Return the value as JSON has it. Raises TypeError with the rest of the sentence that says why it cannot."""
         try:
-            sent = msgspec.to_builtins(value, str_keys=True, enc_hook=_model_to)
-            back = self.decode(orjson.loads(orjson.dumps(sent)))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise TypeError(f"is a {type(value).__name__} that does not fit {self}: {error}") from error
-        if back != value:
-            raise TypeError(f"is a {type(value).__name__} that would come back as {back!r} through {self}")
-        return sent
+            data = dumps(self._simplified(value))
+            back = self._decoder.decode(data)
+            if is_same(value, back):
+                return loads(data)
+        except Exception as error:  # constructors, validators and == are the user's, and may raise anything
+            raise TypeError(self._refusal(value, f"does not fit {self}: {reason_of(error)}")) from error
+        changed = "changed" if type(back) is type(value) else f"as {named(back)}"
+        raise TypeError(self._refusal(value, f"would come back {changed} through {self}"))
 
     def decode(self, sent: object) -> Any:
-        """Return the value that JSON stands for. Raises ValueError when it stands for none."""
-        return msgspec.convert(sent, self._annotation, str_keys=True, dec_hook=_model_from)
+        """Return the value that JSON stands for; raise whatever the user's own types raise where it stands for none."""
+        return self._decoder.decode(dumps(sent))
 
     def __str__(self) -> str:
-        return getattr(self._annotation, "__name__", None) or str(self._annotation)
+        return self._text
+
+    def _simplified(self, value: object) -> object:
+        if self._has_set:
+            # Two processes keep one set in two orders: sorted, the same call is the same message wherever it is made.
+            with suppress(TypeError):  # a set of what has no order, such as enums
+                return msgspec.to_builtins(value, str_keys=True, enc_hook=sendable, order="deterministic")
+        return msgspec.to_builtins(value, str_keys=True, enc_hook=sendable)
+
+    def _refusal(self, value: object, why: str) -> str:
+        try:
+            flaw = scalar_flaw_in(value)
+        except Exception:  # a value that holds itself, or an attribute that raises: it was refused for that
+            flaw = None
+        if flaw is None:
+            return f"is {named(value)} that {why}"
+        return f"{flaw}: {self._verb} {flaw.instead}"
 
 
-def conversion_for(annotation: Any) -> Conversion | None:
-    """Return the conversion that an annotation asks for; None: plain values, or an annotation that says nothing."""
-    if is_plain(annotation):
-        return None
-    try:
-        return Conversion(annotation)
-    except TypeError:
-        return None
-
-
-def _model_to(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if dump is None:
-        raise TypeError(f"a {value.__class__.__name__} cannot be sent")
-    return dump(mode="json")
-
-
-def _model_from(kind: Any, sent: Any) -> Any:
-    validate = getattr(kind, "model_validate", None)
-    if validate is None:
-        raise TypeError(f"a {getattr(kind, '__name__', kind)} cannot be received")
-    return validate(sent)
+def reason_of(error: Exception) -> str:
+    """Return what an error says, with its class unless it is msgspec's own, whose text says it all."""
+    text = str(error)
+    return text if isinstance(error, msgspec.MsgspecError) and text else f"{type(error).__name__}: {text}"

@@ -1,73 +1,71 @@
 """Plain values: those that JSON gives back equal without knowing their type."""
 
-import types
-from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin, is_typeddict
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
 
-import orjson
-
-SMALLEST, LARGEST = -(2**63), 2**64 - 1
-"""The integers that JSON readers agree on: those of 64 bits."""
-
-_NOTHING_IN_SILENCE = (
-    orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-)
-_ALWAYS = frozenset({bool, type(None)})
-_SCALARS = frozenset({str, int, float, bool, type(None), object, list, dict})
+from asyncq.serializers.flaws import LARGEST, SMALLEST, flaw_in, is_utf8, named
+from asyncq.serializers.json import dumps, loads
 
 
-def problem_with(value: object) -> str | None:
-    """Return why a value would not come back equal, None when it would.
+def are_scalars(values: Iterable[Any]) -> bool:
+    """Tell whether every value is a str, int, float, bool or None that JSON has. Run for each call, so kept flat."""
+    for value in values:
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType] - of anything whatever
+        if kind is str:
+            if not value.isascii() and not is_utf8(value):
+                return False
+        elif kind is int:
+            if not SMALLEST <= value <= LARGEST:
+                return False
+        elif kind is float:
+            if not isfinite(value):
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True
 
-    Containers are sent there and back in C: cheaper than walking them, and no rule of its own to get wrong.
+
+class Plain:
+    """Passes values that no annotation converts, and refuses those that would not come back equal.
+
+    Args:
+        note: why nothing is converted, as a half sentence.
+        advice: what to change in the declaration; `{hint}` stands for the annotation that would carry the value.
+        verb: what the user does with a value: "pass" or "return".
     """
-    kind = type(value)
-    if kind in _ALWAYS:
-        return None
-    try:
-        back = orjson.loads(orjson.dumps(value, option=_NOTHING_IN_SILENCE))
-    except (TypeError, ValueError, RecursionError) as error:
-        return _why(value, str(error))
-    return None if back == value else _why(value, "")
 
+    __slots__ = ("_advice", "_note", "_verb")
 
-def is_plain(annotation: Any) -> bool:
-    """Tell whether an annotation promises nothing but plain values, so that nothing is to be converted."""
-    if annotation is None or annotation is Any or isinstance(annotation, TypeVar):
-        return True
-    if isinstance(annotation, NewType):
-        return is_plain(annotation.__supertype__)
-    origin = get_origin(annotation)
-    if origin is None:
-        return _is_plain_class(annotation)
-    if origin is Annotated:
-        return is_plain(get_args(annotation)[0])
-    if origin is Literal:
-        return all(type(each) in _SCALARS for each in get_args(annotation))
-    if origin in (Union, types.UnionType, list):
-        return all(is_plain(each) for each in get_args(annotation))
-    return origin is dict and get_args(annotation)[0] is str and is_plain(get_args(annotation)[1])
+    def __init__(self, note: str, advice: str, verb: str) -> None:
+        self._note = note
+        self._advice = advice
+        self._verb = verb
 
+    def encode(self, value: object) -> object:
+        """Return the value as JSON has it. Raises TypeError with the rest of the sentence that says why it cannot.
 
-def _is_plain_class(annotation: Any) -> bool:
-    try:
-        if annotation in _SCALARS:
-            return True
-    except TypeError:  # not hashable, so no class
-        return False
-    return is_typeddict(annotation) and all(is_plain(each) for each in annotation.__annotations__.values())
+        A dict or list is returned as a copy, so that what is sent is what was checked, whatever the caller does next.
+        """
+        if are_scalars((value,)):
+            return value
+        try:
+            back = loads(dumps(value))
+            if back == value:
+                return back
+        except Exception as error:  # == is the value's own, and may raise anything
+            raise TypeError(self._refusal(value)) from error
+        raise TypeError(self._refusal(value))
 
+    def decode(self, sent: object) -> object:
+        """Return what was sent."""
+        return sent
 
-def _why(value: Any, error: str) -> str:
-    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
-        return "is an integer beyond 64 bits: pass it as a str"
-    if isinstance(value, float):
-        return f"is {value}, which JSON does not have"
-    if isinstance(value, str):
-        return "holds a lone surrogate, which UTF-8 does not have"
-    kind = type(value).__name__
-    inside = " or holds something" if kind in ("list", "dict", "tuple") else ""
-    detail = f" ({error})" if error else ""
-    return (
-        f"is a {kind}{inside} that JSON would not give back equal{detail}: "
-        "annotate it with its type, or pass what JSON can hold"
-    )
+    def _refusal(self, value: object) -> str:
+        flaw = flaw_in(value)
+        if flaw is None:
+            return f"is {named(value)} that JSON would not give back equal: {self._verb} what JSON can hold"
+        if not flaw.hint:
+            return f"{flaw}: {self._verb} {flaw.instead}"
+        advice = self._advice.replace("{hint}", flaw.hint)
+        return f"{flaw}, but {self._note}: {advice} or {self._verb} {flaw.instead}"

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncq.errors import DecodeError
-from asyncq.serializers.conversion import conversion_for
-from asyncq.serializers.hints import hints_of
-from asyncq.serializers.plain import problem_with
+from asyncq.serializers.annotations import Annotations
+from asyncq.serializers.conversion import reason_of
 
 
 class ResultCodec:
@@ -14,25 +13,21 @@ class ResultCodec:
 
     def __init__(self, function: Callable[..., object]) -> None:
         self._name = function.__name__
-        self._conversion = conversion_for(hints_of(function).get("return"))
+        self._passage = Annotations(function).returned()
 
     def encode(self, value: object) -> object:
         """Return the value as JSON has it. Raises TypeError naming the function when it would not come back equal."""
-        if self._conversion is not None:
-            try:
-                return self._conversion.encode(value)
-            except TypeError as error:
-                raise TypeError(f"What {self._name}() returned {error}.") from error
-        problem = problem_with(value)
-        if problem is not None:
-            raise TypeError(f"What {self._name}() returned {problem}.")
-        return value
-
-    def decode(self, value: Any) -> Any:
-        """Return the value that JSON stands for. Raises DecodeError when it stands for none of this type."""
-        if self._conversion is None:
-            return value
         try:
-            return self._conversion.decode(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise DecodeError(f"The result of {self._name}() is no {self._conversion}: {error}") from error
+            return self._passage.encode(value)
+        except TypeError as error:
+            raise TypeError(f"What {self._name}() returned {error}.") from error.__cause__
+
+    def decode(self, value: object) -> Any:
+        """Return the value that JSON stands for. Raises DecodeError when it stands for none of this type."""
+        try:
+            return self._passage.decode(value)
+        except Exception as error:  # constructors and validators are the user's, and may raise anything
+            raise DecodeError(
+                f"The result of {self._name}() is no {self._passage}: {reason_of(error)}. "
+                "Does the worker run another version of the code?"
+            ) from error
