@@ -149,7 +149,7 @@ class Membership:
     async def _stop_receiving(self, receiver: Receiver, receiving: asyncio.Task[None]) -> None:
         if receiving.done():
             return
-        if not self._is_lost:
+        if not self._is_lost and receiver.is_fetching:
             await receiver.stop(1.0)
             await asyncio.wait([receiving], timeout=1.0)
         # The server does not answer, or all slots are taken: what a cut-off fetch was given is handed back at the end.

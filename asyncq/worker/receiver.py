@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
@@ -26,6 +26,9 @@ class Receiver:
 
     Args:
         is_burst: return when nothing is ready, instead of waiting.
+
+    Attributes:
+        is_fetching: whether it waits for the transport just now.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Receiver:
         self._settler = settler
         self._is_burst = is_burst
         self._turns = deque(slots.free_by_queue())
+        self.is_fetching = False
         self._is_stopping = False
         self._failures = 0
         self._random = Random()
@@ -72,7 +76,7 @@ class Receiver:
             return ()
         self._turns.rotate(-1)
         try:
-            deliveries = await self._consumer.fetch(limits, count, wait=not self._is_burst)
+            deliveries = await self._fetch(limits, count)
         except BrokerUnavailable as error:
             await self._back_off(error)
             return ()
@@ -80,6 +84,13 @@ class Receiver:
             logger.info("Fetching again.")
             self._failures = 0
         return deliveries
+
+    async def _fetch(self, limits: Mapping[str, int], count: int) -> Sequence[Delivery]:
+        self.is_fetching = True
+        try:
+            return await self._consumer.fetch(limits, count, wait=not self._is_burst)
+        finally:
+            self.is_fetching = False
 
     async def _back_off(self, error: BrokerUnavailable) -> None:
         self._failures += 1

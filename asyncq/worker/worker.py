@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import cast
 
 from asyncq.backoff import Backoff
 from asyncq.broker import Broker
@@ -87,6 +88,7 @@ class Worker:
 
         Raises:
             BrokerUnavailable: the server cannot be reached at the start, with `fail_fast`.
+            ConfigurationError: the broker's server or file cannot be used at all.
         """
         was_open = self._broker.is_open()
         try:
@@ -95,8 +97,8 @@ class Worker:
                 releasing = group.create_task(self._release())
                 await working
                 releasing.cancel()
-        except* BrokerUnavailable as group_error:
-            raise _first(group_error) from None
+        except BaseExceptionGroup as group_error:
+            raise _only(group_error) from None
         finally:
             if not was_open:
                 await self._broker.close()
@@ -182,6 +184,9 @@ def _declared(broker: Broker) -> dict[str, int | None]:
     return dict.fromkeys(names)
 
 
-def _first(group: BaseExceptionGroup[BrokerUnavailable]) -> BrokerUnavailable:
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what is inside nested groups of one; several stay a group."""
+    if len(group.exceptions) > 1:
+        return group
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return _only(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
