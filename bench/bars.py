@@ -96,7 +96,7 @@ def keeps_up(results: Results) -> Verdict:
     drained = results.median("drain-results", SUBJECT, "rate")
     if found is None or drained is None:
         return UNKNOWN
-    possible = min(drained, results.about["due_per_second"])
+    possible = min(drained, results.about["scale"]["due"])
     return Verdict(f"{found:,.0f}/s, {found / possible:.2f} of {possible:,.0f}/s", found >= 0.85 * possible)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -66,8 +67,7 @@ async def _about(server: RedisServer, peers: Iterable[Peer], scale: Scale) -> Ma
         "commit": _commit(),
         "machine": machine.describe(),
         "redis": await server.version(),
-        "rounds": scale.rounds,
-        "due_per_second": scale.due,
+        "scale": asdict(scale),
         "versions": await _versions(peers),
     }
 

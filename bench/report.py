@@ -6,6 +6,7 @@ from bench.bars import BARS, SUBJECT, rivals
 from bench.figures import median
 from bench.results import Results
 from bench.scenarios import SCENARIOS, Column, Scenario
+from bench.stage import Scale
 
 FLOOR = "floor"
 
@@ -22,8 +23,10 @@ def report(results: Results) -> str:
 def _about(results: Results) -> str:
     about = results.about
     machine = about["machine"]
+    scale = Scale(**about["scale"])
+    size = "" if scale == Scale(rounds=scale.rounds) else "A small run, good for nothing but to see that all works. "
     return (
-        f"Measured {about['date']} at commit {about['commit']}: medians of {about['rounds']} interleaved round(s).\n"
+        f"{size}Measured {about['date']} at commit {about['commit']}: medians of {scale.rounds} interleaved round(s).\n"
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB; {machine['system']}; "
         f"Python {machine['python']}, Redis {about['redis']}; load before the run {machine['load']:.1f}.\n"
         f"Versions: {'; '.join(about['versions'])}."

@@ -71,7 +71,6 @@ QUICK = Scale(
     due_with_room=100,
     idle_seconds=4,
     idle_settling=4,
-    queued=5_000,
     backlog=100_000,
     pairs=2,
 )
