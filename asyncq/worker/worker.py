@@ -186,7 +186,7 @@ def _declared(broker: Broker) -> dict[str, int | None]:
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return what is inside nested groups of one; several stay a group."""
-    if len(group.exceptions) > 1:
+    error, *others = group.exceptions
+    if others:
         return group
-    error = group.exceptions[0]
     return _only(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
