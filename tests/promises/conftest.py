@@ -1,0 +1,80 @@
+"""Worker processes that may be killed, on SQLite and on a Redis of the test's own that may be killed too."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from asyncq import Broker, Handle, broker_from_url
+from tests.cli.programs import Program, StartProgram, programs
+from tests.promises.effects import Effects
+from tests.servers import RedisServer, StartRedis
+
+ON_BOTH = ["sqlite", "redis"]
+
+
+@pytest.fixture(params=ON_BOTH)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which broker."""
+    return request.param
+
+
+@pytest.fixture
+def server(kind: str, own_redis: StartRedis) -> RedisServer | None:
+    """A Redis that keeps each write before it confirms it; none for SQLite."""
+    return own_redis("--appendfsync", "always", appendonly=True) if kind == "redis" else None
+
+
+@pytest.fixture
+def url(server: RedisServer | None, tmp_path: Path) -> str:
+    """Where the messages are."""
+    return server.url if server else f"sqlite:///{tmp_path}/queue.db"
+
+
+@pytest.fixture
+def effects(tmp_path: Path, url: str, namespace: str) -> Effects:
+    """The application in its folder, and what its tasks write there."""
+    return Effects(tmp_path, url, namespace)
+
+
+@pytest.fixture
+async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram]:
+    """Start `asyncq ARGUMENTS...` in that folder; what still runs is killed at the end."""
+    async with programs(tmp_path) as start:
+        yield start
+
+
+class Publisher:
+    """Publishes the application's tasks from the test's process, which knows only their names."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+        @broker.task(name="app:work")
+        async def work(number: int) -> int: ...
+
+        @broker.task(name="app:wait")
+        async def wait(name: str, seconds: float) -> int: ...
+
+        @broker.task(name="app:block")
+        async def block(name: str, how: str, seconds: float) -> int: ...
+
+        self.work, self.wait, self.block = work, wait, block
+
+    async def publish(self, count: int) -> list[Handle[int]]:
+        """Publish so many numbered tasks."""
+        return await self.broker.kiq_many(self.work.message(number) for number in range(count))
+
+
+@pytest.fixture
+async def publisher(url: str, namespace: str) -> AsyncIterator[Publisher]:
+    """The publisher's side."""
+    async with broker_from_url(url, namespace=namespace) as broker:
+        yield Publisher(broker)
+
+
+async def started(start: StartProgram, *options: str) -> Program:
+    """Start a worker, and wait until it fetches."""
+    program = await start("worker", "app:broker", *options)
+    await program.says("Ready.", timeout=20)
+    return program
