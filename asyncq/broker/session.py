@@ -81,6 +81,7 @@ class Session:
         finally:
             self._closing.set()
             self._group = None
+            self.waiters.close()
             await self._disconnect()
 
     async def _connect(self) -> None:

@@ -165,6 +165,14 @@ class Waiters:
                     await self._has_work.wait()
             self._has_work.clear()
 
+    def close(self) -> None:
+        """Let nobody wait for what nobody listens to any more."""
+        for wait in self._waits.values():
+            for future in wait.futures:
+                if not future.done():
+                    future.set_exception(BrokerUnavailable("The broker was closed while a result was waited for."))
+        self._take_all()
+
     # Waiting
 
     async def _told(

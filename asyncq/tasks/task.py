@@ -108,7 +108,7 @@ class Task(Generic[P, R]):
 
         It is expected from now on: the result may be told before the publisher has read its confirmation.
         """
-        is_told = bool(message.reply)
+        is_told = bool(message.reply) and message.reply == self._calls.reply_address()
         handle: Handle[R] = Handle(
             self._calls,
             self.returned,

@@ -12,6 +12,7 @@ import pytest
 
 from asyncq import (
     Broker,
+    BrokerUnavailable,
     ConfigurationError,
     Context,
     Depends,
@@ -20,9 +21,11 @@ from asyncq import (
     PublishError,
     PublishRefused,
     Queue,
+    ResultTimeout,
     TaskOptions,
     broker_from_url,
 )
+from asyncq.broker.waiters import SAFETY_SECONDS
 from tests.working import working
 
 
@@ -138,6 +141,28 @@ async def test_it_opens_itself() -> None:
     assert broker.is_open()
     await broker.close()
     assert not broker.is_open()
+
+
+async def test_closed_while_somebody_waits() -> None:
+    """Closing a broker ends the waits in it with an error; its handles can be awaited again once it is open."""
+    broker = MemoryBroker()
+
+    @broker.task
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    async with broker:
+        await add.options(id="first").kiq(0, 0)
+        with pytest.raises(ResultTimeout):
+            await add.handle("first").result(timeout=0.01)
+        handle = await add.kiq(1, 2)
+        waiting = asyncio.create_task(handle.result())
+        following = asyncio.create_task(anext(aiter(handle.events())))
+        assert (await following).result is None
+    with pytest.raises(BrokerUnavailable, match="closed while a result was waited for"):
+        await waiting
+    async with broker, asyncio.timeout(SAFETY_SECONDS - 1), working(broker, burst=True):
+        assert await handle == 3
 
 
 async def test_too_large() -> None:
