@@ -2,15 +2,37 @@
 
 import os
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-import orjson
+from msgspec import Meta
 
 from asyncq.errors import DecodeError
 
 PROTOCOL_VERSION = 1
 """Raised when an older reader could misread a message; a field that may be ignored does not raise it."""
+
+MAX_SECONDS = 3_155_760_000.0
+"""A hundred years: no option of a call is longer. Any sum of a few is a time that every server can keep."""
+
+_Count = Annotated[int, Meta(ge=0, le=2**31)]
+_Instant = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # the year 9999, the last of a datetime
+_DueTime = Annotated[int, Meta(ge=0, le=2**53)]  # the last that a double, as servers keep due times, has exactly
+_Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
+
+
+class RetryNumbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a retry policy travels. What is missing is as `RetryPolicy` has it.
+
+    Attributes:
+        max_attempts, delay, factor, max_delay, jitter: as in `RetryPolicy`.
+    """
+
+    max_attempts: Annotated[int, Meta(ge=1)] = 5
+    delay: _Seconds = 1.0
+    factor: Annotated[float, Meta(ge=1)] = 2.0
+    max_delay: _Seconds = 600.0
+    jitter: bool = True
 
 
 class Overrides(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -23,8 +45,8 @@ class Overrides(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         retry: the retry policy as a map of its fields; an empty map: no retries.
     """
 
-    timeout: float | None = None
-    result_ttl: float | None = None
+    timeout: _Seconds | None = None
+    result_ttl: _Seconds | None = None
     store_result: bool | None = None
     retry: dict[str, Any] | None = None
 
@@ -59,11 +81,11 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     queue: str = "default"
-    priority: int = 0
-    attempt: int = 0
-    enqueued_ms: int = 0
-    due_ms: int = 0
-    expires_ms: int = 0
+    priority: Annotated[int, Meta(ge=0, le=9)] = 0
+    attempt: _Count = 0
+    enqueued_ms: _Instant = 0
+    due_ms: _DueTime = 0
+    expires_ms: _DueTime = 0
     reply: str = ""
     labels: dict[str, Any] = {}
     digest: str = ""
@@ -72,6 +94,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def encode_message(message: Message) -> bytes:
@@ -98,8 +121,11 @@ def decode_message(body: bytes) -> Message:
 
 
 def amended(body: bytes, **changes: object) -> bytes:
-    """Return a message's JSON with some fields changed and every other one, known here or not, as it was."""
-    return orjson.dumps(orjson.loads(body) | changes)
+    """Return a message's JSON with some fields changed and every other one, known here or not, as it was.
+
+    To the byte: what reads and writes a value again may round a number, or refuse what is deeply nested.
+    """
+    return _encoder.encode(_fields_decoder.decode(body) | changes)
 
 
 def new_id() -> str:

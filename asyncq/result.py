@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from inspect import getattr_static
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,8 +17,9 @@ from asyncq.modules import lasting_name, loaded_module
 
 R = TypeVar("R")
 
-MAX_TRACEBACK = 16_000
-"""Characters of a traceback that are kept: the end of it, where the fault is."""
+MAX_TEXT = 16_000
+"""Characters that are kept of an exception's text, of its arguments as JSON (else none of them), and of its traceback:
+the end of that one, where the fault is."""
 
 _NOTHING_IN_SILENCE = (
     orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -189,13 +191,22 @@ def instant(at_ms: int) -> datetime | None:
 def failure_of(error: BaseException) -> Failure:
     """Return the record of an exception, with its traceback and what it can be rebuilt from."""
     kind = type(error)
-    text = "".join(traceback.format_exception(error))
+    trace = "".join(traceback.format_exception(error))
     return Failure(
         type=f"{lasting_name(kind.__module__)}:{kind.__qualname__}",
-        message=_text_of(error),
-        args=_portable(error.args),
-        traceback=text[-MAX_TRACEBACK:],
+        message=text_of(error),
+        args=_portable(error),
+        traceback=_encodable(trace[-MAX_TEXT:]),
     )
+
+
+def text_of(value: object) -> str:
+    """Return the text of what a user's code gave, bounded and such that it can be encoded, whatever its class does."""
+    try:
+        text = str(value)
+    except Exception as fault:
+        text = f"<{type(value).__name__}.__str__ raised {type(fault).__name__}>"
+    return _encodable(text[:MAX_TEXT])
 
 
 def exception_of(failure: Failure) -> Exception:
@@ -216,33 +227,33 @@ def _rebuilt(failure: Failure) -> Exception | None:
         return None
     try:
         error = kind(*failure.args)
+        return error if type(error) is kind and list(error.args) == failure.args else None
     except Exception:  # the class is the user's, and so is whatever its __init__ raises
         return None
-    return error if type(error) is kind and list(error.args) == failure.args else None
 
 
 def _loaded_class(name: str) -> type[Exception] | None:
     module_name, _, path = name.partition(":")
     found: object = loaded_module(module_name)
     for part in path.split("."):
-        found = getattr(found, part, None)
+        # Not getattr(): a module may answer it by importing something, because a message names it.
+        found = getattr_static(found, part, None)
     if not isinstance(found, type) or not issubclass(found, Exception):
         return None
     # Raised inside a coroutine, these two would end the caller's own iteration instead of reporting anything.
     return None if issubclass(found, StopIteration | StopAsyncIteration) else found
 
 
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as fault:
-        return f"<{type(error).__name__}.__str__ raised {type(fault).__name__}>"
+def _encodable(text: str) -> str:
+    """Return a text with its lone surrogates, as file names may have them, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _portable(args: tuple[object, ...]) -> list[Any] | None:
+def _portable(error: BaseException) -> list[Any] | None:
     """Return the arguments as JSON gives them back, or None where they would not come back equal."""
     try:
-        portable = orjson.loads(orjson.dumps(args, option=_NOTHING_IN_SILENCE))
-    except (TypeError, ValueError, RecursionError):
+        data = orjson.dumps(error.args, option=_NOTHING_IN_SILENCE)
+        portable = orjson.loads(data) if len(data) <= MAX_TEXT else None
+        return portable if portable == list(error.args) else None
+    except Exception:  # the class and its arguments are the user's, and so is their ==
         return None
-    return portable if portable == list(args) else None

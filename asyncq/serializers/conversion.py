@@ -69,5 +69,8 @@ class Conversion:
 
 def reason_of(error: Exception) -> str:
     """Return what an error says, with its class unless it is msgspec's own, whose text says it all."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception as fault:  # the class may be the user's
+        text = f"its text raised {type(fault).__name__}"
     return text if isinstance(error, msgspec.MsgspecError) and text else f"{type(error).__name__}: {text}"

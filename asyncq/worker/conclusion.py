@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import msgspec
+
 from asyncq.broker import Broker
 from asyncq.context import log_facts
 from asyncq.errors import (
@@ -18,8 +20,8 @@ from asyncq.errors import (
     TaskTimeout,
     UnknownTask,
 )
-from asyncq.message import Message, amended
-from asyncq.result import Failure, Status, encode_record, failure_of, record_of
+from asyncq.message import MAX_SECONDS, Message, RetryNumbers, amended, decode_message
+from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
 from asyncq.retry import RetryPolicy, leaves_of
 from asyncq.tasks import Task
 from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
@@ -87,9 +89,10 @@ class Conclusions:
         if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
             return self._dead(run, error, f"{type(error).__name__} is never tried again")
         if isinstance(signal, Reject):
-            return self._dead(run, signal, f"rejected: {signal.reason}" if signal.reason else "rejected")
+            reason = text_of(signal.reason)
+            return self._dead(run, signal, f"rejected: {reason}" if reason else "rejected")
         if isinstance(signal, Snooze):
-            return Again(run.delivery, run.delivery.body, self._now_ms() + round(signal.delay * 1000))
+            return Again(run.delivery, run.delivery.body, self._after(signal.delay))
         if run.policy is None:
             return self._dead(run, error, "it failed, and has no retries")
         if signal is None and not run.policy.allows(error):
@@ -121,7 +124,19 @@ class Conclusions:
             about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker
         )
         outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), about.reply)
-        return Dead(delivery, outcome, f"{kind}: {error}", self._broker.dead_letter_ttl_ms)
+        return Dead(delivery, outcome, f"{kind}: {text_of(error)}", self._broker.dead_letter_ttl_ms)
+
+    def inconclusive(self, delivery: Delivery, fault: BaseException) -> Settlement:
+        """Conclude that no conclusion can be drawn, because what the message or the user's code gave broke its making.
+
+        A worker does not die of a message: with nothing of that, not even its labels, it goes to the dead letters.
+        """
+        about = Message(v=1, id=delivery.id, task="", queue=delivery.queue)
+        text = f"asyncq could not conclude from its run: {type(fault).__name__}: {text_of(fault)}"
+        logger.critical("%s goes to the dead letters: %s", delivery.id, text, extra=log_facts(about), exc_info=fault)
+        record = record_of(about, Status.FAILED, error=Failure("asyncq.errors:DecodeError", text, [text]))
+        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), _reply_in(delivery))
+        return Dead(delivery, outcome, text, self._broker.dead_letter_ttl_ms)
 
     def _again(self, run: Run, error: BaseException, delay: float) -> Settlement:
         logger.warning(
@@ -131,11 +146,13 @@ class Conclusions:
             run.message.attempt + 1,
             delay,
             type(error).__name__,
-            error,
+            text_of(error),
             extra=log_facts(run.message),
         )
-        body = amended(run.delivery.body, attempt=run.message.attempt + 1)
-        return Again(run.delivery, body, self._now_ms() + round(delay * 1000))
+        return Again(run.delivery, amended(run.delivery.body, attempt=run.message.attempt + 1), self._after(delay))
+
+    def _after(self, delay: float) -> int:
+        return self._now_ms() + round(min(delay, MAX_SECONDS) * 1000)
 
     def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
         logger.error(
@@ -193,9 +210,17 @@ def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
         return None
     base = declared or RetryPolicy()
     try:
-        return RetryPolicy(**overrides.retry, on=base.on, never=base.never)
-    except (TypeError, AsyncqError) as error:
+        numbers = msgspec.convert(overrides.retry, RetryNumbers)
+    except msgspec.ValidationError as error:
         raise DecodeError(f"The retry policy in the message makes no sense: {error}") from error
+    return RetryPolicy(**msgspec.structs.asdict(numbers), on=base.on, never=base.never)
+
+
+def _reply_in(delivery: Delivery) -> str:
+    try:
+        return decode_message(delivery.body).reply
+    except DecodeError:
+        return ""
 
 
 def _signal_in(error: BaseException) -> Reject | Snooze | Retry | None:

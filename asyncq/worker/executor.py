@@ -14,6 +14,7 @@ from asyncq.broker import Broker
 from asyncq.context import Context, current_loan, enter_context
 from asyncq.errors import DecodeError, MessageError
 from asyncq.message import Message, decode_message
+from asyncq.result import text_of
 from asyncq.tasks import Task
 from asyncq.transport import Delivery, Return, Settlement
 from asyncq.worker.conclusion import Conclusions, Run
@@ -104,6 +105,8 @@ class Executor:
             settlement = await self._settlement(delivery)
         except asyncio.CancelledError:
             settlement = Return(delivery)  # only our own cancellation comes this far
+        except BaseException as fault:  # what users give is in every step: converters, texts, comparisons
+            settlement = self._conclusions.inconclusive(delivery, fault)
         self._slots.leave(delivery.queue)
         self._settle(settlement)
 
@@ -118,7 +121,8 @@ class Executor:
         except MessageError as error:
             return self._conclusions.undeliverable(delivery, message, error)
         except Exception as error:  # a converter of the user's own types, say
-            return self._conclusions.undeliverable(delivery, message, DecodeError(f"{type(error).__name__}: {error}"))
+            text = f"{type(error).__name__}: {text_of(error)}"
+            return self._conclusions.undeliverable(delivery, message, DecodeError(text))
         context = Context(message, self._broker, self._reporter.report)
         for name in run.task.injected:
             kwargs[name] = context
