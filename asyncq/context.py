@@ -120,5 +120,9 @@ class Loan(Protocol):
         """Wait until there is a slot for this task again."""
         ...
 
+    def take_back_at_once(self) -> None:
+        """Do the same without waiting, over the limit if need be: this task is being cancelled."""
+        ...
+
 
 current_loan: ContextVar[Loan | None] = ContextVar("asyncq_loan", default=None)

@@ -95,6 +95,11 @@ class Waiters:
             if not scope.expired():
                 raise
             raise ResultTimeout(f"Call {waiting.id!r} did not end within {timeout:g} s; it goes on.") from None
+        except asyncio.CancelledError:
+            if loan is not None:
+                loan.take_back_at_once()  # its time limit, or the worker's, does not wait for a slot
+                loan = None
+            raise
         finally:
             self._unregister(waiting.id, wait, future)
             if loan is not None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Any
 
 import anyio
@@ -19,7 +20,7 @@ from asyncq.tasks import Task
 from asyncq.transport import Delivery, Return, Settlement
 from asyncq.worker.conclusion import Conclusions, Run
 from asyncq.worker.progress import ProgressReporter
-from asyncq.worker.slots import Slots
+from asyncq.worker.slots import SlotLoan, Slots
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -52,7 +53,7 @@ class Executor:
         self._conclusions = conclusions
         self._group = group
         self._runs: set[asyncio.Task[None]] = set()
-        self._threads = anyio.CapacityLimiter(slots.total)
+        self._threads = anyio.CapacityLimiter(inf)  # the slots are the limit; a lent one counts for two threads
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
         self._finished = asyncio.Event()
@@ -101,16 +102,17 @@ class Executor:
         self._finished.set()
 
     async def _run(self, delivery: Delivery) -> None:
+        loan = SlotLoan(self._slots, delivery.queue)
         try:
-            settlement = await self._settlement(delivery)
+            settlement = await self._settlement(delivery, loan)
         except asyncio.CancelledError:
             settlement = Return(delivery)  # only our own cancellation comes this far
         except BaseException as fault:  # what users give is in every step: converters, texts, comparisons
             settlement = self._conclusions.inconclusive(delivery, fault)
-        self._slots.leave(delivery.queue)
+        loan.end()
         self._settle(settlement)
 
-    async def _settlement(self, delivery: Delivery) -> Settlement:
+    async def _settlement(self, delivery: Delivery, loan: SlotLoan) -> Settlement:
         message: Message | None = None
         try:
             message = decode_message(delivery.body)
@@ -127,12 +129,10 @@ class Executor:
         for name in run.task.injected:
             kwargs[name] = context
         enter_context(context)
-        current_loan.set(SlotLoan(self._slots, delivery.queue))
-        if run.task.declared.local_concurrency is None:
-            settlement = await self._attempt(run, args, kwargs)
-        else:
-            async with self._turn(run.task):
-                settlement = await self._attempt(run, args, kwargs)
+        current_loan.set(loan)
+        if run.task.declared.local_concurrency is not None:
+            await loan.take_turn(self._turn(run.task))
+        settlement = await self._attempt(run, args, kwargs)
         if context.has_reported:
             # The run has ended: a worker that stops just now loses the last progress, not the result.
             with suppress(asyncio.CancelledError):
@@ -172,33 +172,11 @@ class Executor:
         task = run.task
         if task.runs_in == "thread":
             call = partial(task.function, *args, **kwargs)
-            return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
-        value = task.function(*args, **kwargs)
+            value = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+        else:
+            value = task.function(*args, **kwargs)
         return await value if asyncio.iscoroutine(value) else value
 
     def _turn(self, task: Task[..., Any]) -> asyncio.Semaphore:
         limit = task.declared.local_concurrency or self._slots.total
         return self._turns.setdefault(task.name, asyncio.Semaphore(limit))
-
-
-class SlotLoan:
-    """Lends the slot of one run while it waits for another task, however many it waits for at once."""
-
-    __slots__ = ("_is_lent", "_queue", "_slots", "_waits")
-
-    def __init__(self, slots: Slots, queue: str) -> None:
-        self._slots = slots
-        self._queue = queue
-        self._waits = 0
-        self._is_lent = False
-
-    def lend(self) -> None:
-        self._waits += 1
-        if self._waits == 1:
-            self._is_lent = self._slots.lend(self._queue)
-
-    async def take_back(self) -> None:
-        self._waits -= 1
-        if self._waits == 0 and self._is_lent:
-            self._is_lent = False
-            await self._slots.take_back(self._queue)

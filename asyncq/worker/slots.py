@@ -24,14 +24,16 @@ class Slots:
         self._max_waiting = max_waiting
         self._limits = {queue: limit or total for queue, limit in limits.items()}
         self._used_by = dict.fromkeys(limits, 0)
+        self._returning: deque[tuple[str, Callable[[], None]]] = deque()
         self._line: deque[tuple[str, Callable[[], None]]] = deque()
+        self._is_admitting = False
         self._has_free = asyncio.Event()
         self._has_free.set()
 
     @property
     def free(self) -> int:
         """How many deliveries would start at once. Those that stand in line count as started."""
-        return self.total - self.used - len(self._line)
+        return self.total - self.used - len(self._line) - len(self._returning)
 
     def free_by_queue(self) -> dict[str, int]:
         """Return how many deliveries of each queue would start at once."""
@@ -45,10 +47,9 @@ class Slots:
         return self.free
 
     def enter(self, queue: str, start: Callable[[], None]) -> None:
-        """Take a slot and call `start`, now or when one is free."""
+        """Take a slot and call `start`, now or when one is free. `start` may leave at once."""
         if self._fits(queue):
-            self.used += 1
-            self._used_by[queue] += 1
+            self._take(queue)
             start()
         else:
             self._line.append((queue, start))
@@ -57,7 +58,7 @@ class Slots:
         """Give a slot back."""
         self.used -= 1
         self._used_by[queue] -= 1
-        if self._line:
+        if self._line or self._returning:
             self._admit()
         self._has_free.set()
 
@@ -71,33 +72,133 @@ class Slots:
 
     async def take_back(self, queue: str) -> None:
         """Wait for a slot again, ahead of all deliveries. Also when cancelled the slot is taken: its run still ends."""
-        self.waiting -= 1
         if self._fits(queue):
-            self.used += 1
-            self._used_by[queue] += 1
+            self.take_back_at_once(queue)
             return
+        self.waiting -= 1
         admitted = asyncio.get_running_loop().create_future()
         entry = (queue, lambda: None if admitted.done() else admitted.set_result(None))
-        self._line.appendleft(entry)
+        self._returning.append(entry)
         try:
             await admitted
         except asyncio.CancelledError:
-            if entry in self._line:  # the run is ending: it goes over the limit rather than wait for its turn
-                self._line.remove(entry)
-                self.used += 1
-                self._used_by[queue] += 1
+            if entry in self._returning:  # the run is ending: it goes over the limit rather than wait for its turn
+                self._returning.remove(entry)
+                self._take(queue)
             raise
+
+    def take_back_at_once(self, queue: str) -> None:
+        """Take a slot again, over the limit if need be: for a run that is ending."""
+        self.waiting -= 1
+        self._take(queue)
+
+    def write_off(self) -> None:
+        """Forget that a slot was lent: its run has ended meanwhile."""
+        self.waiting -= 1
 
     def _fits(self, queue: str) -> bool:
         return self.used < self.total and self._used_by[queue] < self._limits[queue]
 
+    def _take(self, queue: str) -> None:
+        self.used += 1
+        self._used_by[queue] += 1
+
     def _admit(self) -> None:
-        for entry in list(self._line):
-            queue, start = entry
-            if self._fits(queue):
-                self._line.remove(entry)
-                self.used += 1
-                self._used_by[queue] += 1
+        if self._is_admitting:  # by who was just admitted and left at once: the loop below goes on
+            return
+        self._is_admitting = True
+        try:
+            while (entry := self._next_in(self._returning) or self._next_in(self._line)) is not None:
+                queue, start = entry
+                self._take(queue)
                 start()
-            if self.used >= self.total:
-                return
+        finally:
+            self._is_admitting = False
+
+    def _next_in(self, line: deque[tuple[str, Callable[[], None]]]) -> tuple[str, Callable[[], None]] | None:
+        """Take the first out of the line whose queue has a slot for it."""
+        if self.used < self.total:
+            for entry in line:
+                if self._fits(entry[0]):
+                    line.remove(entry)
+                    return entry
+        return None
+
+
+class SlotLoan:
+    """The slot of one run, and its turn among the runs of its task: lent while the run waits for other tasks.
+
+    However many it waits for at a time, and whatever it leaves behind waiting when it ends, it has one slot or none.
+    """
+
+    __slots__ = ("_has_ended", "_has_turn", "_is_lent", "_is_returning", "_queue", "_slots", "_turn", "_waits")
+
+    def __init__(self, slots: Slots, queue: str) -> None:
+        self._slots = slots
+        self._queue = queue
+        self._turn: asyncio.Semaphore | None = None
+        self._waits = 0
+        self._has_turn = False
+        self._is_lent = False
+        self._is_returning = False
+        self._has_ended = False
+
+    async def take_turn(self, turn: asyncio.Semaphore) -> None:
+        """Wait for a turn, which is given back and lent with the slot. Who has one has a slot: so it comes free."""
+        await turn.acquire()
+        self._turn = turn
+        self._has_turn = True
+
+    def lend(self) -> None:
+        """Let another task run in the slot, until this has been taken back as often as it was lent."""
+        self._waits += 1
+        if not self._is_lent:
+            self._lend()
+
+    async def take_back(self) -> None:
+        """Wait until there is a slot for the run again, and its turn."""
+        self._waits -= 1
+        if self._waits or not self._is_lent or self._is_returning:
+            return
+        self._is_returning = True
+        try:
+            await self._slots.take_back(self._queue)
+            if self._turn is not None:
+                await self.take_turn(self._turn)
+        finally:
+            self._is_returning = self._is_lent = False
+            if self._has_ended:
+                self._give_back()
+            elif self._waits:  # another wait has begun meanwhile
+                self._lend()
+
+    def take_back_at_once(self) -> None:
+        """Take a slot for the run without waiting for one, over the limit if need be: it is being cancelled."""
+        self._waits -= 1
+        if not self._waits and self._is_lent and not self._is_returning:
+            self._is_lent = False
+            self._slots.take_back_at_once(self._queue)
+
+    def end(self) -> None:
+        """Give back what the run has. What it leaves behind waiting lends and takes nothing any more."""
+        self._has_ended = True
+        if not self._is_returning:
+            self._give_back()
+
+    def _lend(self) -> None:
+        if not self._has_ended and self._slots.lend(self._queue):
+            self._is_lent = True
+            self._give_turn_back()
+
+    def _give_back(self) -> None:
+        self._give_turn_back()
+        if self._is_lent:
+            self._is_lent = False
+            self._slots.write_off()
+        else:
+            self._slots.leave(self._queue)
+
+    def _give_turn_back(self) -> None:
+        if self._has_turn and self._turn is not None:
+            self._has_turn = False
+            self._turn.release()
