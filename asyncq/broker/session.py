@@ -49,17 +49,22 @@ class Session:
         """Connect; concurrent callers wait for the same attempt. Raises BrokerUnavailable."""
         if self._owner is None:
             self._owner = self.loop.create_task(self._own(), name="asyncq-session")
+            self._owner.add_done_callback(self._left)
         await asyncio.shield(self._opened)  # a caller that gives up must not take the others down
 
     async def close(self) -> None:
         """Disconnect, and wait until everything has ended. Raises what broke the session, if something did."""
         self._closing.set()
         if self._owner is not None:
-            await asyncio.shield(self._owner)
+            if not self._opened.done():
+                self._owner.cancel()  # nobody waits any more for a server that does not answer
+            await asyncio.wait([self._owner])
+            if not self._owner.cancelled():
+                self._owner.result()
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
         """Run a doer until the session closes."""
-        if self._group is None:
+        if self._group is None or self._closing.is_set():
             doer.close()
             raise BrokerUnavailable("The broker is closed.")
         self._doers.append(self._group.create_task(doer))
@@ -69,13 +74,11 @@ class Session:
             await self._connect()
         except BaseException as error:
             self._closing.set()
-            if not self._opened.done():
-                self._opened.set_exception(error if isinstance(error, Exception) else BrokerUnavailable("Cancelled."))
-                self._opened.exception()  # seen, even if nobody waits any more
             await self._disconnect()
-            if isinstance(error, Exception):
-                return
-            raise
+            if not isinstance(error, Exception):
+                raise
+            self._fail_opening(error)
+            return
         try:
             await self._serve()
         finally:
@@ -84,6 +87,15 @@ class Session:
             self.waiters.close()
             await self._disconnect()
 
+    def _left(self, owner: asyncio.Task[None]) -> None:
+        """Tell who still waits for the opening: its owner may have been cancelled before it took its first step."""
+        self._fail_opening(BrokerUnavailable("The broker was closed while it was being opened."))
+
+    def _fail_opening(self, error: Exception) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error)
+            self._opened.exception()  # seen, even if nobody waits any more
+
     async def _connect(self) -> None:
         await self.store.open()
         await self.transport.open()
@@ -91,7 +103,7 @@ class Session:
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self.start(self.publisher.run())
+            self._doers.append(group.create_task(self.publisher.run()))
             self._opened.set_result(None)
             await self._closing.wait()
             for doer in self._doers:

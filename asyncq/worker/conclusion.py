@@ -85,7 +85,7 @@ class Conclusions:
     def failed(self, run: Run, error: BaseException) -> Settlement:
         """Conclude from what the task raised: a signal, a retry, or the end."""
         attempts = run.message.attempt + 1
-        signal = _signal_in(error)
+        signal = signal_in(error)
         if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
             return self._dead(run, error, f"{type(error).__name__} is never tried again")
         if isinstance(signal, Reject):
@@ -223,7 +223,7 @@ def _reply_in(delivery: Delivery) -> str:
         return ""
 
 
-def _signal_in(error: BaseException) -> Reject | Snooze | Retry | None:
+def signal_in(error: BaseException) -> Reject | Snooze | Retry | None:
     """Return the signal among the leaves of what was raised; Reject goes before Snooze, and that before Retry."""
     leaves = leaves_of(error)
     for kind in (Reject, Snooze, Retry):

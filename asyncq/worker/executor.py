@@ -18,7 +18,7 @@ from asyncq.message import Message, decode_message
 from asyncq.result import text_of
 from asyncq.tasks import Task
 from asyncq.transport import Delivery, Return, Settlement
-from asyncq.worker.conclusion import Conclusions, Run
+from asyncq.worker.conclusion import Conclusions, Run, signal_in
 from asyncq.worker.progress import ProgressReporter
 from asyncq.worker.slots import SlotLoan, Slots
 
@@ -155,8 +155,14 @@ class Executor:
                 own.uncancel()
             return self._conclusions.failed(run, error)
         except BaseException as error:
+            if self._is_cancelled() and signal_in(error) is None:
+                return Return(run.delivery)  # an error on the way out, which says nothing about the call
             return self._conclusions.failed(run, error)
         return self._conclusions.succeeded(run, value)
+
+    def _is_cancelled(self) -> bool:
+        own = asyncio.current_task()
+        return self._is_stopping and own is not None and own.cancelling() > 0
 
     async def _limited(self, run: Run, args: Any, kwargs: Any, seconds: float) -> object:
         scope = asyncio.timeout(seconds)

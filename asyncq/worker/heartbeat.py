@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from types import FrameType
 
@@ -57,6 +58,7 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._stopping = threading.Event()
+        self._ended = asyncio.Event()
         self._answered_at = time.monotonic()
         self._is_asked = False
         self._reported_block = 0.0
@@ -68,28 +70,33 @@ class Heartbeat:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop the thread, and wait for it."""
+        """Stop the thread, and wait for it; it stops also when the wait is cancelled."""
         self._stopping.set()
-        await self._loop.run_in_executor(None, self._thread.join)
+        await self._ended.wait()  # not in the loop's executor: tasks that hang may have taken all of its threads
+        self._thread.join()
 
     def _run(self) -> None:
-        renew_at = look_at = time.monotonic()
         try:
-            while not self._stopping.is_set():
-                self._watch_loop()
-                now = time.monotonic()
-                if now >= renew_at:
-                    if not self._renew():
-                        return
-                    renew_at = now + (self._seconds / 3 if self._connected_since else min(1.0, self._seconds / 6))
-                if now >= look_at:
-                    look_at = now + self._look()
-                wake_at = min(renew_at, look_at, now + BLOCKED_SECONDS)
-                self._stopping.wait(max(0.0, wake_at - time.monotonic()))
+            with closing(self._lease):
+                self._beat()
         except Exception as error:
             self._tell_loop(partial(self._failed, error))
         finally:
-            self._lease.close()
+            self._tell_loop(self._ended.set)
+
+    def _beat(self) -> None:
+        renew_at = look_at = time.monotonic()
+        while not self._stopping.is_set():
+            self._watch_loop()
+            now = time.monotonic()
+            if now >= renew_at:
+                if not self._renew():
+                    return
+                renew_at = now + (self._seconds / 3 if self._connected_since else min(1.0, self._seconds / 6))
+            if now >= look_at:
+                look_at = now + self._look()
+            wake_at = min(renew_at, look_at, now + BLOCKED_SECONDS)
+            self._stopping.wait(max(0.0, wake_at - time.monotonic()))
 
     def _renew(self) -> bool:
         """Renew the lease; return False when it is lost for good."""

@@ -73,6 +73,7 @@ class Membership:
         self._has_left = False
         self._fault: Exception | None = None
         self._over = asyncio.Event()
+        self._is_severed = asyncio.Event()
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -88,9 +89,11 @@ class Membership:
         try:
             await self._work()
         finally:
-            if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
-                await self._leave()
-            await heartbeat.stop()
+            try:
+                if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
+                    await self._leave()
+            finally:  # also when cancelled again: a lease that is renewed for ever keeps others from what it guards
+                await heartbeat.stop()
         if self._fault is not None:
             raise self._fault
         if self._is_lost:
@@ -103,23 +106,27 @@ class Membership:
         reporter = ProgressReporter(self._broker, session.store)
         slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
         async with asyncio.TaskGroup() as doers:
-            async with asyncio.TaskGroup() as runs:
-                conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
-                executor = Executor(self._broker, slots, conclusions, settler.put, reporter, runs)
-                receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
-                upkeep = [doers.create_task(doer) for doer in (consumer.run(), settler.run(), reporter.run())]
-                receiving = doers.create_task(self._receive(receiver))
-                stopping = doers.create_task(self._wait_for_order())
-                try:
-                    await self._over.wait()
-                    await self._stop_receiving(receiver, receiving)
-                    await self._finish(executor)
-                finally:
-                    executor.close()
+            settling = doers.create_task(settler.run())
+            try:
+                async with asyncio.TaskGroup() as runs:
+                    conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
+                    executor = Executor(self._broker, slots, conclusions, settler.put, reporter, runs)
+                    receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
+                    upkeep = [doers.create_task(doer) for doer in (consumer.run(), reporter.run())]
+                    receiving = doers.create_task(self._receive(receiver))
+                    stopping = doers.create_task(self._wait_for_order())
+                    try:
+                        await self._over.wait()
+                        await self._stop_receiving(receiver, receiving)
+                        await self._finish(executor)
+                    finally:
+                        executor.close()
+            finally:  # also when cancelled: what has ended should not run again
+                if not self._is_lost and not settling.done():
+                    await self._settle_rest(settler)
             if not self._is_lost:
-                await self._settle_rest(settler)
                 await self._leave()
-            for doer in (*upkeep, receiving, stopping):
+            for doer in (*upkeep, settling, receiving, stopping):
                 doer.cancel()
 
     async def _receive(self, receiver: Receiver) -> None:
@@ -139,11 +146,13 @@ class Membership:
             logger.error(
                 "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
             )
+        self._is_severed.set()
         self._over.set()
 
     def _fail(self, fault: Exception) -> None:
         """Stop for a fault of our own: without its heartbeat a worker must not go on."""
         self._fault = fault
+        self._is_severed.set()
         self._over.set()
 
     async def _stop_receiving(self, receiver: Receiver, receiving: asyncio.Task[None]) -> None:
@@ -157,18 +166,15 @@ class Membership:
 
     async def _finish(self, executor: Executor) -> None:
         """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
-        if not self._is_lost:
-            if executor.running:
-                seconds = self._settings.shutdown_timeout
-                logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
+        if executor.running and not self._is_severed.is_set():
+            seconds = self._settings.shutdown_timeout
+            logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
+            ends = (executor.wait_idle(), self._stopping.at_once.wait(), self._is_severed.wait())
             async with asyncio.TaskGroup() as group:
-                idle = group.create_task(executor.wait_idle())
-                forced = group.create_task(self._stopping.at_once.wait())
-                await asyncio.wait(
-                    (idle, forced), timeout=self._settings.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED
-                )
-                idle.cancel()
-                forced.cancel()
+                waits = [group.create_task(end) for end in ends]
+                await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
         while executor.running:
             logger.warning("Cancelling %d tasks.", executor.running)
             executor.cancel()

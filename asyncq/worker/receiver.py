@@ -52,14 +52,17 @@ class Receiver:
             free = await self._slots.wait_free()
             if self._is_stopping:  # that slot was freed by what is being waited for
                 return
+            was_idle = self._settler.is_empty and not self._executor.running
             deliveries = await self._fetched(min(free, AT_ONCE))
             for delivery in deliveries:
                 if self._is_stopping:
                     self._settler.put(Return(delivery))
                 else:
                     self._executor.start(delivery)
-            if self._is_burst and not deliveries and not await self._more_may_come():
-                return
+            if self._is_burst and not deliveries:
+                if was_idle and not self._failures:
+                    return
+                await self._wait_for_more()
 
     async def stop(self, seconds: float) -> None:
         """Make `run` return within so many seconds; what a fetch brings after this is handed back."""
@@ -98,13 +101,9 @@ class Receiver:
             logger.warning("Cannot fetch (%d times now); tasks that run go on: %s", self._failures, error)
         await asyncio.sleep(_AGAIN.seconds(self._failures, self._random))
 
-    async def _more_may_come(self) -> bool:
-        """In burst, with nothing ready: wait for what runs, which may publish more. False: all is done."""
-        if self._failures:
-            return True
-        if not self._executor.running:
-            return False
-        await self._executor.wait_finished()
+    async def _wait_for_more(self) -> None:
+        """In burst, with nothing ready: wait for what ran when that was asked. It may have made more ready since."""
+        if self._executor.running:
+            await self._executor.wait_finished()
         if not self._executor.running:
             await self._settler.wait_empty()
-        return True

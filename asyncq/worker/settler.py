@@ -39,6 +39,11 @@ class Settler:
         self._has_room.set()
         self._random = Random()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was put in is settled."""
+        return not self._pending
+
     def put(self, settlement: Settlement) -> None:
         """Settle soon."""
         self._pending.append(settlement)

@@ -130,23 +130,32 @@ class Worker:
         """Join as a consumer, trying until the server is there; None when stopped first."""
         failures = 0
         while not stopping.gracefully.is_set():
-            self._memberships += 1
-            try:
-                transport = (await self._broker.open()).transport
-                return await transport.consumer(
-                    f"{self.name}.{self._memberships}", list(self.queues), lease=self._settings.lease
-                )
-            except BrokerUnavailable as error:
-                if self._fail_fast:
-                    raise
-                failures += 1
-                delay = _AGAIN.seconds(failures, self._random)
-                logger.warning("%s Trying again in %.1f s.", error, delay)
-                async with asyncio.TaskGroup() as group:
-                    ordered = group.create_task(stopping.gracefully.wait())
+            async with asyncio.TaskGroup() as group:
+                ordered = group.create_task(stopping.gracefully.wait())
+                joining = group.create_task(self._join())
+                await asyncio.wait((ordered, joining), return_when=asyncio.FIRST_COMPLETED)
+                if joining.done() and isinstance(error := joining.result(), BrokerUnavailable):
+                    failures += 1
+                    delay = _AGAIN.seconds(failures, self._random)
+                    logger.warning("%s Trying again in %.1f s.", error, delay)
                     await asyncio.wait([ordered], timeout=delay)
-                    ordered.cancel()
+                joining.cancel()
+                ordered.cancel()
+            if not joining.cancelled() and isinstance(consumer := joining.result(), Consumer):
+                return consumer
         return None
+
+    async def _join(self) -> Consumer | BrokerUnavailable:
+        """Try to join under a name that was never used; return the error where trying again may help."""
+        self._memberships += 1
+        name = f"{self.name}.{self._memberships}"
+        try:
+            transport = (await self._broker.open()).transport
+            return await transport.consumer(name, list(self.queues), lease=self._settings.lease)
+        except BrokerUnavailable as error:
+            if self._fail_fast:
+                raise
+            return error
 
     async def _release(self) -> None:
         failures = 0

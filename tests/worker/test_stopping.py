@@ -1,0 +1,271 @@
+"""Stopping a worker, in odd moments and by odd means."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from asyncq import Broker, BrokerUnavailable, MemoryBroker, Retry, RetryPolicy, Status, Worker
+from asyncq.memory import MemoryTransport
+from asyncq.memory.consumer import MemoryConsumer, MemoryLease
+from tests.waiting import wait_until
+from tests.working import working
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    """An open broker in memory."""
+    async with MemoryBroker() as broker:
+        yield broker
+
+
+@pytest.mark.parametrize("how", ["error", "group"])
+async def test_a_task_that_fails_because_it_is_stopped(broker: Broker, how: str) -> None:
+    """A task that turns the worker's cancellation into an error of its own is handed back, not failed for good."""
+    started = asyncio.Event()
+
+    async def clean_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("while cleaning up")
+
+    @broker.task(retry=None)
+    async def work() -> None:
+        started.set()
+        if how == "error":
+            await clean_up()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(clean_up())
+
+    async with working(broker, shutdown_timeout=0.01):
+        handle = await work.kiq()
+        await started.wait()
+    assert await handle.status() is Status.QUEUED
+
+
+async def test_what_a_stopped_task_says_holds(broker: Broker) -> None:
+    """A task that answers the worker's cancellation with a signal gets what it asked for."""
+    started = asyncio.Event()
+
+    @broker.task(retry=RetryPolicy(max_attempts=2))
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Retry(delay=60) from None
+
+    async with working(broker, shutdown_timeout=0.01):
+        handle = await work.kiq()
+        await started.wait()
+    assert await handle.status() is Status.RETRYING
+
+
+async def test_cancelled_worker_settles_what_has_ended(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is cancelled still settles what finishes meanwhile, so that it does not run again."""
+    started = asyncio.Event()
+
+    @broker.task
+    async def work() -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "finished"
+        return "never"
+
+    handle = await work.kiq()
+    running = asyncio.create_task(Worker(broker).run())
+    await started.wait()
+    monkeypatch.setattr(MemoryConsumer, "settle", delayed(MemoryConsumer.settle, 20))
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert (await handle.result(timeout=0)).value == "finished"
+
+
+class StuckConsumer(MemoryConsumer):
+    """A consumer whose server does not answer when it leaves."""
+
+    async def leave(self) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+
+async def test_cancelled_twice(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is cancelled again while it hands back leaves no heartbeat that renews its lease for ever."""
+    monkeypatch.setattr(MemoryConsumer, "leave", StuckConsumer.leave)
+    started = asyncio.Event()
+    running = asyncio.create_task(Worker(broker, on_started=started.set).run())
+    await started.wait()
+    await asyncio.sleep(0)
+    for _ in range(2):
+        running.cancel()
+        await asyncio.wait([running], timeout=0.05)
+    assert running.cancelled()
+    await wait_until(
+        lambda: not [each for each in threading.enumerate() if each.name == "asyncq-heartbeat"],
+        "the heartbeat has stopped",
+        timeout=2,
+    )
+
+
+async def test_stopping_with_a_full_executor(broker: Broker) -> None:
+    """A worker stops although every thread of the loop's own executor is taken for good."""
+    may_end = threading.Event()
+    loop = asyncio.get_running_loop()
+    taken = [loop.run_in_executor(None, may_end.wait) for _ in range(64)]
+    try:
+        async with asyncio.timeout(3):
+            async with working(broker):
+                pass
+    finally:
+        may_end.set()
+        await asyncio.wait(taken)
+
+
+async def test_a_lease_lost_while_stopping(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that loses its lease while it waits for running tasks does not go on running what others run."""
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    @broker.task
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with working(broker, lease=0.3) as worker:
+        await work.kiq()
+        await started.wait()
+        caplog.set_level(logging.INFO)
+        worker.stop()
+        await wait_until(lambda: "Waiting up to" in caplog.text, "the worker waits for what runs")
+        await (await broker.open()).transport.release([worker.name])
+        async with asyncio.timeout(5):
+            await cancelled.wait()
+
+
+async def test_a_faulty_heartbeat(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose heartbeat fails hands back what runs before its lease is over, and raises the fault."""
+    started = asyncio.Event()
+    renewals = 0
+
+    def renew(lease: MemoryLease) -> bool:
+        nonlocal renewals
+        renewals += 1
+        if renewals > 1:
+            raise RuntimeError("a fault of ours")
+        return True
+
+    @broker.task
+    async def work() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(MemoryLease, "renew", renew)
+    handle = await work.kiq()
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        async with asyncio.timeout(5):
+            await Worker(broker, lease=0.3).run()
+    assert await handle.status() is Status.QUEUED
+
+
+class Slow(MemoryTransport):
+    """A transport that does not answer whoever wants to join."""
+
+    async def consumer(self, *args: Any, **options: Any) -> Any:
+        await asyncio.Event().wait()
+
+
+async def test_stopped_while_joining(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is stopped before the server has answered it ends at once."""
+    monkeypatch.setattr(MemoryTransport, "consumer", Slow.consumer)
+    worker = Worker(broker)
+    running = asyncio.create_task(worker.run())
+    await asyncio.sleep(0.01)
+    worker.stop()
+    async with asyncio.timeout(1):
+        await running
+
+
+def slowed(method: Callable[..., Awaitable[Any]], turns: int) -> Callable[..., Awaitable[Any]]:
+    """Return a method whose answer takes some turns of the loop to come back."""
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        answer = await method(*args, **options)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return answer
+
+    return slow
+
+
+def delayed(method: Callable[..., Awaitable[Any]], turns: int) -> Callable[..., Awaitable[Any]]:
+    """Return a method that takes some turns of the loop to reach the server."""
+
+    async def late(*args: Any, **options: Any) -> Any:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await method(*args, **options)
+
+    return late
+
+
+async def test_burst_waits_for_settlements(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst is not over while the end of a run is being settled that makes a task ready again."""
+    runs = 0
+
+    @broker.task(retry=RetryPolicy(max_attempts=3, delay=0))
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        raise ValueError("again")
+
+    monkeypatch.setattr(MemoryConsumer, "fetch", slowed(MemoryConsumer.fetch, 20))
+    monkeypatch.setattr(MemoryConsumer, "settle", delayed(MemoryConsumer.settle, 200))
+    await work.kiq()
+    async with working(broker, burst=True):
+        pass
+    assert runs == 3
+
+
+async def test_burst_sees_what_the_last_run_published(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst does not end with the answer to a fetch that was asked before the last run published more."""
+    ran: list[int] = []
+
+    @broker.task
+    async def work(number: int) -> None:
+        ran.append(number)
+        if number:
+            await work.kiq(number - 1)
+
+    monkeypatch.setattr(MemoryConsumer, "fetch", slowed(MemoryConsumer.fetch, 20))
+    await work.kiq(3)
+    async with working(broker, burst=True):
+        pass
+    assert ran == [3, 2, 1, 0]
+
+
+async def test_an_outage_while_joining_does_not_outlive_the_stop(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is stopped while it tries to join again, in an outage, ends at once."""
+    asked = asyncio.Event()
+
+    async def unavailable(*args: Any, **options: Any) -> Any:
+        asked.set()
+        raise BrokerUnavailable("down")
+
+    monkeypatch.setattr(MemoryTransport, "consumer", unavailable)
+    worker = Worker(broker)
+    running = asyncio.create_task(worker.run())
+    await asked.wait()
+    worker.stop()
+    async with asyncio.timeout(1):
+        await running
