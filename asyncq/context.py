@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
+from math import isfinite
 from typing import Any, Protocol, cast
 
 from asyncq.errors import ConfigurationError
 from asyncq.message import Message
 from asyncq.result import Progress
+from asyncq.serializers.flaws import is_utf8
 
 logger = logging.getLogger("asyncq.task")
 
@@ -48,13 +50,29 @@ class Context:
         """Say how far the task is. Only the latest is kept; at most 10 a second are sent, the last one always.
 
         Costs nothing to call often: it does not wait for the server.
+
+        Raises:
+            TypeError, ValueError: what cannot be sent: no finite numbers, or no text.
         """
         self.progress_sync(done, total, note)
 
     def progress_sync(self, done: float, total: float | None = None, note: str = "") -> None:
         """Do what `progress` does, from a task that runs in a thread."""
+        if not isinstance(note, str) or not is_utf8(note):  # pyright: ignore[reportUnnecessaryIsInstance] - user's
+            raise TypeError("progress(): note= is a text that can be encoded.")
+        progress = Progress(_finite("done", done), None if total is None else _finite("total", total), note)
         self.has_reported = True
-        self._report(self, Progress(done, total, note))
+        self._report(self, progress)
+
+
+def _finite(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"progress(): {name}= is a number; got {type(value).__name__}: {error}") from error
+    if not isfinite(number):
+        raise ValueError(f"progress(): {name}= is a finite number; got {number!r}.")
+    return number
 
 
 class TaskLogger(logging.LoggerAdapter[logging.Logger]):

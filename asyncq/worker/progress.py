@@ -17,6 +17,9 @@ logger = logging.getLogger("asyncq.worker")
 INTERVAL = 0.1
 """Seconds between two sendings: 10 a second, however often a task reports."""
 
+FLUSH_SECONDS = 1.0
+"""How long the last report of a run may hold back its result, when the server does not answer."""
+
 
 class ProgressReporter:
     """Keeps the latest report of each run and sends it: the first at once, then at intervals, the last always."""
@@ -41,35 +44,41 @@ class ProgressReporter:
             self._loop.call_soon_threadsafe(self._take, context, progress)
 
     async def flush(self, context: Context) -> None:
-        """Send the last report of a run that has ended, before its result is."""
-        async with self._sending:  # one that is under way must not arrive after the result
-            latest = self._latest.pop(context.message.id, None)
-            if latest is not None:
-                await self._send(*latest)
+        """Send the last report of a run that has ended, before its result is; but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._send_latest(context.message.id)
 
     async def run(self) -> None:
         """Send reports until cancelled."""
         while True:
             await self._has_news.wait()
             self._has_news.clear()
-            async with self._sending:
-                latest, self._latest = self._latest, {}
-                for context, progress in latest.values():
-                    await self._send(context, progress)
+            for id in list(self._latest):
+                if not await self._send_latest(id):
+                    self._has_news.set()  # an outage: the others need not find that out one by one
+                    break
             await asyncio.sleep(INTERVAL)
 
     def _take(self, context: Context, progress: Progress) -> None:
         self._latest[context.message.id] = (context, progress)
         self._has_news.set()
 
-    async def _send(self, context: Context, progress: Progress) -> None:
-        message = context.message
-        key = CallKey(message.id, message.queue)
-        # Progress is worth no more than the moment: in an outage the next report replaces this one.
-        with suppress(BrokerUnavailable):
-            await self._store.report(
-                key,
-                msgspec.json.encode(progress),
-                reply=message.reply,
-                ttl_ms=self._broker.result_ttl_ms(message),
-            )
+    async def _send_latest(self, id: str) -> bool:
+        """Send what is the latest of one run, if it is not sent yet; return False when the server cannot be reached."""
+        async with self._sending:  # one that is under way must not arrive after the result
+            latest = self._latest.pop(id, None)
+            if latest is None:
+                return True
+            context, progress = latest
+            message = context.message
+            try:
+                await self._store.report(
+                    CallKey(message.id, message.queue),
+                    msgspec.json.encode(progress),
+                    reply=message.reply,
+                    ttl_ms=self._broker.result_ttl_ms(message),
+                )
+            except BrokerUnavailable:  # worth no more than the moment: the next report replaces this one
+                return False
+            return True
