@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from asyncq.broker.chunk import Chunk, chunked
 from asyncq.broker.declaring import Declaring
-from asyncq.broker.portal import Portal, refuse_on_loop
+from asyncq.broker.portal import Portal, refuse_on_loop, running_loop
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
 from asyncq.clock import SystemClock
@@ -71,7 +71,7 @@ class Broker(Declaring, ABC):
         self.max_result_size = _positive("max_result_size", max_result_size)
         self.dead_letter_ttl_ms = round(_positive("dead_letter_ttl", dead_letter_ttl) * 1000)
         self._session: Session | None = None
-        self._portal = Portal(self.close)
+        self._portal = Portal(self._leave_portal)
         self._clock = SystemClock()
         self._warned: set[str] = set()
 
@@ -102,20 +102,32 @@ class Broker(Declaring, ABC):
         session = self._living_session()
         if session is None:
             await self._leave_portal()
+            session = self._living_session()  # somebody else may have been waiting, too, and was faster
+        if session is None:
             session = self._session = Session(*self.connect(), self.result_ttl_ms)
         await session.open()
         return session
 
     async def close(self) -> None:
-        """Disconnect. Handles and tasks stay good: the next use opens the broker again."""
-        session, self._session = self._session, None
-        if session is not None and session.pid == os.getpid() and session.loop is asyncio.get_running_loop():
+        """Disconnect. Handles and tasks stay good: the next use opens the broker again.
+
+        Raises:
+            ConfigurationError: it is open on another loop that is running.
+        """
+        await self._leave_portal()
+        session = self._session
+        if session is None or session.pid != os.getpid() or not session.loop.is_running():
+            self._session = None
+        elif session.loop is asyncio.get_running_loop():
+            self._session = None
             await session.close()
+        else:
+            raise self._elsewhere()
 
     def is_open(self) -> bool:
         """Tell whether the broker is open on the running loop."""
         session = self._session
-        return session is not None and session.is_open and session.loop is asyncio.get_running_loop()
+        return session is not None and session.is_open and session.loop is running_loop()
 
     # Publishing
 
@@ -254,17 +266,25 @@ class Broker(Declaring, ABC):
         if session.loop is not asyncio.get_running_loop():
             if self._portal.owns(session.loop):
                 return None
-            raise ConfigurationError(
-                f"{self!r} is open on another event loop that is still alive. A broker lives on one loop at a time: "
-                "close it there first, or give each loop a broker of its own."
-            )
+            raise self._elsewhere()
         return session if session.is_usable else None
 
     async def _leave_portal(self) -> None:
-        """Close the session that `kiq_sync` opened: from now on its calls run on this loop."""
+        """Close the session that `kiq_sync` opened: from now on its calls run where the next one is."""
         session = self._session
-        if session is not None and session.pid == os.getpid() and session.loop.is_running():
+        if session is None or session.pid != os.getpid() or not self._portal.owns(session.loop):
+            return
+        try:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), session.loop))
+        finally:
+            if self._session is session:
+                self._session = None
+
+    def _elsewhere(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self!r} is open on another event loop that is still alive. A broker lives on one loop at a time: "
+            "close it there first, or give each loop a broker of its own."
+        )
 
 
 def _checked_namespace(namespace: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -18,10 +19,11 @@ class Portal:
         self._at_exit = at_exit
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
 
     def owns(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether this is the portal's own loop."""
-        return loop is self._loop
+        """Tell whether this is the portal's own loop, and its thread is there: a forked process has the loop alone."""
+        return loop is self._loop and self._pid == os.getpid() and loop.is_running()
 
     def run(self, call: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop | None) -> T:
         """Run the coroutine on the given loop of another thread, or on the portal's own, and return what it returns."""
@@ -33,8 +35,9 @@ class Portal:
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self._loop.is_closed() or not self._loop.is_running():
+            if self._loop is None or not self.owns(self._loop):
                 self._loop = asyncio.new_event_loop()
+                self._pid = os.getpid()
                 is_running = threading.Event()
                 self._loop.call_soon(is_running.set)
                 threading.Thread(target=self._loop.run_forever, name="asyncq-portal", daemon=True).start()
@@ -43,15 +46,19 @@ class Portal:
             return self._loop
 
     def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
-        # After a fork the loop is there but its thread is not: nothing to finish, and nobody to wait for.
-        if loop.is_running() and any(each.name == "asyncq-portal" for each in threading.enumerate()):
+        if self.owns(loop):
             self.run(self._at_exit, loop)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, None where none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def refuse_on_loop(instead: str) -> None:
     """Raise ConfigurationError on a thread whose loop is running: blocking it would stop everything on it."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise ConfigurationError(f"This thread runs an event loop, which a blocking call would stop. Write {instead}")
+    if running_loop() is not None:
+        raise ConfigurationError(f"This thread runs an event loop, which a blocking call would stop. Write {instead}")

@@ -88,7 +88,9 @@ class Session:
             await self._disconnect()
 
     def _left(self, owner: asyncio.Task[None]) -> None:
-        """Tell who still waits for the opening: its owner may have been cancelled before it took its first step."""
+        """Say what broke the session; tell who still waits for the opening, if its owner never took a step."""
+        if not owner.cancelled() and (fault := owner.exception()) is not None:
+            logger.error("The broker's connection broke by a fault; the next use opens it again.", exc_info=fault)
         self._fail_opening(BrokerUnavailable("The broker was closed while it was being opened."))
 
     def _fail_opening(self, error: Exception) -> None:
