@@ -157,8 +157,7 @@ async def test_closed_while_somebody_waits() -> None:
             await add.handle("first").result(timeout=0.01)
         handle = await add.kiq(1, 2)
         waiting = asyncio.create_task(handle.result())
-        following = asyncio.create_task(anext(aiter(handle.events())))
-        assert (await following).result is None
+        assert (await anext(aiter(handle.events()))).result is None
     with pytest.raises(BrokerUnavailable, match="closed while a result was waited for"):
         await waiting
     async with broker, asyncio.timeout(SAFETY_SECONDS - 1), working(broker, burst=True):
