@@ -24,6 +24,9 @@ APPEARING_SECONDS = (0.02, 0.5)
 
 LOOKS_AT_ONCE = 500
 
+EXPIRIES_SLACK = 64
+"""Times of expiry that are remembered beside those of twice the calls waited for, before the old ones are swept out."""
+
 
 class _Wait:
     """One call that somebody here waits for."""
@@ -254,12 +257,20 @@ class Waiters:
         for notice in notices:
             if notice.record is not None:
                 self._resolve(notice.id, notice.record)
-            elif notice.is_over and notice.id in self._waits:
-                self._unsure.add(notice.id)
-                self._has_work.set()
+            elif notice.is_over:
+                self._take_end(notice.id)
             if self._changes:
                 for changed in self._changes.get(notice.id, ()):
                     changed.set()
+
+    def _take_end(self, id: str) -> None:
+        """Take a notice that a call has ended, but not how: who waits or will wait for it looks."""
+        expected = self._expected.pop(id, None)
+        if expected is not None:
+            expected.is_told = False
+        if id in self._waits:
+            self._unsure.add(id)
+            self._has_work.set()
 
     def _take_all(self) -> None:
         self._unsure.update(self._waits)
@@ -307,6 +318,9 @@ class Waiters:
         if wait.expires_ms != expires_ms:
             wait.expires_ms = expires_ms
             heapq.heappush(self._expiries, (expires_ms, id))
+            if len(self._expiries) > 2 * len(self._waits) + EXPIRIES_SLACK:
+                self._expiries = [(each.expires_ms, id) for id, each in self._waits.items() if each.expires_ms]
+                heapq.heapify(self._expiries)
             self._has_work.set()
 
     def _until_expiry(self) -> float:
@@ -319,8 +333,10 @@ class Waiters:
         now_ms = self._transport.now_ms()
         while self._expiries and self._expiries[0][0] <= now_ms:
             _, id = heapq.heappop(self._expiries)
-            if id in self._waits:
-                await self._expire_one(CallKey(id, self._waits[id].queue))
+            wait = self._waits.get(id)
+            if wait is not None:
+                wait.expires_ms = 0  # if an outage comes between, the next look learns it again
+                await self._expire_one(CallKey(id, wait.queue))
 
     async def _expire_one(self, key: CallKey) -> None:
         [sighting] = await self._look_and_watch([key])
