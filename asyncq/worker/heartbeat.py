@@ -23,6 +23,9 @@ BLOCKED_SECONDS = 1.0
 LATE_SECONDS = 0.1
 """How long after the end of another's lease we look: it is renewed well before, or not at all."""
 
+CUT_OFF = 2 / 3
+"""Part of a lease without a renewal after which others may have lost theirs: everybody renews each third of it."""
+
 EXIT_BLOCKED = 70
 """Exit code of a process that its blocked loop has ended (EX_SOFTWARE)."""
 
@@ -63,6 +66,7 @@ class Heartbeat:
         self._is_asked = False
         self._reported_block = 0.0
         self._connected_since: float | None = None
+        self._renewed_at = 0.0
         self._thread = threading.Thread(target=self._run, name="asyncq-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -110,8 +114,9 @@ class Heartbeat:
         if not is_held:
             self._tell_loop(self._lost)
             return False
-        if self._connected_since is None:
+        if self._connected_since is None or self._is_cut_off():
             self._connected_since = time.monotonic()
+        self._renewed_at = time.monotonic()
         return True
 
     def _look(self) -> float:
@@ -131,11 +136,18 @@ class Heartbeat:
                 return self._seconds
             if end > 0:
                 return min(self._seconds, end + LATE_SECONDS)
+            if self._is_cut_off():  # the answer has been so long on its way: ours and theirs are to be renewed first
+                self._connected_since = None
+                return LATE_SECONDS
             for name, count in self._lease.reclaim().items():
                 logger.warning("Worker %s is dead: its lease ran out. %d of its tasks run again.", name, count)
         except BrokerUnavailable:
             self._connected_since = None
         return LATE_SECONDS
+
+    def _is_cut_off(self) -> bool:
+        """Tell whether the server gave no sign for so long, without an error, that it may have been away for all."""
+        return time.monotonic() - self._renewed_at > self._seconds * CUT_OFF
 
     def _watch_loop(self) -> None:
         """Ask the loop for a sign of life: say when it gives none, and end the process when it gives none for long."""

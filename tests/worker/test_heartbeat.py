@@ -1,0 +1,53 @@
+"""When a heartbeat may take over from others."""
+
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from asyncq.transport import Lease
+from asyncq.worker.heartbeat import Heartbeat
+from tests.waiting import wait_until
+
+LEASE = 0.3
+
+
+class FreezingLease(Lease):
+    """A lease at a server that freezes once, for two leases; so another's lease, renewed in time before, runs out."""
+
+    def __init__(self, freezes_in: str) -> None:
+        self._freezes_in = freezes_in
+        self._frozen_at = 0.0
+        self.calls: list[str] = []
+
+    def renew(self) -> bool:
+        self._call("renew")
+        return True
+
+    def next_end(self) -> float | None:
+        self._call("next_end")
+        is_just_thawed = self._frozen_at > 0 and time.monotonic() < self._frozen_at + 2.5 * LEASE
+        return -LEASE if is_just_thawed else LEASE
+
+    def reclaim(self) -> Mapping[str, int]:
+        self._call("reclaim")
+        return {}
+
+    def close(self) -> None: ...
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self._freezes_in and "next_end" in self.calls and not self._frozen_at:
+            self._frozen_at = time.monotonic()
+            time.sleep(2 * LEASE)
+
+
+@pytest.mark.parametrize("freezes_in", ["renew", "next_end"])
+async def test_server_that_freezes(freezes_in: str) -> None:
+    """A server that froze past everybody's lease and went on without an error: nobody is taken for dead."""
+    lease = FreezingLease(freezes_in)
+    heartbeat = Heartbeat(lease, seconds=LEASE, max_block=60, lost=lambda: None, failed=lambda _: None)
+    heartbeat.start()
+    await wait_until(lambda: lease.calls.count("next_end") == 3, "it has judged again")
+    await heartbeat.stop()
+    assert "reclaim" not in lease.calls
