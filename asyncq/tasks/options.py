@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from asyncq.errors import ConfigurationError, near_names
-from asyncq.message import Overrides
+from asyncq.message import MAX_SECONDS, Overrides, RetryNumbers
 from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, check_queue_name
 from asyncq.retry import RetryPolicy
+from asyncq.serializers.flaws import is_utf8
+from asyncq.serializers.plain import Plain
 
 RunsIn = Literal["loop", "thread"]
+
+_LABELS = Plain("labels have no annotation", "leave it out", "pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +48,15 @@ class TaskOptions:
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        check_queue_name(self.queue)
+        check_queue(self.queue)
         check_priority(self.priority)
         check_seconds(timeout=self.timeout, expires=self.expires, result_ttl=self.result_ttl)
-        if self.local_concurrency is not None and self.local_concurrency < 1:
+        check_retry(self.retry)
+        check_store_result(self.store_result)
+        object.__setattr__(self, "labels", checked_labels(self.labels))
+        if self.local_concurrency is not None and not (
+            is_whole(self.local_concurrency) and self.local_concurrency >= 1
+        ):
             raise ConfigurationError(f"local_concurrency is 1 or more, or None; got {self.local_concurrency!r}.")
 
     def changed(self, options: Mapping[str, Any]) -> "TaskOptions":
@@ -83,24 +93,33 @@ class CallOptions:
 
     def __post_init__(self) -> None:
         if self.queue is not None:
-            check_queue_name(self.queue)
+            check_queue(self.queue)
         if self.priority is not None:
             check_priority(self.priority)
         check_seconds(delay=self.delay, result_ttl=self.result_ttl)
         check_seconds(expires=self.expires or None, timeout=self.timeout or None)
-        if self.at is not None and self.at.tzinfo is None:
+        if self.retry:
+            check_retry(self.retry)
+        if self.store_result is not None:
+            check_store_result(self.store_result)
+        if self.labels is not None:
+            object.__setattr__(self, "labels", checked_labels(self.labels))
+        if self.id is not None:
+            check_id(self.id)
+        self._check_at()
+
+    def _check_at(self) -> None:
+        if self.at is not None and (not is_a(datetime, self.at) or self.at.tzinfo is None):
             raise ConfigurationError(
                 f"at= takes an aware datetime; {self.at!r} has no time zone. Add tzinfo, e.g. UTC."
             )
         if self.at is not None and self.delay is not None:
             raise ConfigurationError("delay= and at= both say when the call is due; give one of them.")
-        if self.id is not None and not 1 <= len(self.id) <= 200:
-            raise ConfigurationError(f"id= takes 1 to 200 characters; got {len(self.id)}.")
 
     def overrides(self) -> Overrides | None:
         """Return what of this travels in the message, None for nothing."""
         overrides = Overrides(
-            timeout=None if self.timeout is UNSET else self.timeout or 0.0,
+            timeout=None if self.timeout is UNSET else float(self.timeout or 0),
             result_ttl=self.result_ttl,
             store_result=self.store_result,
             retry=None if self.retry is UNSET else self.retry.to_wire() if self.retry else {},
@@ -115,14 +134,75 @@ def check_names(given: Mapping[str, Any], known: list[str]) -> None:
             raise ConfigurationError(f"There is no option {name!r}.{near_names(name, known)}")
 
 
+def check_queue(name: str) -> None:
+    """Raise ConfigurationError for what cannot name a queue."""
+    if not is_a(str, name):
+        raise ConfigurationError(f"queue= is a name; got {name!r}.")
+    check_queue_name(name)
+
+
 def check_priority(priority: int) -> None:
     """Raise ConfigurationError for a priority outside 0-9."""
-    if not 0 <= priority <= MAX_PRIORITY:
+    if not is_whole(priority) or not 0 <= priority <= MAX_PRIORITY:
         raise ConfigurationError(f"A priority is a whole number from 0 to {MAX_PRIORITY}; got {priority!r}.")
 
 
 def check_seconds(**options: float | None) -> None:
-    """Raise ConfigurationError for an option that is no finite number of seconds, 0 or more."""
+    """Raise ConfigurationError for an option that is no number of seconds from 0 to a hundred years."""
     for name, value in options.items():
-        if value is not None and not 0 <= value < float("inf"):
-            raise ConfigurationError(f"{name}= is a number of seconds, 0 or more; got {value!r}.")
+        if value is None:
+            continue
+        if not is_a((int, float), value) or is_a(bool, value) or not 0 <= value <= MAX_SECONDS:
+            raise ConfigurationError(
+                f"{name}= is a number of seconds, 0 or more, a hundred years at most; got {value!r}."
+            )
+
+
+def check_retry(retry: RetryPolicy | None) -> None:
+    """Raise ConfigurationError for what is no policy, or for a policy that no message could carry."""
+    if retry is None:
+        return
+    if not is_a(RetryPolicy, retry):
+        raise ConfigurationError(f"retry= is a RetryPolicy, or None for no retries; got {retry!r}.")
+    try:
+        msgspec.convert(retry.to_wire(), RetryNumbers)
+        for kinds in (retry.on, retry.never):
+            is_a(kinds, None)  # raises where it would raise for what a task has raised
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ConfigurationError(f"retry={retry!r} makes no sense: {error}") from error
+
+
+def check_store_result(store_result: bool) -> None:
+    """Raise ConfigurationError for what is neither true nor false."""
+    if not is_a(bool, store_result):
+        raise ConfigurationError(f"store_result= is True or False; got {store_result!r}.")
+
+
+def check_id(id: str) -> None:
+    """Raise ConfigurationError for what cannot be an id."""
+    if not is_a(str, id) or not is_utf8(id):
+        raise ConfigurationError(f"id= is a text that can be encoded; got {id!r}.")
+    if not 1 <= len(id) <= 200:
+        raise ConfigurationError(f"id= takes 1 to 200 characters; got {len(id)}.")
+
+
+def checked_labels(labels: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a copy of the labels. Raises ConfigurationError where JSON would not give them back equal."""
+    if not labels and is_a(dict, labels):
+        return {}
+    if not is_a(Mapping, labels):
+        raise ConfigurationError(f"labels= is a mapping; got {labels!r}.")
+    try:
+        return cast("Mapping[str, Any]", _LABELS.encode(dict(labels)))
+    except TypeError as error:
+        raise ConfigurationError(f"labels= {error}.") from error
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is an int, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_a(kind: type | tuple[type, ...], value: object) -> bool:
+    """Tell whether a value is what its annotation says: callers need not use a type checker."""
+    return isinstance(value, kind)

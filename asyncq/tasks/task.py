@@ -85,7 +85,7 @@ class Task(Generic[P, R]):
         if call.delay is not None:
             due_ms = now_ms + round(call.delay * 1000)
         elif call.at is not None:
-            due_ms = round(call.at.timestamp() * 1000)
+            due_ms = max(0, round(call.at.timestamp() * 1000))
         return Message(
             v=PROTOCOL_VERSION,
             id=call.id or new_id(),
