@@ -81,3 +81,4 @@ def _fail(entries: Sequence[_Entry[I, O]], error: Exception) -> None:
             copy = type(error)(*error.args) if isinstance(error, BrokerUnavailable) else error
             copy.__cause__ = error.__cause__
             future.set_exception(copy)
+            future.exception()  # seen, even if its caller has been cancelled and nobody waits any more

@@ -138,15 +138,22 @@ class Broker(Declaring, ABC):
 
         Raises:
             PublishError: some were not published; it holds the handles and the errors by index.
+            TypeError: something is no message.
+            Exception: whatever `messages` raises; those before it may have been published.
         """
         session = await self.open()
         handles: list[Handle[Any]] = []
         errors: dict[int, Exception] = {}
         ahead: Chunk | None = None
-        for some in chunked(messages, MANY):
-            before, ahead = ahead, self._sent(session, some, len(handles))  # encoded while the one before is under way
-            handles += ahead.handles
-            errors |= await before.confirmed() if before else {}
+        try:
+            for some in chunked(messages, MANY):
+                before, ahead = ahead, self._sent(session, some, len(handles))  # while the one before is under way
+                handles += ahead.handles
+                errors |= await before.confirmed() if before else {}
+        except Exception:  # the caller's own generator: nothing is under way any more when that comes out
+            if ahead:
+                await ahead.confirmed()
+            raise
         errors |= await ahead.confirmed() if ahead else {}
         if errors:
             raise PublishError({index: each for index, each in enumerate(handles) if index not in errors}, errors)
@@ -180,6 +187,9 @@ class Broker(Declaring, ABC):
 
     def _sent(self, session: Session, messages: Sequence[Message], start: int) -> Chunk:
         """Send what of these messages can be sent."""
+        for message in messages:
+            if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - a call, say
+                raise TypeError(f"kiq_many() takes messages, as task.message(...) makes them; got {message!r}.")
         handles = [self._handle_of(message) for message in messages]
         refused: dict[int, Exception] = {}
         envelopes: list[Envelope] = []

@@ -1,6 +1,6 @@
 """Receipts: what they say of a message that was to be published."""
 
-from asyncq.errors import DuplicateId
+from asyncq.errors import DecodeError, DuplicateId
 from asyncq.message import Message, decode_message
 from asyncq.result import decode_record
 from asyncq.transport import Receipt, Taken
@@ -23,9 +23,13 @@ def is_new(message: Message, receipt: Receipt) -> bool:
 
 
 def _is_same(message: Message, taken: Taken) -> bool:
-    if taken.body is not None:
-        other = decode_message(taken.body)
-        return other.task == message.task and (other.args, other.kwargs) == (list(message.args), dict(message.kwargs))
-    record = decode_record(taken.record or b"")
+    try:
+        if taken.body is not None:
+            other = decode_message(taken.body)
+            is_call = (other.args, other.kwargs) == (list(message.args), dict(message.kwargs))
+            return other.task == message.task and is_call
+        record = decode_record(taken.record or b"")
+    except DecodeError:  # bytes that are none of ours have the id
+        return False
     # Where asyncq made the id there is no fingerprint, and nobody else can have chosen it.
     return record.task == message.task and record.digest in ("", message.digest or record.digest)

@@ -92,7 +92,7 @@ class Conclusions:
             reason = text_of(signal.reason)
             return self._dead(run, signal, f"rejected: {reason}" if reason else "rejected")
         if isinstance(signal, Snooze):
-            return Again(run.delivery, run.delivery.body, self._after(signal.delay))
+            return Again(run.delivery, self._started(run), self._after(signal.delay))
         if run.policy is None:
             return self._dead(run, error, "it failed, and has no retries")
         if signal is None and not run.policy.allows(error):
@@ -150,6 +150,10 @@ class Conclusions:
             extra=log_facts(run.message),
         )
         return Again(run.delivery, amended(run.delivery.body, attempt=run.message.attempt + 1), self._after(delay))
+
+    def _started(self, run: Run) -> bytes:
+        """Return the body for a run that uses no attempt: its call has started, and so it cannot expire any more."""
+        return amended(run.delivery.body, expires_ms=0) if run.message.expires_ms else run.delivery.body
 
     def _after(self, delay: float) -> int:
         return self._now_ms() + round(min(delay, MAX_SECONDS) * 1000)
