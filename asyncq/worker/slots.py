@@ -49,7 +49,8 @@ class Slots:
     def enter(self, queue: str, start: Callable[[], None]) -> None:
         """Take a slot and call `start`, now or when one is free. `start` may leave at once."""
         if self._fits(queue):
-            self._take(queue)
+            self.used += 1
+            self._used_by[queue] += 1
             start()
         else:
             self._line.append((queue, start))
@@ -131,17 +132,17 @@ class SlotLoan:
     However many it waits for at a time, and whatever it leaves behind waiting when it ends, it has one slot or none.
     """
 
-    __slots__ = ("_has_ended", "_has_turn", "_is_lent", "_is_returning", "_queue", "_slots", "_turn", "_waits")
+    # Of each task one is made, and most have nothing to lend: what stands here is not set for each.
+    _turn: asyncio.Semaphore | None = None
+    _waits = 0
+    _has_turn = False
+    _is_lent = False
+    _is_returning = False
+    _has_ended = False
 
     def __init__(self, slots: Slots, queue: str) -> None:
         self._slots = slots
         self._queue = queue
-        self._turn: asyncio.Semaphore | None = None
-        self._waits = 0
-        self._has_turn = False
-        self._is_lent = False
-        self._is_returning = False
-        self._has_ended = False
 
     async def take_turn(self, turn: asyncio.Semaphore) -> None:
         """Wait for a turn, which is given back and lent with the slot. Who has one has a slot: so it comes free."""
@@ -191,7 +192,8 @@ class SlotLoan:
             self._give_turn_back()
 
     def _give_back(self) -> None:
-        self._give_turn_back()
+        if self._has_turn:
+            self._give_turn_back()
         if self._is_lent:
             self._is_lent = False
             self._slots.write_off()
