@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from asyncq import Broker, Handle, broker_from_url
-from tests.cli.programs import Program, StartProgram, programs
+from asyncq import broker_from_url
+from tests.cli.programs import StartProgram, programs
 from tests.promises.effects import Effects
+from tests.promises.publisher import Publisher
 from tests.servers import RedisServer, StartRedis
 
-ON_BOTH = ["sqlite", "redis"]
 
-
-@pytest.fixture(params=ON_BOTH)
+@pytest.fixture(params=["sqlite", "redis"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which broker."""
     return request.param
@@ -44,37 +43,8 @@ async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram
         yield start
 
 
-class Publisher:
-    """Publishes the application's tasks from the test's process, which knows only their names."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-
-        @broker.task(name="app:work")
-        async def work(number: int) -> int: ...
-
-        @broker.task(name="app:wait")
-        async def wait(name: str, seconds: float) -> int: ...
-
-        @broker.task(name="app:block")
-        async def block(name: str, how: str, seconds: float) -> int: ...
-
-        self.work, self.wait, self.block = work, wait, block
-
-    async def publish(self, count: int) -> list[Handle[int]]:
-        """Publish so many numbered tasks."""
-        return await self.broker.kiq_many(self.work.message(number) for number in range(count))
-
-
 @pytest.fixture
 async def publisher(url: str, namespace: str) -> AsyncIterator[Publisher]:
     """The publisher's side."""
     async with broker_from_url(url, namespace=namespace) as broker:
         yield Publisher(broker)
-
-
-async def started(start: StartProgram, *options: str) -> Program:
-    """Start a worker, and wait until it fetches."""
-    program = await start("worker", "app:broker", *options)
-    await program.says("Ready.", timeout=20)
-    return program

@@ -1,68 +1,95 @@
 """An application whose tasks write down each time they run, and what was written."""
 
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 APP = """
 import asyncio, os, time
+from pathlib import Path
 from asyncq import broker_from_url
 
 broker = broker_from_url({url!r}, namespace={namespace!r}, command_timeout=2)
 lines = os.open("effects", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
-def note(*words):
-    os.write(lines, (" ".join(map(str, words)) + "\\n").encode())  # one write: whole, whoever else writes
+def note(name):
+    os.write(lines, f"{name} {os.getpid()}\\n".encode())  # one write: whole, whoever else writes
+    return os.getpid()
 
 
 @broker.task
 async def work(number: int) -> int:
-    await asyncio.sleep(0.02)
-    note(number, os.getpid())
+    await asyncio.sleep(0.01)
+    note(number)
+    await asyncio.sleep(0.01)
     return 2 * number
 
 
 @broker.task
 async def wait(name: str, seconds: float) -> int:
-    note(name, "begins", os.getpid())
+    note(name)
     await asyncio.sleep(seconds)
-    note(name, os.getpid())
+    return os.getpid()
+
+
+@broker.task
+async def hold(name: str) -> int:
+    note(name)
+    while not Path(f"{name}.goes-on").exists():
+        await asyncio.sleep(0.005)
     return os.getpid()
 
 
 @broker.task
 async def block(name: str, how: str, seconds: float) -> int:
-    note(name, "begins", os.getpid())
+    note(name)
     end = time.monotonic() + seconds
     while how == "python" and time.monotonic() < end:
         pass
     if how == "sleep":
         time.sleep(seconds)
-    note(name, os.getpid())
     return os.getpid()
 """
 
 
 class Effects:
-    """What the tasks of an application in a folder have written."""
+    """What the tasks of an application in a folder have written, each run once."""
 
     def __init__(self, folder: Path, url: str, namespace: str) -> None:
+        self._folder = folder
         self._path = folder / "effects"
         self._path.touch()
-        (folder / "app.py").write_text(APP.format(url=url, namespace=namespace))
-
-    def lines(self) -> list[list[str]]:
-        """Return the words of each line."""
-        return [line.split() for line in self._path.read_text().splitlines()]
-
-    def runs(self) -> Counter[str]:
-        """Return how often each task ran to its end, by its name or number."""
-        return Counter(line[0] for line in self.lines() if "begins" not in line)
-
-    def begun(self, name: str) -> list[int]:
-        """Return the processes in which a task has begun, in order."""
-        return [int(line[2]) for line in self.lines() if line[:2] == [name, "begins"]]
+        source = APP.replace("{url!r}", repr(url)).replace("{namespace!r}", repr(namespace))
+        (folder / "app.py").write_text(source)
 
     def count(self) -> int:
-        """Return how many runs have come to their end."""
-        return sum(self.runs().values())
+        """Return how many runs there were."""
+        return self._path.read_bytes().count(b"\n")
+
+    def names(self) -> list[str]:
+        """Return the name or number of each run's task, in order."""
+        return [line.split()[0] for line in self._path.read_text().splitlines()]
+
+    def runs(self) -> dict[str, list[int]]:
+        """Return the processes in which each task ran, in order, by its name or number."""
+        runs: dict[str, list[int]] = defaultdict(list)
+        for line in self._path.read_text().splitlines():
+            name, pid = line.split()
+            runs[name].append(int(pid))
+        return runs
+
+    def runs_of(self, name: str) -> list[int]:
+        """Return the processes in which a task ran, in order."""
+        return self.runs()[name]
+
+    async def midway(self, count: int, total: int) -> None:
+        """Return when at least so many of all tasks have run, and not all of them."""
+        await wait_until(lambda: self.count() >= count, "a part has run")
+        assert self.count() < total
+
+    def let_go_on(self, *names: str) -> None:
+        """Let tasks that hold go on."""
+        for name in names:
+            (self._folder / f"{name}.goes-on").touch()

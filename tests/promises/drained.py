@@ -1,0 +1,33 @@
+"""What may be left behind when all tasks have ended and all workers have stopped."""
+
+import sqlite3
+from contextlib import closing
+
+from asyncq.sqlite.schema import ENDED
+from tests.promises.publisher import Publisher
+from tests.redis_keys import assert_no_keys_left
+
+STAY = ("{{namespace}:default}:sequence", "{{namespace}:default}:wake", "{{namespace}}:queues")
+"""Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
+
+TABLES = ("consumers", "members", "letters", "watchers", "listeners")
+
+
+async def assert_drained(publisher: Publisher, url: str) -> None:
+    """Close the publisher, and fail on whatever stays behind but results and what is documented to stay."""
+    broker = publisher.broker
+    [counts] = await (await broker.open()).transport.counts(["default"])
+    assert tuple(counts) == (0, 0, 0, 0)
+    await broker.close()
+    if url.startswith("redis"):
+        await assert_no_keys_left(url, broker.namespace, allowed=STAY)
+    else:
+        assert rows_in(url.removeprefix("sqlite:///")) == {}
+
+
+def rows_in(path: str) -> dict[str, int]:
+    """Return the rows that are not results, by table; tables without any are left out."""
+    with closing(sqlite3.connect(path)) as file:
+        counts = {table: file.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
+        counts["calls"] = file.execute(f"SELECT count(*) FROM calls WHERE state <> {ENDED}").fetchone()[0]
+    return {table: count for table, count in counts.items() if count}

@@ -1,0 +1,66 @@
+"""The publisher's side of the application, and its workers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from signal import SIGTERM
+
+from asyncq import Broker, Handle
+from tests.cli.programs import Program, StartProgram
+
+TOLD_TIMEOUT = 40
+
+
+class Publisher:
+    """Publishes the application's tasks from the test's process, which knows only their names."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+        @broker.task(name="app:work")
+        async def work(number: int) -> int: ...
+
+        @broker.task(name="app:wait")
+        async def wait(name: str, seconds: float) -> int: ...
+
+        @broker.task(name="app:hold")
+        async def hold(name: str) -> int: ...
+
+        @broker.task(name="app:block")
+        async def block(name: str, how: str, seconds: float) -> int: ...
+
+        self.work, self.wait, self.hold, self.block = work, wait, hold, block
+
+    async def publish(self, count: int) -> list[Handle[int]]:
+        """Publish so many numbered tasks."""
+        return await self.broker.kiq_many(self.work.message(number) for number in range(count))
+
+    @asynccontextmanager
+    async def all_told(self, count: int) -> AsyncIterator[None]:
+        """Publish so many numbered tasks; the block ends when every waiter has been told its own result."""
+        handles = await self.publish(count)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(results_of(handles))
+            yield
+            async with asyncio.timeout(TOLD_TIMEOUT):
+                assert await waiting == [2 * number for number in range(count)]
+
+
+async def results_of(handles: Iterable[Handle[int]]) -> list[int]:
+    """Wait for all of them at the same time."""
+    return await asyncio.gather(*handles)
+
+
+async def started(start: StartProgram, *options: str) -> Program:
+    """Start a worker, and wait until it fetches."""
+    program = await start("worker", "app:broker", *options)
+    await program.says("Ready.", timeout=20)
+    return program
+
+
+async def stopped(*workers: Program) -> None:
+    """Stop workers gracefully, and wait until they are gone."""
+    for worker in workers:
+        worker.signal(SIGTERM)
+    for worker in workers:
+        assert await worker.exits() == 0
