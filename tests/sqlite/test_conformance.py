@@ -51,7 +51,7 @@ class PollingBackend(SQLiteBackend):
 
 
 class TestPolling(FetchingSuite, SuspectingSuite):
-    """The promises of fetching without sockets, and that who runs a call is told of its end; listeners there are told to look, not what has ended."""
+    """The promises to consumers without sockets; listeners there are told to look, not what has ended."""
 
     test_who_runs_it_is_told = SeveringSuite.test_who_runs_it_is_told
 
