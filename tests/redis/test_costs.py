@@ -32,7 +32,7 @@ async def test_nothing_is_left_after_a_drain(
         await dead.fetch(LIMITS, 2)
         assert await pair.transport.release([dead.name]) == 2
         consumer = await pair.consumer()
-        running = asyncio.create_task(consumer.run())
+        running = asyncio.create_task(consumer.run(lambda _: None))
         left = 39
         for settle in (Return, lambda delivery: Again(delivery, b"", now_ms + 100)):
             deliveries = await consumer.fetch(LIMITS, 3)

@@ -26,7 +26,7 @@ async def latenesses(url: str) -> list[int]:
     lateness: list[int] = []
     async with opened(url) as publisher, opened(url) as worker:
         consumer = await worker.consumer()
-        alarm = asyncio.create_task(consumer.run())
+        alarm = asyncio.create_task(consumer.run(lambda _: None))
         first_ms = publisher.transport.now_ms() + 200
         for due_ms in range(first_ms, first_ms + 17 * COUNT, 17):
             await publisher.publish(str(due_ms), due_ms=due_ms)
