@@ -53,7 +53,10 @@ async def work(pair, name):
             assert sum(delivery.crashes > 0 for delivery in held) <= suspects
             await asyncio.sleep(random.choice([0.001, 0.01, 0.1]))
             ends = [settlement(pair.transport, name, delivery) for delivery in held]
-            for end, has_effect in zip(ends, await consumer.settle(ends)):
+            is_out = upkeep[0].done()
+            effects = await consumer.settle(ends)
+            assert not (is_out and any(effects))
+            for end, has_effect in zip(ends, effects):
                 if isinstance(end, Done) and has_effect:
                     print("ended", end.delivery.id, name, flush=True)
     except LeaseLost:
