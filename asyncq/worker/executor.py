@@ -159,7 +159,7 @@ class Executor:
             run = self._conclusions.run_of(delivery, message)
             if self._conclusions.is_expired(run):
                 return self._conclusions.expired(run)
-            if delivery.crashes and self._conclusions.is_poison(run):
+            if delivery.crashes and run.is_poison:
                 return self._conclusions.poisonous(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
         except MessageError as error:

@@ -4,12 +4,14 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from asyncq import Status
 from tests.cli.programs import StartProgram
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.servers import RedisServer
+from tests.waiting import wait_until
 
 WAITERS = 10_000
 BYTES_EACH = 10_000
@@ -32,6 +34,23 @@ async def test_ten_thousand_waiters(publisher: Publisher, asyncq: StartProgram, 
         async with asyncio.timeout(30):
             assert await waiting == [2 * number for number in range(WAITERS)]
     assert resident_bytes() - memory < WAITERS * BYTES_EACH
+
+
+@pytest.mark.parametrize("kind", ["redis"])
+async def test_ten_thousand_waiters_and_a_restart(
+    publisher: Publisher, asyncq: StartProgram, server: RedisServer
+) -> None:
+    """Ten thousand wait while Redis is killed and comes back: each is told its result within 10 s of its return."""
+    handles = await publisher.publish(WAITERS)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(results_of(handles))
+        worker = await started(asyncq, "--concurrency", "1000")
+        await wait_until(lambda: any(handle.record for handle in handles), "some are told")
+        assert not waiting.done()
+        await asyncio.to_thread(server.restart)
+        async with asyncio.timeout(10):
+            assert await waiting == [2 * number for number in range(WAITERS)]
+    await stopped(worker)
 
 
 async def connections_now(server: RedisServer | None) -> tuple[int, int]:
