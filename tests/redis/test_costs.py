@@ -77,7 +77,7 @@ async def test_withdrawn_messages_leave_the_line_when_it_is_fetched(redis_url: s
 
 
 async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:
-    """Twenty idle seconds of a worker with a lease of 15 s cost at most 20 commands, scripts and subscription included."""
+    """Twenty idle seconds of a worker with a lease of 15 s cost at most 20 commands, scripts and orders included."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         consumer = await pair.consumer(lease=15)

@@ -119,6 +119,20 @@ async def test_who_is_condemned_and_lives_loses_nothing(redis_url: str, namespac
         assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 0), ("b", 0)]
 
 
+async def test_an_absolved_suspect_with_another_crash_stays_one(redis_url: str, namespace: str) -> None:
+    """Of two crashes one is taken back, however often that is asked for, and what is left makes it a suspect still."""
+    async with opened(redis_url, namespace) as pair:
+        await suspects(pair, "a")
+        late = await pair.consumer()
+        deliveries = await late.fetch(LIMITS, 1)
+        await pair.transport.release([late.name])
+        for _ in range(3):
+            await late.absolve(deliveries)
+        consumer = await pair.consumer()
+        assert list(await consumer.fetch(LIMITS, 1, wait=False, suspects=0)) == []
+        assert [delivery.crashes for delivery in await consumer.fetch(LIMITS, 1, wait=False)] == [1]
+
+
 async def test_absolving_ends_no_living_membership(redis_url: str, namespace: str) -> None:
     """Who is no suspect of having died keeps what it holds."""
     async with opened(redis_url, namespace) as pair:
