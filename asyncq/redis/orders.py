@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from asyncq.redis.client import RedisClient
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.notices import Subscription
+from asyncq.transport import Delivery
 
 ORDER_MS = 600_000
 """How long an order is kept for a consumer that is cut off."""
@@ -25,9 +26,11 @@ class Orders:
         self._subscription = Subscription(client.server, self._key)
         self._tokens: dict[str, None] = {}
 
-    def is_severed(self, token: str) -> bool:
-        """Say whether the consumer was told that this delivery is over, maybe before it has arrived."""
-        return token in self._tokens
+    def without_severed(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Leave out what has just been fetched and is over: the order was here first, on its own connection."""
+        if not self._tokens:
+            return deliveries
+        return [delivery for delivery in deliveries if delivery.token not in self._tokens]
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Call `severed` with the ids of calls that are over, until cancelled."""

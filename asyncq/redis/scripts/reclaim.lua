@@ -23,7 +23,7 @@ for i = 1, #held, 2 do
     if what == 'crashed' then
       count_crash(crashes, member, name)
     end
-    put_back(member, token, ahead, crashes, suspects)
+    put_back({member}, {[member] = token}, ahead, crashes, suspects)
     count = count + 1
   end
 end
