@@ -20,9 +20,9 @@ SCHEDULED: Final = 1
 RUNNING: Final = 2
 ENDED: Final = 3
 
-IS_PLAIN: Final = f"crashes < {SUSPECT_CRASHES}"
 IS_SUSPECT: Final = f"crashes >= {SUSPECT_CRASHES}"
-"""What tells suspects from the rest, spelled out for the same reason. Another number is another SCHEMA_VERSION."""
+IS_PLAIN: Final = f"crashes < {SUSPECT_CRASHES}"
+"""What tells suspects from the rest. Another number of crashes is another SCHEMA_VERSION: it stands in indexes."""
 
 # What `consumers.hunger` says.
 SATED: Final = 0

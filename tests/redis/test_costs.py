@@ -125,8 +125,10 @@ async def test_waiting_beside_suspects_costs_nothing(own_redis: StartRedis) -> N
     """While suspects are ready that a waiting consumer may not take, it sends no commands."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
-        dead, busy = await pair.consumer(), await pair.consumer()
+        first, dead, busy = [await pair.consumer() for _ in range(3)]
         await pair.publish("a", "b")
+        await first.fetch(LIMITS, 2)
+        assert await pair.transport.release([first.name]) == 2
         await dead.fetch(LIMITS, 2)
         fetching = asyncio.create_task(busy.fetch(LIMITS, 10, suspects=0))
         await wait_until(lambda: has_blocked_client(redis), "the fetch waits")
