@@ -12,7 +12,7 @@ from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.store import CallKey
 from asyncq.transport import Again, Counts, Dead, Delivery, Done, Envelope, Outcome, Return
-from tests.sqlite.disks import filled, small_disk
+from tests.disks import filled, small_disk
 from tests.sqlite.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, Pair, opened
 from tests.waiting import wait_until
 
