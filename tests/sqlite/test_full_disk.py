@@ -13,10 +13,35 @@ from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.store import CallKey
 from asyncq.transport import Again, Counts, Dead, Delivery, Done, Envelope, Outcome, Return
 from tests.disks import filled, small_disk
-from tests.sqlite.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, Pair, opened
+from tests.sqlite.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, Pair, line_of, opened, program
 from tests.waiting import wait_until
 
 IDS = "abcdefgh"
+
+QUOTA = """
+import asyncio, os, sys
+from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
+from asyncq.errors import BrokerUnavailable
+from asyncq.transport import Done, Envelope
+from tests.sqlite.pairs import KEPT, LIMITS, QUEUE, opened
+
+async def main(path):
+    async with opened(path) as pair:
+        await pair.publish("a")
+        consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
+        ends = [Done(delivery, KEPT) for delivery in await consumer.fetch(LIMITS, 1)]
+        setrlimit(RLIMIT_FSIZE, (os.stat(f"{path}-wal").st_size, RLIM_INFINITY))
+        print(*await pair.transport.publish([Envelope("b", QUEUE, b"")]), flush=True)
+        try:
+            await consumer.settle(ends)
+        except BrokerUnavailable as error:
+            print(error, flush=True)
+        setrlimit(RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
+        print(*await consumer.settle(ends), *await pair.transport.publish([Envelope("b", QUEUE, b"")]), flush=True)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
 
 
 @pytest.fixture
@@ -146,7 +171,7 @@ async def test_a_withdrawal_is_whole_or_not_at_all(disk: Path, pair: Pair) -> No
 
 
 async def test_what_is_there_can_be_read(disk: Path, pair: Pair) -> None:
-    """On a full disk counts, letters and calls are told as ever, also to who opens the file's store anew later."""
+    """On a full disk counts, letters and calls are told as ever; who opens the file then is told what it lacks."""
     await pair.finish(count=1)
     with filled(disk):
         (sighting,) = await pair.store.look([CallKey("a")])
@@ -158,3 +183,11 @@ async def test_what_is_there_can_be_read(disk: Path, pair: Pair) -> None:
                 pass
     async with opened(disk / "queue.db") as newcomer:
         await newcomer.finish(count=7)
+
+
+async def test_a_quota_is_a_full_disk(tmp_path: Path) -> None:
+    """Where the system lets the file grow no further, publishing is refused and settling put off in the same way."""
+    async with program(QUOTA, tmp_path / "queue.db") as limited:
+        assert "Has a quota run out?" in await line_of(limited)
+        assert "Has a quota run out?" in await line_of(limited)
+        assert await line_of(limited) == "True None"
