@@ -1,8 +1,7 @@
 -- How messages come back that were lent and have not ended, for the scripts that name this file.
 
 local function count_crash(crashes, member, name)
-  local times = string.match(redis.call('HGET', crashes, member) or '0', '^%d+') + 1
-  redis.call('HSET', crashes, member, times .. ' ' .. name)
+  redis.call('HSET', crashes, member, times_in(redis.call('HGET', crashes, member)) + 1 .. ' ' .. name)
 end
 
 -- Put messages back in their old places, by the numbers in their tokens, suspects apart; returns whether there are

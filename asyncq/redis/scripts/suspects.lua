@@ -1,7 +1,13 @@
--- How suspects stand apart, for the scripts that name this file: ready messages with a crash on their count.
+-- How suspects stand apart, for the scripts that name this file: ready messages that consumers died with again.
 --
 -- A consumer takes few of them at a time. `suspects` orders them as `ahead` does its own. `crashes` holds how many
 -- crashes there were and, after a space, in whose name the last one was counted; empty: in nobody's.
+
+local SUSPECT_CRASHES = 2 -- as in transport.py
+
+local function times_in(crash)
+  return tonumber(string.match(crash or '0', '^%d+'))
+end
 
 -- Part members into innocent ones and suspects.
 local function sift(members, crashes)
@@ -10,7 +16,7 @@ local function sift(members, crashes)
   end
   local innocent, suspected = {}, {}
   for i, crash in ipairs(redis.call('HMGET', crashes, unpack(members))) do
-    local list = crash and suspected or innocent
+    local list = times_in(crash) < SUSPECT_CRASHES and innocent or suspected
     list[#list + 1] = members[i]
   end
   return innocent, suspected
