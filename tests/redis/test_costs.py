@@ -9,7 +9,7 @@ from asyncq.message import Message, encode_message, new_id
 from asyncq.redis.consumer import BLOCK_SECONDS
 from asyncq.redis.notices import PING_SECONDS
 from asyncq.store import CallKey, Listener, Notice
-from asyncq.transport import SUSPECT_CRASHES, Again, Dead, Delivery, Done, Envelope, Outcome, Return
+from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return
 from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_of, finish, kept_up, opened
 from tests.servers import StartRedis
 from tests.waiting import wait_until
@@ -125,11 +125,10 @@ async def test_waiting_beside_suspects_costs_nothing(own_redis: StartRedis) -> N
     """While suspects are ready that a waiting consumer may not take, it sends no commands."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
-        dead, busy = await pair.consumer(), await pair.consumer()
+        first, dead, busy = [await pair.consumer() for _ in range(3)]
         await pair.publish("a", "b")
-        for _ in range(SUSPECT_CRASHES - 1):
-            deliveries = await dead.fetch(LIMITS, 2)
-            await dead.settle([Return(delivery, is_crash=True) for delivery in deliveries])
+        await first.fetch(LIMITS, 2)
+        assert await pair.transport.release([first.name]) == 2
         await dead.fetch(LIMITS, 2)
         fetching = asyncio.create_task(busy.fetch(LIMITS, 10, suspects=0))
         await wait_until(lambda: has_blocked_client(redis), "the fetch waits")

@@ -81,8 +81,8 @@ async def test_a_token_that_the_dead_have_eaten_is_left_again(redis_url: str, na
 async def test_one_token_is_enough_for_all_suspects(redis_url: str, namespace: str) -> None:
     """Each of three consumers that wait gets one of the three suspects that come free in one step."""
     async with opened(redis_url, namespace) as pair:
-        await suspects(pair, "a", "b", "c")
         dead, *alive = [await pair.consumer() for _ in range(4)]
+        await suspects(pair, "a", "b", "c")
         await dead.fetch(LIMITS, 3, suspects=3)
         fetching = [asyncio.create_task(fetch_something(consumer)) for consumer in alive]
         await wait_until(lambda: have_blocked(redis_url, 3), "all wait")
@@ -120,7 +120,7 @@ async def test_who_is_condemned_and_lives_loses_nothing(redis_url: str, namespac
 
 
 async def test_an_absolved_suspect_with_another_crash_stays_one(redis_url: str, namespace: str) -> None:
-    """Of three crashes one is taken back, however often that is asked for; with two left it is a suspect still."""
+    """Of three crashes one is taken back, however often that is asked for; what is left makes it a suspect still."""
     async with opened(redis_url, namespace) as pair:
         await suspects(pair, "a")
         late = await pair.consumer()
@@ -148,7 +148,7 @@ async def suspects(pair: Pair, *ids: str) -> None:
     await pair.publish(*ids)
     for _ in range(SUSPECT_CRASHES):
         dead = await pair.consumer()
-        await dead.fetch(LIMITS, len(ids), suspects=len(ids))
+        await dead.fetch(LIMITS, len(ids), suspects=0)
         assert await pair.transport.release([dead.name]) == len(ids)
 
 

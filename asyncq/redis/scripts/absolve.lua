@@ -4,28 +4,21 @@
 -- ARGV: name of a consumer that was taken for dead and was not; then members that it held
 -- Takes back the crashes that were counted in its name. What is no suspect any more stands among the others again.
 local name, is_any_cleared = ARGV[1], false
-
-local function clear(member)
-  local place = redis.call('ZSCORE', suspects, member)
-  if place then
-    redis.call('ZREM', suspects, member)
-    redis.call('ZADD', ahead, place, member)
-    is_any_cleared = true
-  end
-end
-
 for i = 2, #ARGV do
   local member = ARGV[i]
-  local crash = redis.call('HGET', crashes, member)
-  if string.match(crash or '', '^%d+ (.+)$') == name then
+  local crash = redis.call('HGET', crashes, member) or ''
+  if string.match(crash, '^%d+ (.*)$') == name then
     local times = times_in(crash) - 1
     if times > 0 then
       redis.call('HSET', crashes, member, times .. ' ')
     else
       redis.call('HDEL', crashes, member)
     end
-    if times < SUSPECT_CRASHES then
-      clear(member)
+    local place = times < SUSPECT_CRASHES and redis.call('ZSCORE', suspects, member)
+    if place then
+      redis.call('ZREM', suspects, member)
+      redis.call('ZADD', ahead, place, member)
+      is_any_cleared = true
     end
   end
 end

@@ -1,9 +1,10 @@
--- How suspects stand apart, for the scripts that name this file: ready messages that consumers died with again.
+-- How suspects stand apart, for the scripts that name this file: ready messages with SUSPECT_CRASHES on their count (the
+-- number is that of asyncq/transport.py).
 --
 -- A consumer takes few of them at a time. `suspects` orders them as `ahead` does its own. `crashes` holds how many
 -- crashes there were and, after a space, in whose name the last one was counted; empty: in nobody's.
 
-local SUSPECT_CRASHES = 2 -- as in transport.py
+local SUSPECT_CRASHES = 2
 
 local function times_in(crash)
   return tonumber(string.match(crash or '0', '^%d+'))
@@ -16,7 +17,7 @@ local function sift(members, crashes)
   end
   local innocent, suspected = {}, {}
   for i, crash in ipairs(redis.call('HMGET', crashes, unpack(members))) do
-    local list = times_in(crash) < SUSPECT_CRASHES and innocent or suspected
+    local list = times_in(crash) >= SUSPECT_CRASHES and suspected or innocent
     list[#list + 1] = members[i]
   end
   return innocent, suspected
