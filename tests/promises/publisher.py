@@ -35,8 +35,18 @@ class Publisher:
         @broker.task(name="app:cleaning")
         async def cleaning(name: str) -> None: ...
 
+        @broker.task(name="app:finish")
+        async def finish(name: str) -> int: ...
+
+        @broker.task(name="app:fail")
+        async def fail(name: str) -> None: ...
+
+        @broker.task(name="app:stick")
+        async def stick(name: str) -> None: ...
+
         self.work, self.wait, self.hold, self.block = work, wait, hold, block
         self.poison, self.cleaning = poison, cleaning
+        self.finish, self.fail, self.stick = finish, fail, stick
 
     async def publish(self, count: int) -> list[Handle[int]]:
         """Publish so many numbered tasks."""
