@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
+from asyncq.redis.sending import send
 from asyncq.redis.server import (
     FAULTS,
     TIME,
@@ -138,7 +139,7 @@ class Link:
         return wire
 
     async def _exchange(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
-        await wire.send_packed_command(self._server.pack(commands), check_health=False)
+        await send(wire, self._server.pack(commands))
         return [await _read(wire) for _ in commands]
 
     async def _drop(self) -> None:

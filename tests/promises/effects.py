@@ -102,8 +102,21 @@ class Effects:
         self._folder = folder
         self._path = folder / "effects"
         self._path.touch()
-        source = APP.replace("{url!r}", repr(url)).replace("{namespace!r}", repr(namespace))
-        (folder / "app.py").write_text(source)
+        self._url = url
+        self._source = APP.replace("{namespace!r}", repr(namespace))
+        (folder / "app.py").write_text(self._source.replace("{url!r}", repr(url)))
+
+    def variant(self, name: str, *, url: str = "", before: str = "") -> tuple[str, str]:
+        """Write the application out once more; return the options of a worker that is to run that one.
+
+        Args:
+            name: of a folder for it.
+            url: where this one finds the broker, if it is elsewhere.
+            before: what comes first in its module.
+        """
+        (self._folder / name).mkdir()
+        (self._folder / name / "app.py").write_text(before + self._source.replace("{url!r}", repr(url or self._url)))
+        return "--app-dir", name
 
     def count(self) -> int:
         """Return how many runs there were."""

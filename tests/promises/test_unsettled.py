@@ -60,7 +60,9 @@ async def test_a_zombie(publisher: Publisher, effects: Effects, asyncq: StartPro
     assert (await after.result(timeout=10)).status is Status.SUCCEEDED
     assert effects.count_of("retried-reported", "failed-reported") == [1, 1]
     assert effects.runs_of("retried").count(other.pid) == 2, "its first attempt and its last"
-    assert [(await handle.result(timeout=0)).worker.count(str(other.pid)) for handle in (done, retried, failed)] == [1] * 3
+    assert [(await handle.result(timeout=0)).worker.count(str(other.pid)) for handle in (done, retried, failed)] == [
+        1
+    ] * 3
     await stopped(zombie, other)
 
 
