@@ -22,6 +22,7 @@ ENDED: Final = 3
 
 IS_SUSPECT: Final = f"crashes >= {SUSPECT_CRASHES}"
 IS_PLAIN: Final = f"crashes < {SUSPECT_CRASHES}"
+"""What tells suspects from the rest. Another number of crashes is another SCHEMA_VERSION: it stands in indexes."""
 
 # What `consumers.hunger` says.
 SATED: Final = 0
