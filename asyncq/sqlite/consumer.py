@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from asyncq.clock import Clock
@@ -123,7 +124,13 @@ class SQLiteConsumer(Consumer):
             await self._database.write(work)
 
     def lease(self) -> Lease:
-        return SQLiteLease(self._database, self._namespace, self._number, self._clock)
+        loop = asyncio.get_running_loop()
+
+        def alert() -> None:
+            with suppress(RuntimeError):  # the loop was closed without a goodbye
+                loop.call_soon_threadsafe(self._may_be_severed.set)
+
+        return SQLiteLease(self._database, self._namespace, self._number, self._clock, alert)
 
     async def leave(self) -> int:
         count = await self._database.write(lambda transaction: dismiss(transaction, self._number, has_crashed=False))
