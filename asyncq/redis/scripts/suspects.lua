@@ -10,11 +10,6 @@ local function times_in(crash)
   return tonumber(string.match(crash or '0', '^%d+'))
 end
 
-local function count_crash(crashes, member, name)
-  local times = times_in(redis.call('HGET', crashes, member)) + 1
-  redis.call('HSET', crashes, member, times .. ' ' .. name)
-end
-
 -- Part members into innocent ones and suspects.
 local function sift(members, crashes)
   if redis.call('EXISTS', crashes) == 0 then
@@ -33,24 +28,5 @@ local function line_up_apart(members, line, ahead, sequences, crashes, suspects)
   local innocent, suspected = sift(members, crashes)
   line_up(innocent, line, ahead, sequences)
   stand_in(suspected, suspects, sequences)
-  return #innocent > 0, #suspected > 0
-end
-
-local function stand_again(members, tokens, set)
-  local ranked = {}
-  for i, member in ipairs(members) do
-    ranked[2 * i - 1] = rank(member, tonumber(string.match(tokens[member], '%d+$')))
-    ranked[2 * i] = member
-  end
-  if #ranked > 0 then
-    redis.call('ZADD', set, unpack(ranked))
-  end
-end
-
--- Put messages back in their old places, by the numbers in their tokens; returns what `line_up_apart` does.
-local function put_back(members, tokens, ahead, crashes, suspects)
-  local innocent, suspected = sift(members, crashes)
-  stand_again(innocent, tokens, ahead)
-  stand_again(suspected, tokens, suspects)
   return #innocent > 0, #suspected > 0
 end
