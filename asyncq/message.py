@@ -94,6 +94,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
+_OF_ONE_LIFE = frozenset({"attempt", "due_ms", "expires_ms", "history"})
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -126,6 +127,18 @@ def amended(body: bytes, **changes: object) -> bytes:
     To the byte: what reads and writes a value again may round a number, or refuse what is deeply nested.
     """
     return _encoder.encode(_fields_decoder.decode(body) | changes)
+
+
+def revived(body: bytes) -> bytes:
+    """Return a message's JSON without what its life has left in it: its attempts, its due time, its expiry.
+
+    What is no message stays as it is: the next worker may know better.
+    """
+    try:
+        fields = _fields_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+    return _encoder.encode({name: value for name, value in fields.items() if name not in _OF_ONE_LIFE})
 
 
 def new_id() -> str:

@@ -22,6 +22,7 @@ several queues in one step, and publishing an id that may be known looks for it 
     {ns}:queues             SET     names of queues that were ever published to
     {ns}:workers            ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of          HASH    consumer -> its queues
+    {ns}:about              HASH    consumer -> what it told of itself at its last renewal
     {ns}:interrupt:C        LIST    one token that ends C's wait; expires
     {ns}:reply:RANDOM       channel of one process, which is its address
 
@@ -35,7 +36,7 @@ QUEUE_KEYS = (
     *("messages", "line", "ahead", "due", "running", "crashes", "withdrawn", "wake", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "interrupt", "reply")
+SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "reply")
 
 _PREFIXES = {"consumer", "result", "interrupt", "reply"}
 """Names that are followed by a colon and the name of what they are kept for."""

@@ -94,6 +94,11 @@ class SQLiteConsumer(Consumer):
         self._lost_fetches: list[int] = []
         self._is_hungry = True
         self._is_interrupted = False
+        self._answered_at = time.monotonic()
+
+    @property
+    def answered_at(self) -> float:
+        return self._answered_at
 
     async def join(self, queues: Sequence[str], lease_ms: int) -> None:
         """Become a member. Raises ValueError when the name is taken."""
@@ -197,6 +202,7 @@ class SQLiteConsumer(Consumer):
             self._lost_fetches.append(fetch)
             self._full_fetches = 0
             raise
+        self._answered_at = time.monotonic()
         del self._lost_fetches[: len(lost)]
         is_full = len(catch.deliveries) == count
         self._is_hungry = not (is_full and is_sated)

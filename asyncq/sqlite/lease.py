@@ -15,7 +15,7 @@ from asyncq.transport import Lease
 
 T = TypeVar("T")
 
-_RENEW: Final = "UPDATE consumers SET lease_end_ms = ?2 + lease_ms WHERE id = ?1"
+_RENEW: Final = "UPDATE consumers SET lease_end_ms = ?2 + lease_ms, about = ifnull(?3, about) WHERE id = ?1"
 _NEXT_END: Final = """
 SELECT min(lease_end_ms) FROM consumers
 WHERE id <> ?1 AND space = (SELECT id FROM spaces WHERE name = ?2)
@@ -32,8 +32,8 @@ class SQLiteLease(Lease):
         self._consumer = consumer
         self._clock = clock
 
-    def renew(self) -> bool:
-        return self._call(lambda file: file.change(_RENEW, (self._consumer, self._clock.now_ms()))) == 1
+    def renew(self, about: bytes | None = None) -> bool:
+        return self._call(lambda file: file.change(_RENEW, (self._consumer, self._clock.now_ms(), about))) == 1
 
     def next_end(self) -> float | None:
         end_ms = self._call(lambda file: file.rows(_NEXT_END, (self._consumer, self._namespace)))[0][0]

@@ -9,7 +9,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
@@ -67,6 +67,7 @@ CREATE TABLE consumers(
     lease_ms INTEGER NOT NULL,
     lease_end_ms INTEGER NOT NULL,
     is_hungry INTEGER NOT NULL DEFAULT 1,   -- wants to be rung; 0 while it finds more than it can take anyway
+    about BLOB NOT NULL DEFAULT x'',        -- what it told of itself at its last renewal
     UNIQUE(space, name)
 );
 CREATE TABLE members(queue INTEGER NOT NULL, consumer INTEGER NOT NULL, PRIMARY KEY(queue, consumer)) WITHOUT ROWID;

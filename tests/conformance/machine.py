@@ -13,7 +13,21 @@ from asyncq.errors import LeaseLost
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, LeaseThread, Process, Stage
-from asyncq.transport import Again, Consumer, Counts, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement, Taken
+from asyncq.transport import (
+    Again,
+    Consumer,
+    Counts,
+    Dead,
+    Delivery,
+    Done,
+    Envelope,
+    Outcome,
+    Return,
+    Revival,
+    Revived,
+    Settlement,
+    Taken,
+)
 
 T = TypeVar("T")
 
@@ -151,6 +165,22 @@ class SettlementMachine(RuleBasedStateMachine):
         assert self.run(self.process.transport.withdraw(id, QUEUE, Outcome(b"withdrawn", TTL_MS))) == is_waiting
         if is_waiting and call is not None:
             call.record = b"withdrawn"
+
+    @rule(id=ids, priority=st.integers(0, 2))
+    def revive(self, id: str, priority: int) -> None:
+        """Let a dead letter run again, where its id is free or bears the result that the death has left."""
+        (letter,) = self.run(self.process.transport.find_letters(QUEUE, [id]))
+        assert (letter is not None) == (id in self.deaths)
+        if letter is None:
+            return
+        call = self.calls.get(id)
+        is_free = call is None or call.record == letter.record
+        body = self.new_body()
+        (answer,) = self.run(self.process.transport.revive([Revival(letter, body, priority)]))
+        assert answer is (Revived.DONE if is_free else Revived.TAKEN)
+        if is_free:
+            self.calls[id] = Call(body, priority, next(self.ranks), due_ms=0)
+            self.deaths = [death for death in self.deaths if death != id]
 
     @rule(member=numbers)
     def leave(self, member: int) -> None:

@@ -14,16 +14,27 @@ from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.leasing import LeasingSuite
+from asyncq.testing.conformance.looking import LookingSuite
 from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
+from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 
 __all__ = ["Backend", "StoreSuite", "TransportSuite"]
 
 
-class TransportSuite(PublishingSuite, FetchingSuite, SettlingSuite, BuryingSuite, LeasingSuite, ManagingSuite):
+class TransportSuite(
+    PublishingSuite,
+    FetchingSuite,
+    SettlingSuite,
+    BuryingSuite,
+    RevivingSuite,
+    LeasingSuite,
+    ManagingSuite,
+    LookingSuite,
+):
     """All that is promised of a transport."""
 
 
