@@ -17,6 +17,8 @@ Importing this package loads no client library: a broker's is loaded when that b
 from typing import TYPE_CHECKING, Any
 
 from asyncq.broker import Broker
+from asyncq.broker.dead import DeadLetter, DeadLetters, Retried
+from asyncq.broker.inspection import QueueCounts, WorkerInfo
 from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
 from asyncq.context import Context, Depends, current_context
 from asyncq.errors import (
@@ -67,6 +69,8 @@ __all__ = [
     "BrokerUnavailable",
     "ConfigurationError",
     "Context",
+    "DeadLetter",
+    "DeadLetters",
     "DecodeError",
     "Depends",
     "DuplicateId",
@@ -83,12 +87,14 @@ __all__ = [
     "PublishError",
     "PublishRefused",
     "Queue",
+    "QueueCounts",
     "RedisBroker",
     "Reject",
     "Result",
     "ResultError",
     "ResultMissing",
     "ResultTimeout",
+    "Retried",
     "Retry",
     "RetryPolicy",
     "SQLiteBroker",
@@ -103,6 +109,7 @@ __all__ = [
     "TaskTimeout",
     "UnknownTask",
     "Worker",
+    "WorkerInfo",
     "broker_from_url",
     "current_context",
 ]

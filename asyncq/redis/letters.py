@@ -53,10 +53,7 @@ class LetterBox:
         """Forget letters of one queue; return for each whether it was there."""
         dropped: list[bool] = []
         for part in _parts(letters):
-            words = [word for letter in part for word in (letter.id, letter.place)]
-            keys = self._space.queue(part[0].queue)
-            replies = await self._call(lambda again: call("drop_letters", keys, again, *words), "drop dead letters")
-            dropped += map(bool, replies)
+            dropped += await self._drop(part)
         return dropped
 
     async def revive(self, revivals: Sequence[Revival]) -> list[Revived]:
@@ -73,6 +70,12 @@ class LetterBox:
         """Return the queues that were ever published to."""
         [names] = await self._commands.call([("SMEMBERS", self._space.own["queues"])], wanted="look")
         return sorted(name.decode() for name in names)
+
+    async def _drop(self, letters: Sequence[DeadLetter]) -> list[bool]:
+        keys = self._space.queue(letters[0].queue)
+        words = [word for letter in letters for word in (letter.id, letter.place)]
+        reply = await self._call(lambda again: call("drop_letters", keys, again, *words), "drop dead letters")
+        return list(map(bool, reply))
 
     async def _revive(self, revivals: Sequence[Revival], known: Iterable[str]) -> Reply:
         queue = revivals[0].letter.queue

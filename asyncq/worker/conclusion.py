@@ -47,6 +47,9 @@ class Conclusions:
         broker: whose tasks and limits hold.
         worker: the name that results carry.
         now_ms: the time by the server's clock.
+
+    Attributes:
+        dead: how many went to the dead letters.
     """
 
     def __init__(self, broker: Broker, worker: str, now_ms: Callable[[], int]) -> None:
@@ -54,6 +57,7 @@ class Conclusions:
         self._worker = worker
         self._now_ms = now_ms
         self._random = Random()
+        self.dead = 0
 
     def run_of(self, delivery: Delivery, message: Message) -> Run:
         """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
@@ -120,11 +124,11 @@ class Conclusions:
         logger.error(
             "%s %s goes to the dead letters: %s", about.task or "A message", delivery.id, error, extra=log_facts(about)
         )
-        record = record_of(
-            about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker
+        record = encode_record(
+            record_of(about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker)
         )
-        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), about.reply)
-        return Dead(delivery, outcome, f"{kind}: {text_of(error)}", self._broker.dead_letter_ttl_ms)
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), about.reply)
+        return self._buried(delivery, outcome, f"{kind}: {text_of(error)}", record)
 
     def inconclusive(self, delivery: Delivery, fault: BaseException) -> Settlement:
         """Conclude that no conclusion can be drawn, because what the message or the user's code gave broke its making.
@@ -134,9 +138,10 @@ class Conclusions:
         about = Message(v=1, id=delivery.id, task="", queue=delivery.queue)
         text = f"asyncq could not conclude from its run: {type(fault).__name__}: {text_of(fault)}"
         logger.critical("%s goes to the dead letters: %s", delivery.id, text, extra=log_facts(about), exc_info=fault)
-        record = record_of(about, Status.FAILED, error=Failure("asyncq.errors:DecodeError", text, [text]))
-        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), _reply_in(delivery))
-        return Dead(delivery, outcome, text, self._broker.dead_letter_ttl_ms)
+        failure = Failure("asyncq.errors:DecodeError", text, [text])
+        record = encode_record(record_of(about, Status.FAILED, error=failure, worker=self._worker))
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), _reply_in(delivery))
+        return self._buried(delivery, outcome, text, record)
 
     def _again(self, run: Run, error: BaseException, delay: float) -> Settlement:
         logger.warning(
@@ -167,8 +172,12 @@ class Conclusions:
             extra=log_facts(run.message),
             exc_info=(type(error), error, error.__traceback__),
         )
-        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure_of(error)))
-        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms)
+        record = self._record(run, Status.FAILED, error=failure_of(error))
+        return self._buried(run.delivery, self._outcome(run, record), reason, record)
+
+    def _buried(self, delivery: Delivery, outcome: Outcome, reason: str, record: bytes) -> Dead:
+        self.dead += 1
+        return Dead(delivery, outcome, reason, self._broker.dead_letter_ttl_ms, record=record)
 
     def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
         return encode_record(
