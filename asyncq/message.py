@@ -94,7 +94,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
-_OF_ONE_LIFE = frozenset({"attempt", "due_ms", "expires_ms", "history"})
+_OF_ONE_LIFE = frozenset({"attempt", "expires_ms", "history"})
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -129,8 +129,8 @@ def amended(body: bytes, **changes: object) -> bytes:
     return _encoder.encode(_fields_decoder.decode(body) | changes)
 
 
-def revived(body: bytes) -> bytes:
-    """Return a message's JSON without what its life has left in it: its attempts, its due time, its expiry.
+def revived(body: bytes, *, due_ms: int) -> bytes:
+    """Return a message's JSON for another life: due now, and without what this one left in it (attempts, expiry).
 
     What is no message stays as it is: the next worker may know better.
     """
@@ -138,7 +138,8 @@ def revived(body: bytes) -> bytes:
         fields = _fields_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body
-    return _encoder.encode({name: value for name, value in fields.items() if name not in _OF_ONE_LIFE})
+    kept = {name: value for name, value in fields.items() if name not in _OF_ONE_LIFE}
+    return _encoder.encode(kept | {"due_ms": due_ms})
 
 
 def new_id() -> str:

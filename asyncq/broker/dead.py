@@ -28,7 +28,7 @@ class DeadLetter:
         args, kwargs: as they were sent: what JSON makes of the arguments.
         labels: the user's own facts about the call.
         reason: why it does not run again, in one sentence.
-        error_type: class of the last error, `module.Name`; empty where nothing was raised.
+        error_type: class of the last error, `module.Name` or a builtin's name; empty where nothing was raised.
         error: its text.
         traceback: as the worker saw it.
         attempts: how many were used.
@@ -181,7 +181,8 @@ class DeadLetters:
         done: list[str] = []
         refused: dict[str, str] = {}
         async for letters in self._chosen(ids, selection):
-            answers = await (await self._transport()).revive([_revival(letter) for letter in letters])
+            transport = await self._transport()
+            answers = await transport.revive([_revival(letter, transport.now_ms()) for letter in letters])
             for letter, answer in zip(letters, answers, strict=True):
                 if answer is Revived.DONE:
                     done.append(letter.id)
@@ -270,9 +271,9 @@ def _checked(selection: Selection, ids: Iterable[str], *, everything: bool) -> S
     return selection
 
 
-def _revival(letter: Letter) -> Revival:
+def _revival(letter: Letter, now_ms: int) -> Revival:
     message = _message_in(letter)
-    return Revival(letter, revived(letter.body), message.priority if message else 0)
+    return Revival(letter, revived(letter.body, due_ms=now_ms), message.priority if message else 0)
 
 
 def _decoded(letter: Letter) -> DeadLetter:
@@ -289,7 +290,7 @@ def _decoded(letter: Letter) -> DeadLetter:
         kwargs=message.kwargs,
         labels=message.labels,
         reason=letter.reason,
-        error_type=failure.type.replace(":", "."),
+        error_type=failure.type.replace(":", ".").removeprefix("builtins."),
         error=failure.message,
         traceback=failure.traceback,
         attempts=record.attempts,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from asyncq import __version__
+from asyncq.cli.asking import Refused
 from asyncq.cli.loading import split_app
 from asyncq.cli.logs import set_up_logging
 from asyncq.cli.options import QueueSlotsType, SecondsType, WorkerOptions, unique_queues
@@ -20,12 +21,6 @@ from asyncq.worker.reload import Reloader
 from asyncq.worker.supervisor import Supervisor
 
 ARGUMENTS = "asyncq.arguments"
-
-
-class Refused(click.ClickException):
-    """What was asked cannot be done: shown as one paragraph, without usage and traceback."""
-
-    exit_code = 2
 
 
 class WorkerCommand(click.Command):

@@ -154,7 +154,9 @@ class Conclusions:
             text_of(error),
             extra=log_facts(run.message),
         )
-        return Again(run.delivery, amended(run.delivery.body, attempt=run.message.attempt + 1), self._after(delay))
+        due_ms = self._after(delay)
+        body = amended(run.delivery.body, attempt=run.message.attempt + 1, due_ms=due_ms)
+        return Again(run.delivery, body, due_ms)
 
     def _started(self, run: Run) -> bytes:
         """Return the body for a run that uses no attempt: its call has started, and so it cannot expire any more."""

@@ -101,9 +101,7 @@ class Membership:
                 if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
                     await self._leave()
                 if self.health.dead:
-                    logger.warning(
-                        "%d calls went to the dead letters; `asyncq dead list` shows them.", self.health.dead
-                    )
+                    logger.warning("Dead letters of this worker: %d. `asyncq dead list` shows them.", self.health.dead)
             finally:  # also when cancelled again: a lease that is renewed for ever keeps others from what it guards
                 await heartbeat.stop()
         if self._fault is not None:
