@@ -195,7 +195,7 @@ class Member(NamedTuple):
     Attributes:
         name: of the consumer.
         queues: that it consumes.
-        lease_end_ms: when its lease runs out unless it is renewed; past: it awaits being reclaimed.
+        lease_end_ms: when its lease runs out unless it is renewed; past: it awaits being reclaimed; 0: it is being.
         about: what it told of itself at its last renewal; empty: nothing yet.
     """
 

@@ -54,8 +54,8 @@ class WorkerInfo:
         dead: how many calls it has sent to the dead letters.
         silence: seconds since the server last answered it when it asked for work; None: not told yet.
         is_full: it does not ask, because no slot is free.
-        lease_left: seconds until it is taken for dead unless it tells more; 0 or less: its calls are about to run
-            elsewhere.
+        lease_left: seconds until it is taken for dead unless it renews its lease; 0 or less: that is due, and its calls
+            are about to run elsewhere.
     """
 
     name: str
@@ -158,7 +158,7 @@ def _worker(member: Member, now_ms: int) -> WorkerInfo:
         slots=vitals.slots,
         running=vitals.running,
         dead=vitals.dead,
-        silence=max(0, vitals.silence_ms + now_ms - told_ms) / 1000,
+        silence=max(0, vitals.silence_ms + now_ms - told_ms) / 1000 if lease_end_ms else None,
         is_full=vitals.is_full,
         lease_left=left_ms / 1000,
     )

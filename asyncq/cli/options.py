@@ -77,7 +77,7 @@ class DurationType(click.ParamType[float]):
     name = "TIME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).replace(" ", "")
+        text = str(value)
         seconds = sum(float(number) * _UNITS[unit or "s"] for number, unit in _PARTS.findall(text))
         if not _DURATION.fullmatch(text) or not isfinite(seconds):
             self.fail(f"{value!r} is no span of time, such as 90, 90s, 15m, 2h or 3d.", param, ctx)

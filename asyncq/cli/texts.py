@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -50,18 +51,16 @@ def plain(text: str) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """Return a span of time as people say it: `5s`, `3m`, `2h 5m`; None: nothing."""
+    """Return a span of time as people say it, in its two largest units: `5s`, `3m`, `2h 5m`; None: `-`."""
     if seconds is None:
         return "-"
-    left = round(abs(seconds))
-    parts: list[str] = []
-    for unit, size in UNITS:
-        count, left = divmod(left, size)
-        if count or parts or unit == "s":
-            parts.append(f"{count}{unit}")
-    return ("-" if round(seconds) < 0 else "") + " ".join(
-        part for part in parts[:2] if part[0] != "0" or len(parts) == 1
-    )
+    left = max(0, round(seconds))
+    for (unit, size), (smaller_unit, smaller_size) in pairwise(UNITS):
+        if left >= size:
+            count, rest = divmod(left, size)
+            smaller_count = rest // smaller_size
+            return f"{count}{unit} {smaller_count}{smaller_unit}" if smaller_count else f"{count}{unit}"
+    return f"{left}s"
 
 
 def moment(at: datetime | None) -> str:

@@ -55,7 +55,7 @@ def _check(chosen: Sequence[WorkerInfo], names: Sequence[str], within: float) ->
         )
     ill = [worker.name for worker in living if not worker.is_healthy(within)]
     if ill:
-        raise Unanswered(f"Not answered within {span(within)}: {', '.join(ill)}.")
+        raise Unanswered(f"Not answered within {within:g} s: {', '.join(ill)}.")
     sys.exit(0)
 
 
@@ -75,6 +75,6 @@ def _row(worker: WorkerInfo) -> Sequence[str]:
         f"{worker.running:,}/{worker.slots:,}",
         f"{worker.dead:,}",
         "full" if worker.is_full else span(worker.silence),
-        span(worker.lease_left),
+        span(worker.lease_left) if worker.lease_left > 0 else "over",
         ", ".join(sorted(worker.queues)),
     )

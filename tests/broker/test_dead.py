@@ -30,7 +30,7 @@ async def broker(clock: MovableClock) -> AsyncIterator[Broker]:
 
 @pytest.fixture
 def kill(broker: Broker) -> Kill:
-    """Let calls die: `await kill("mail.send", ValueError("no"), count=2, queue="mail")` returns their ids."""
+    """A way to let calls of a new task die, which returns their ids."""
 
     async def kill(name: str, error: Exception, *, count: int = 1, queue: str = "default", **options: Any) -> list[str]:
         @broker.task(name=name, retry=None, queue=queue, **options)
