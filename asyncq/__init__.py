@@ -17,9 +17,10 @@ Importing this package loads no client library: a broker's is loaded when that b
 from typing import TYPE_CHECKING, Any
 
 from asyncq.broker import Broker
-from asyncq.broker.dead import DeadLetter, DeadLetters, Retried
+from asyncq.broker.dead import DeadLetters, Retried
 from asyncq.broker.inspection import QueueCounts, WorkerInfo
 from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
+from asyncq.broker.letter import DeadLetter
 from asyncq.context import Context, Depends, current_context
 from asyncq.errors import (
     AsyncqError,

@@ -1,14 +1,13 @@
 """The dead letters: calls that failed for good, for whoever looks into them, and lets them run again."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from asyncq.errors import ConfigurationError, DecodeError
-from asyncq.message import Message, decode_message, revived
-from asyncq.result import Failure, Record, Status, decode_record, instant
+from asyncq.broker.letter import DeadLetter, Selection, message_in, shown
+from asyncq.errors import ConfigurationError
+from asyncq.message import revived
 from asyncq.transport import DeadLetter as Letter
 from asyncq.transport import Revival, Revived, Transport
 
@@ -17,42 +16,6 @@ PAGE: Final = 100
 
 NO_SUCH_LETTER: Final = "there is no such dead letter (any more)"
 ID_IN_USE: Final = "its id belongs to another call by now, which has not ended or whose result is kept"
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A call that failed for good, with all that is known of its end.
-
-    Attributes:
-        id, task, queue: the call's; `task` is empty where its message cannot be read.
-        args, kwargs: as they were sent: what JSON makes of the arguments.
-        labels: the user's own facts about the call.
-        reason: why it does not run again, in one sentence.
-        error_type: class of the last error, `module.Name` or a builtin's name; empty where nothing was raised.
-        error: its text.
-        traceback: as the worker saw it.
-        attempts: how many were used.
-        worker: the process that ran the last one.
-        enqueued_at: when it was first published; None: its message does not say.
-        died_at: when it failed for good.
-        body: the message as it was sent.
-    """
-
-    id: str
-    task: str
-    queue: str
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    labels: Mapping[str, Any]
-    reason: str
-    error_type: str
-    error: str
-    traceback: str = field(repr=False)
-    attempts: int
-    worker: str
-    enqueued_at: datetime | None
-    died_at: datetime
-    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +29,6 @@ class Retried:
 
     ids: Sequence[str]
     refused: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which dead letters are meant; what is None is not asked for.
-
-    Attributes:
-        task: name of the task.
-        error: a part of the error's class or text, or of the reason, in whatever case.
-        queue: name of the queue.
-        older_than: they died longer than so many seconds ago.
-        newer_than: they died within the last so many seconds.
-    """
-
-    task: str | None = None
-    error: str | None = None
-    queue: str | None = None
-    older_than: float | None = None
-    newer_than: float | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether it leaves nothing out."""
-        return self == Selection()
-
-    def is_too_old(self, died_ms: int, now_ms: int) -> bool:
-        """Tell whether a letter, and thus all that died before it, is older than what is meant."""
-        return self.newer_than is not None and died_ms < now_ms - self.newer_than * 1000
-
-    def has(self, letter: DeadLetter, died_ms: int, now_ms: int) -> bool:
-        """Tell whether a letter is meant."""
-        if self.older_than is not None and died_ms > now_ms - self.older_than * 1000:
-            return False
-        if self.task is not None and letter.task != self.task:
-            return False
-        texts = (f"{letter.error_type}: {letter.error}", letter.reason)
-        return self.error is None or any(self.error.casefold() in text.casefold() for text in texts)
 
 
 class DeadLetters:
@@ -148,11 +74,11 @@ class DeadLetters:
     async def get(self, id: str) -> DeadLetter | None:
         """Return the letter of a call; None: there is none."""
         found = await self._find([id])
-        return _decoded(found[id][0]) if id in found else None
+        return shown(found[id]) if id in found else None
 
     async def retry(
         self,
-        *ids: str,
+        *letters: DeadLetter | str,
         task: str | None = None,
         error: str | None = None,
         queue: str | None = None,
@@ -160,40 +86,41 @@ class DeadLetters:
         newer_than: float | None = None,
         everything: bool = False,
     ) -> Retried:
-        """Let calls run again, those of these ids or those that the filters leave, from their first attempt on.
+        """Let calls run again from their first attempt on: these, or those that the filters leave.
 
         Each is put back into its queue, with its priority, in one atomic step: the letter and the failed result are
         gone, and whoever awaits the call waits for its new end. It cannot expire any more.
 
         Args:
-            ids: the calls.
+            letters: as they were read, or the ids of their calls.
             task: filter: name of the task.
             error: filter: a part of the error's class or text, or of the reason.
             queue: filter: name of the queue.
             older_than: filter: seconds since the death, at least.
             newer_than: filter: seconds since the death, at most.
-            everything: all that there are; without ids and filters it has to be said.
+            everything: all that there are; without letters and filters it has to be said.
 
         Raises:
-            ConfigurationError: neither ids nor filters nor `everything`, or ids and one of the others.
+            ConfigurationError: neither letters nor filters nor `everything`, or two of them.
         """
-        selection = _checked(Selection(task, error, queue, older_than, newer_than), ids, everything=everything)
+        selection = _checked(Selection(task, error, queue, older_than, newer_than), letters, everything=everything)
         done: list[str] = []
         refused: dict[str, str] = {}
-        async for letters in self._chosen(ids, selection):
+        async for some in self._chosen(letters, selection):
             transport = await self._transport()
-            answers = await transport.revive([_revival(letter, transport.now_ms()) for letter in letters])
-            for letter, answer in zip(letters, answers, strict=True):
+            answers = await transport.revive([_revival(letter, transport.now_ms()) for letter in some])
+            for letter, answer in zip(some, answers, strict=True):
                 if answer is Revived.DONE:
                     done.append(letter.id)
                 elif answer is Revived.TAKEN:
                     refused[letter.id] = ID_IN_USE
-        missing = {*ids} - {*done} - refused.keys()
-        return Retried(done, refused | {id: NO_SUCH_LETTER for id in ids if id in missing})
+        answered = {*done, *refused}
+        missing = [id for id in map(_id_of, letters) if id not in answered]
+        return Retried(done, refused | dict.fromkeys(missing, NO_SUCH_LETTER))
 
     async def drop(
         self,
-        *ids: str,
+        *letters: DeadLetter | str,
         task: str | None = None,
         error: str | None = None,
         queue: str | None = None,
@@ -202,24 +129,20 @@ class DeadLetters:
         everything: bool = False,
     ) -> Sequence[str]:
         """Forget letters for good, chosen as in `retry`; return their ids. Results that are kept stay."""
-        selection = _checked(Selection(task, error, queue, older_than, newer_than), ids, everything=everything)
+        selection = _checked(Selection(task, error, queue, older_than, newer_than), letters, everything=everything)
         dropped: list[str] = []
-        async for letters in self._chosen(ids, selection):
-            answers = await (await self._transport()).drop_letters(letters)
-            dropped += [letter.id for letter, was_there in zip(letters, answers, strict=True) if was_there]
-        return list(dict.fromkeys(dropped))
+        async for some in self._chosen(letters, selection):
+            answers = await (await self._transport()).drop_letters(some)
+            dropped += [letter.id for letter, was_there in zip(some, answers, strict=True) if was_there]
+        return dropped
 
-    async def _chosen(self, ids: Sequence[str], selection: Selection) -> "AsyncIterator[list[Letter]]":
+    async def _chosen(
+        self, letters: Sequence[DeadLetter | str], selection: Selection
+    ) -> AsyncIterator[Sequence[Letter]]:
         """Yield the letters that are meant, some of one queue at a time."""
-        if ids:
-            found = await self._find(ids)
-            by_queue: dict[str, list[Letter]] = {}
-            for letters in found.values():
-                for letter in letters:
-                    by_queue.setdefault(letter.queue, []).append(letter)
-            for letters in by_queue.values():
-                for start in range(0, len(letters), PAGE):
-                    yield letters[start : start + PAGE]
+        if letters:
+            async for some in self._still_kept(letters):
+                yield some
             return
         for queue in await self._queues_of(selection):
             page: list[Letter] = []
@@ -241,76 +164,49 @@ class DeadLetters:
             for letter in page:
                 if selection.is_too_old(letter.died_ms, now_ms):
                     return
-                shown = _decoded(letter)
-                if selection.has(shown, letter.died_ms, now_ms):
-                    yield letter, shown
+                seen = shown(letter)
+                if selection.has(seen, letter.died_ms, now_ms):
+                    yield letter, seen
 
-    async def _find(self, ids: Sequence[str]) -> "dict[str, list[Letter]]":
-        """Return the letters of these calls by id, the newest first: an id may have died in more than one queue."""
+    async def _still_kept(self, letters: Sequence[DeadLetter | str]) -> AsyncIterator[Sequence[Letter]]:
+        """Yield what is kept of these; not of one whose call has died once more since it was read."""
+        read = {letter.id: letter for letter in letters if isinstance(letter, DeadLetter)}
+        ids = [*dict.fromkeys(map(_id_of, letters))]
+        for start in range(0, len(ids), PAGE):
+            by_queue: dict[str, list[Letter]] = {}
+            for id, letter in (await self._find(ids[start : start + PAGE])).items():
+                if id not in read or shown(letter) == read[id]:
+                    by_queue.setdefault(letter.queue, []).append(letter)
+            for some in by_queue.values():
+                yield some
+
+    async def _find(self, ids: Sequence[str]) -> dict[str, Letter]:
+        """Return the letters of these calls by id; of one that has died in several queues, the newest."""
         transport = await self._transport()
-        found: dict[str, list[Letter]] = {}
+        found: dict[str, Letter] = {}
         for queue in await self._queues():
-            for letter in await transport.find_letters(queue, list(dict.fromkeys(ids))):
-                if letter is not None:
-                    found.setdefault(letter.id, []).append(letter)
-        for letters in found.values():
-            letters.sort(key=lambda letter: letter.died_ms, reverse=True)
+            for letter in await transport.find_letters(queue, ids):
+                if letter is not None and (letter.id not in found or letter.died_ms > found[letter.id].died_ms):
+                    found[letter.id] = letter
         return found
 
     async def _queues_of(self, selection: Selection) -> Sequence[str]:
         return await self._queues() if selection.queue is None else [selection.queue]
 
 
-def _checked(selection: Selection, ids: Iterable[str], *, everything: bool) -> Selection:
-    chosen = [bool([*ids]), not selection.is_everything, everything]
-    if sum(chosen) != 1:
+def _checked(selection: Selection, letters: Sequence[DeadLetter | str], *, everything: bool) -> Selection:
+    if [bool(letters), not selection.is_everything, everything].count(True) != 1:
         raise ConfigurationError(
-            "Say which dead letters are meant: by ids, by filters (task, error, queue, older_than, newer_than), or "
-            "everything=True; one of the three."
+            "Say which dead letters are meant: by letters or ids, by filters (task, error, queue, older_than, "
+            "newer_than), or everything=True; one of the three."
         )
     return selection
 
 
+def _id_of(letter: DeadLetter | str) -> str:
+    return letter.id if isinstance(letter, DeadLetter) else letter
+
+
 def _revival(letter: Letter, now_ms: int) -> Revival:
-    message = _message_in(letter)
+    message = message_in(letter)
     return Revival(letter, revived(letter.body, due_ms=now_ms), message.priority if message else 0)
-
-
-def _decoded(letter: Letter) -> DeadLetter:
-    record = _record_in(letter)
-    message = _message_in(letter) or Message(v=1, id=letter.id, task=record.task, queue=letter.queue)
-    failure = record.error or Failure("")
-    died_at = instant(letter.died_ms)
-    assert died_at is not None
-    return DeadLetter(
-        id=letter.id,
-        task=message.task,
-        queue=letter.queue,
-        args=message.args,
-        kwargs=message.kwargs,
-        labels=message.labels,
-        reason=letter.reason,
-        error_type=failure.type.replace(":", ".").removeprefix("builtins."),
-        error=failure.message,
-        traceback=failure.traceback,
-        attempts=record.attempts,
-        worker=record.worker,
-        enqueued_at=instant(message.enqueued_ms),
-        died_at=died_at,
-        body=letter.body,
-    )
-
-
-def _message_in(letter: Letter) -> Message | None:
-    """Return the message; None where it cannot be read, which may be what it died of."""
-    try:
-        return decode_message(letter.body)
-    except DecodeError:
-        return None
-
-
-def _record_in(letter: Letter) -> Record:
-    try:
-        return decode_record(letter.record or b"")
-    except DecodeError:
-        return Record(id=letter.id, task="", status=Status.FAILED)

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from asyncq.broker import Broker
-from asyncq.broker.dead import NO_SUCH_LETTER, DeadLetter
+from asyncq.broker.dead import NO_SUCH_LETTER, Retried
+from asyncq.broker.letter import DeadLetter
 from asyncq.cli.asking import Unanswered, ask, load, on_app
 from asyncq.cli.options import DurationType, QueueNameType
 from asyncq.cli.texts import facts_of, moment, plain, print_object, print_table, span
@@ -53,6 +54,14 @@ class Choice:
                 "--newer-than), or --all; one of the three."
             )
         return cls(list(dict.fromkeys(ids)), given, everything)
+
+    async def retry(self, broker: Broker) -> Retried:
+        """Let them run again."""
+        return await broker.dead.retry(*self.ids, everything=self.everything, **self.filters)
+
+    async def drop(self, broker: Broker) -> Sequence[str]:
+        """Drop them; return their ids."""
+        return await broker.dead.drop(*self.ids, everything=self.everything, **self.filters)
 
 
 @click.group()
@@ -107,10 +116,7 @@ def show(app: str, app_dir: Path, as_json: bool, id: str) -> None:
 def retry(app: str, app_dir: Path, as_json: bool, ids: Sequence[str], everything: bool, **filters: Any) -> None:
     """Let calls of APP run again, from their first attempt on: put them back into their queues."""
     choice = Choice.of(ids, everything, filters)
-    retried = ask(
-        load(app, app_dir),
-        lambda broker: broker.dead.retry(*choice.ids, everything=choice.everything, **choice.filters),
-    )
+    retried = ask(load(app, app_dir), choice.retry)
     if as_json:
         print_object(facts_of(retried))
     else:
@@ -133,12 +139,7 @@ def drop(
     """Forget dead letters of APP for good. Asks before more than one is dropped."""
     choice = Choice.of(ids, everything, filters)
     broker = load(app, app_dir)
-    chosen = choice.ids or [
-        letter.id for letter in ask(broker, lambda broker: broker.dead.list(**choice.filters, limit=None))
-    ]
-    if len(chosen) > 1 and not yes:
-        _confirm(len(chosen))
-    dropped = ask(broker, lambda broker: _drop(broker, chosen))
+    dropped = ask(broker, choice.drop) if yes else _dropped_after_a_look(broker, choice)
     missing = [id for id in choice.ids if id not in dropped]
     if as_json:
         print_object({"ids": dropped, "missing": missing})
@@ -150,14 +151,17 @@ def drop(
         sys.exit(1)
 
 
-async def _drop(broker: Broker, ids: Sequence[str]) -> Sequence[str]:
-    return await broker.dead.drop(*ids) if ids else []
-
-
-def _confirm(count: int) -> None:
-    if not sys.stdin.isatty():
+def _dropped_after_a_look(broker: Broker, choice: Choice) -> Sequence[str]:
+    """Ask before more than one is dropped; then drop those that were there when that was asked, and no later ones."""
+    letters: Sequence[DeadLetter | str] = choice.ids
+    if not choice.ids:
+        letters = ask(broker, lambda broker: broker.dead.list(**choice.filters, limit=None))
+    count = len(letters)
+    if count > 1 and not sys.stdin.isatty():
         raise click.UsageError(f"This would drop {_counted(count)} for good, and there is nobody to ask: add --yes.")
-    click.confirm(f"Drop {_counted(count)} for good?", abort=True)
+    if count > 1:
+        click.confirm(f"Drop {_counted(count)} for good?", abort=True)
+    return ask(broker, lambda broker: broker.dead.drop(*letters)) if letters else []
 
 
 def _counted(count: int) -> str:

@@ -193,6 +193,20 @@ async def test_drop(broker: Broker, kill: Kill) -> None:
     assert await broker.dead.drop(everything=True) == []
 
 
+async def test_letters_as_they_were_read(broker: Broker, kill: Kill) -> None:
+    """Letters may be named by what was read; one whose call has died once more since then is another letter."""
+    a, b = await kill("task", ValueError("no"), count=2)
+    letter_b, letter_a = await broker.dead.list()
+    assert (letter_a.id, letter_b.id) == (a, b)
+    assert (await broker.dead.retry(letter_b)).ids == [b]
+    async with working(broker, burst=True):
+        pass
+    assert await broker.dead.drop(letter_a, letter_b) == [a]
+    retried = await broker.dead.retry(letter_b)
+    assert (retried.ids, list(retried.refused)) == ([], [b])
+    assert [letter.id for letter in await broker.dead.list()] == [b]
+
+
 @pytest.mark.parametrize(
     ("ids", "options"),
     [((), {}), (("a",), {"task": "t"}), (("a",), {"everything": True}), ((), {"task": "t", "everything": True})],

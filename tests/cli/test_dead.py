@@ -1,6 +1,9 @@
 """`asyncq dead`: what a person and a program see, and what is refused."""
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGKILL
@@ -12,7 +15,7 @@ from click.testing import CliRunner
 from asyncq import Broker, Status
 from asyncq.cli import main
 from asyncq.transport import Dead, Outcome
-from tests.cli.programs import StartProgram
+from tests.cli.programs import ROOT, StartProgram
 from tests.cli.shop import ON_BOTH, task
 from tests.waiting import wait_until
 
@@ -140,6 +143,41 @@ async def test_drop(asyncq: StartProgram, shop: Broker) -> None:
     assert answer == {"ids": [ids[1]], "missing": ["nope"]}
     assert await output_of(asyncq, "drop", "shop:broker", "--all", "--yes") == "1 dead letter dropped.\n"
     assert await shop.dead.list() == []
+
+
+async def test_drop_asks(asyncq: StartProgram, shop: Broker, folder: Path) -> None:
+    """On a terminal the question is asked before many are dropped, and "no" drops none."""
+    await die(asyncq, shop, 2)
+
+    code, output = await answered(folder, b"n\n", "dead", "drop", "shop:broker", "--all")
+    assert code == 1
+    assert "Drop 2 dead letters for good? [y/N]" in output
+    assert len(await shop.dead.list()) == 2
+
+    code, output = await answered(folder, b"y\n", "dead", "drop", "shop:broker", "--all")
+    assert code == 0
+    assert output.endswith("2 dead letters dropped.\n")
+    assert await shop.dead.list() == []
+
+
+async def answered(folder: Path, answer: bytes, *arguments: str) -> tuple[int | None, str]:
+    """Run `asyncq ARGUMENTS...` with a terminal on which somebody types an answer."""
+    master, slave = os.openpty()
+    try:
+        os.write(master, answer)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "asyncq", *arguments),
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=slave,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 @on_both
