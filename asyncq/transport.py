@@ -271,7 +271,10 @@ class Consumer(ABC):
     @property
     @abstractmethod
     def answered_at(self) -> float:
-        """When the server last answered a fetch, by `time.monotonic()`: also one that is still waiting for messages."""
+        """When the server last answered this consumer's fetching, by `time.monotonic()`.
+
+        While a fetch waits for messages it moves on at least every 20 seconds, as long as the server answers.
+        """
 
     @abstractmethod
     async def run(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from asyncq.queues import Queue
 from asyncq.testing.conformance.burying import REASON
 from asyncq.testing.conformance.settling import NOTHING
 from asyncq.testing.conformance.stage import (
@@ -170,6 +171,15 @@ class RevivingSuite(Suite):
         assert sighting.record == RECORD
         assert await process.counts() == NOTHING._replace(ready=2, dead=3)
         assert await process.counts(OTHER_QUEUE) == NOTHING._replace(ready=1)
+
+    async def test_a_full_queue_takes_what_is_revived(self, stage: Stage) -> None:
+        """A letter goes back also where as many wait as may: whoever revives it wants it run."""
+        process = await stage.process(queues=[Queue(QUEUE, max_length=1)])
+        await process.publish_ids("a")
+        await _bury_all(stage, process, 1)
+        await process.publish_ids("b")
+        assert list(await process.transport.revive([Revival(await _letter(process, "a"), NEXT_LIFE)])) == [Revived.DONE]
+        assert await process.counts() == NOTHING._replace(ready=2)
 
     async def test_only_the_letter_that_was_read_is_revived(self, stage: Stage, process: Process) -> None:
         """A letter that was read before its message ran and died again is gone: the new one is another letter."""
