@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncq.errors import DecodeError
 from asyncq.message import Message, decode_message
-from asyncq.result import Failure, Record, Status, decode_record, instant
+from asyncq.result import Attempt, Failure, Record, Status, decode_record, instant
 from asyncq.transport import DeadLetter as Letter
 
 
@@ -20,10 +20,11 @@ class DeadLetter:
         args, kwargs: as they were sent: what JSON makes of the arguments.
         labels: the user's own facts about the call.
         reason: why it does not run again, in one sentence.
-        error_type: class of the last error, `module.Name` or a builtin's name; empty where nothing was raised.
-        error: its text.
+        error_type: class of the last error, `module:QualifiedName`; empty where nothing was raised.
+        error_message: its text.
         traceback: as the worker saw it.
         attempts: how many were used.
+        history: those before the last, oldest first; of very many the latest.
         worker: the process that ran the last one.
         enqueued_at: when it was first published; None: its message does not say.
         died_at: when it failed for good.
@@ -38,9 +39,10 @@ class DeadLetter:
     labels: Mapping[str, Any]
     reason: str
     error_type: str
-    error: str
+    error_message: str
     traceback: str = field(repr=False)
     attempts: int
+    history: Sequence[Attempt]
     worker: str
     enqueued_at: datetime | None
     died_at: datetime
@@ -80,7 +82,7 @@ class Selection:
             return False
         if self.task is not None and letter.task != self.task:
             return False
-        texts = (f"{letter.error_type}: {letter.error}", letter.reason)
+        texts = (letter.error_type, spoken_type(letter.error_type), letter.error_message, letter.reason)
         return self.error is None or any(self.error.casefold() in text.casefold() for text in texts)
 
 
@@ -99,15 +101,21 @@ def shown(letter: Letter) -> DeadLetter:
         kwargs=message.kwargs,
         labels=message.labels,
         reason=letter.reason,
-        error_type=failure.type.replace(":", ".").removeprefix("builtins."),
-        error=failure.message,
+        error_type=failure.type,
+        error_message=failure.message,
         traceback=failure.traceback,
         attempts=record.attempts,
+        history=[Attempt.of(past) for past in message.history],
         worker=record.worker,
         enqueued_at=instant(message.enqueued_ms),
         died_at=died_at,
         body=letter.body,
     )
+
+
+def spoken_type(error_type: str) -> str:
+    """Return the class of an error as a traceback names it: `ValueError`, `shop.errors.OutOfStock`."""
+    return error_type.replace(":", ".").removeprefix("builtins.")
 
 
 def message_in(letter: Letter) -> Message | None:

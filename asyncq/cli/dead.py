@@ -11,7 +11,7 @@ import click
 
 from asyncq.broker import Broker
 from asyncq.broker.dead import NO_SUCH_LETTER, Retried
-from asyncq.broker.letter import DeadLetter
+from asyncq.broker.letter import DeadLetter, spoken_type
 from asyncq.cli.asking import Unanswered, ask, load, on_app
 from asyncq.cli.options import DurationType, QueueNameType
 from asyncq.cli.texts import facts_of, moment, plain, print_object, print_table, span
@@ -174,8 +174,12 @@ def _row(letter: DeadLetter) -> Sequence[str]:
 
 
 def _error_of(letter: DeadLetter) -> str:
-    text = f"{letter.error_type}: {letter.error}" if letter.error_type else letter.reason
+    text = _spoken(letter.error_type, letter.error_message) or letter.reason
     return text.partition("\n")[0]
+
+
+def _spoken(error_type: str, message: str) -> str:
+    return f"{spoken_type(error_type)}: {message}" if error_type else ""
 
 
 def _description(letter: DeadLetter) -> Sequence[tuple[str, str]]:
@@ -189,9 +193,13 @@ def _description(letter: DeadLetter) -> Sequence[tuple[str, str]]:
         ("enqueued", moment(letter.enqueued_at)),
         ("died", moment(letter.died_at)),
         ("attempts", str(letter.attempts)),
+        *(
+            (f"attempt {past.number}", f"{moment(past.finished_at)}  {_spoken(past.error_type, past.error_message)}")
+            for past in letter.history
+        ),
         ("worker", letter.worker),
         ("reason", letter.reason),
-        ("error", f"{letter.error_type}: {letter.error}" if letter.error_type else ""),
+        ("error", _spoken(letter.error_type, letter.error_message)),
     )
 
 

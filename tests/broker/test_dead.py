@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from asyncq import Broker, ConfigurationError, MemoryBroker, Reject, Status
+from asyncq import Broker, ConfigurationError, MemoryBroker, Reject, RetryPolicy, Status
 from asyncq.testing import MovableClock
 from asyncq.transport import Dead, Delivery, Envelope, Outcome
 from tests.working import working
@@ -60,7 +60,7 @@ async def test_a_letter_tells_all(broker: Broker, clock: MovableClock) -> None:
     assert letter is not None
     assert (letter.id, letter.task, letter.queue) == (handle.id, "divide", "default")
     assert (letter.args, letter.kwargs, letter.labels) == ([1], {"by": 0}, {"team": "growth"})
-    assert (letter.error_type, letter.error) == ("ZeroDivisionError", "division by zero")
+    assert (letter.error_type, letter.error_message) == ("builtins:ZeroDivisionError", "division by zero")
     assert "return a / by" in letter.traceback
     assert letter.reason == "it failed, and has no retries"
     assert (letter.attempts, letter.worker) == (1, result.worker)
@@ -82,8 +82,29 @@ async def test_a_letter_without_a_result_tells_its_error(broker: Broker) -> None
     assert await handle.status() is Status.UNKNOWN
     letter = await broker.dead.get(handle.id)
     assert letter is not None
-    assert (letter.error_type, letter.error, letter.attempts) == ("KeyError", "'quiet'", 1)
+    assert (letter.error_type, letter.error_message, letter.attempts) == ("builtins:KeyError", "'quiet'", 1)
     assert "raise KeyError" in letter.traceback
+
+
+async def test_a_letter_tells_of_all_attempts(broker: Broker) -> None:
+    """A letter has the attempts before the last one, with their errors; what is retried begins without them."""
+    names = iter(["first", "second", "third", "fourth"])
+
+    @broker.task(name="fail", retry=RetryPolicy(max_attempts=2, delay=0))
+    async def fail() -> None:
+        raise ValueError(next(names))
+
+    handle = await fail.kiq()
+    async with working(broker):
+        await handle.result(timeout=5)
+        (letter,) = await broker.dead.list()
+        assert (letter.attempts, letter.error_message) == (2, "second")
+        assert [(past.number, past.error_message) for past in letter.history] == [(1, "first")]
+        await broker.dead.retry(letter)
+        await fail.handle(handle.id).result(timeout=5)
+    (letter,) = await broker.dead.list()
+    assert (letter.attempts, letter.error_message) == (2, "fourth")
+    assert [(past.number, past.error_message) for past in letter.history] == [(1, "third")]
 
 
 async def test_what_is_no_message_is_listed(broker: Broker) -> None:
@@ -119,6 +140,8 @@ async def test_filters(broker: Broker, kill: Kill, clock: MovableClock) -> None:
     assert await ids(task="mail.send") == [a]
     assert await ids(task="mail") == []
     assert await ids(error="connectionerror") == [a]
+    assert await ids(error="builtins:ConnectionError") == [a]
+    assert await ids(error="asyncq.errors.Reject") == [b]
     assert await ids(error="10.0.0.1") == [a]
     assert await ids(error="too large") == [b]
     assert await ids(older_than=3000) == [b, a]

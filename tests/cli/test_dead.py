@@ -64,7 +64,7 @@ async def test_list_for_programs(asyncq: StartProgram, shop: Broker) -> None:
     letters = objects_in(await output_of(asyncq, "list", "shop:broker", "--json"))
 
     assert [letter["id"] for letter in letters] == ids[::-1]
-    assert letters[0]["error_type"] == "ValueError"
+    assert letters[0]["error_type"] == "builtins:ValueError"
     assert letters[0]["traceback"].endswith("ValueError: no\n")
     assert letters[0]["died_at"].endswith("Z")
     assert json.loads(letters[0]["body"])["task"] == "fail"

@@ -1,4 +1,4 @@
--- KEYS: messages line ahead due
+-- KEYS: messages line ahead suspects due
 -- USES: queue
 -- Returns the bodies of those that have been ready for longest, one at least of each priority.
 local bodies = {}
@@ -17,8 +17,10 @@ end
 add_first(redis.call('LRANGE', line, 0, 99))
 for priority = 0, 9 do
   local first = rank(tostring(priority), 0)
-  add_first(redis.call('ZRANGEBYSCORE', ahead, string.format('%.0f', first), string.format('(%.0f', first + STEP),
-    'LIMIT', 0, 1))
+  for _, set in ipairs({ahead, suspects}) do
+    add_first(redis.call('ZRANGEBYSCORE', set, string.format('%.0f', first), string.format('(%.0f', first + STEP),
+      'LIMIT', 0, 1))
+  end
 end
 -- What has become due lines up when somebody fetches.
 add_first(redis.call('ZRANGEBYSCORE', due, '-inf', now_ms(), 'LIMIT', 0, 1))

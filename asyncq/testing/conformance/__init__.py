@@ -20,6 +20,8 @@ from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
 from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
+from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
+from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 
 __all__ = ["Backend", "StoreSuite", "TransportSuite"]
@@ -29,10 +31,13 @@ class TransportSuite(
     PublishingSuite,
     FetchingSuite,
     SettlingSuite,
+    FollowingSuite,
     BuryingSuite,
     RevivingSuite,
     LeasingSuite,
+    SuspectingSuite,
     ManagingSuite,
+    SeveringSuite,
     LookingSuite,
 ):
     """All that is promised of a transport."""

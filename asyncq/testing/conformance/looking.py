@@ -2,7 +2,7 @@
 
 from asyncq.testing.conformance.stage import LEASE, OTHER_QUEUE, QUEUE, Process, Stage, body_of, finish
 from asyncq.testing.conformance.suite import Suite
-from asyncq.transport import Outcome
+from asyncq.transport import SUSPECT_CRASHES, Outcome
 
 
 class LookingSuite(Suite):
@@ -23,6 +23,17 @@ class LookingSuite(Suite):
         assert {*lines[0]} == {body_of("taken"), body_of("high-1")}
         assert list(lines[1]) == []
         assert list(lines[2]) == [body_of("report")]
+
+    async def test_suspects_are_in_line(self, stage: Stage, process: Process) -> None:
+        """What consumers have died of, and stands apart for that, is in line all the same."""
+        await process.publish_ids("a")
+        for _ in range(SUSPECT_CRASHES):
+            crashed = await process.consumer()
+            await stage.fetch(crashed, 1)
+            assert await process.transport.release([crashed.name]) == 1
+        await process.publish_ids("b")
+        (line,) = await process.transport.first_in_line([QUEUE])
+        assert body_of("a") in line
 
     async def test_what_became_due_is_in_line(self, stage: Stage, process: Process) -> None:
         """A delayed message is in line from its time on, with a consumer about or without."""
