@@ -68,6 +68,11 @@ class SQLiteConsumer(Consumer):
         self._mends = 0
         self._may_be_severed = asyncio.Event()
         self._is_interrupted = False
+        self._answered_at = time.monotonic()
+
+    @property
+    def answered_at(self) -> float:
+        return self._answered_at
 
     async def join(self, queues: Sequence[str], lease_ms: int) -> None:
         """Become a member. Raises ValueError when the name is taken."""
@@ -220,6 +225,7 @@ class SQLiteConsumer(Consumer):
             self._full_fetches = 0
             self._hunger = None
             raise
+        self._answered_at = time.monotonic()
         del self._lost_fetches[: len(lost)]
         self._hunger = hunger_after(catch)
         self._full_fetches = self._full_fetches + 1 if len(catch.deliveries) == wish.total else 0

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # Whether something lies there of which the consumer was not told comes along.
 _RENEW: Final = """
-UPDATE consumers SET lease_end_ms = ?2 + lease_ms WHERE id = ?1
+UPDATE consumers SET lease_end_ms = ?2 + lease_ms, about = ifnull(?3, about) WHERE id = ?1
 RETURNING EXISTS(SELECT 1 FROM severed WHERE consumer = ?1)
 """
 _NEXT_END: Final = """
@@ -47,9 +47,9 @@ class SQLiteLease(Lease):
         self._clock = clock
         self._alert = alert
 
-    def renew(self) -> bool:
+    def renew(self, about: bytes | None = None) -> bool:
         self._ringer.retry()
-        renewed = self._call(lambda file: file.rows(_RENEW, (self._consumer, self._clock.now_ms())))
+        renewed = self._call(lambda file: file.rows(_RENEW, (self._consumer, self._clock.now_ms(), about)))
         if renewed and renewed[0][0]:
             self._alert()
         return bool(renewed)
