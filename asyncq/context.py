@@ -1,5 +1,6 @@
 """The context of a running task: its message, its progress, its log."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
@@ -23,14 +24,17 @@ class Context:
         broker: the broker that it came from.
         has_reported: whether the run has said anything of its progress.
         log: a logger whose records carry task_id, task, queue and attempt.
+        is_cancelled: whether the run was given up, because of its time limit, a cancellation or the worker's end, while
+            its function goes on in a thread, which nobody can stop from outside. May be asked from any thread.
     """
 
-    __slots__ = ("_report", "broker", "has_reported", "message")
+    __slots__ = ("_report", "broker", "has_reported", "is_cancelled", "message")
 
     def __init__(self, message: Message, broker: Any, report: Callable[["Context", Progress], None]) -> None:
         self.message = message
         self.broker = broker
         self.has_reported = False
+        self.is_cancelled = False
         self._report = report
 
     @property
@@ -46,6 +50,17 @@ class Context:
     def log(self) -> "TaskLogger":
         return TaskLogger(logger, log_facts(self.message))
 
+    def check_cancelled(self) -> None:
+        """End the function if its run was given up: call it in the loops of a task that runs in a thread.
+
+        What the function does and returns after that counts for nothing.
+
+        Raises:
+            asyncio.CancelledError: it was. As no `Exception`, it passes through `except Exception`.
+        """
+        if self.is_cancelled:
+            raise asyncio.CancelledError("The run was given up.")
+
     async def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the task is. Only the latest is kept; at most 10 a second are sent, the last one always.
 
@@ -57,7 +72,7 @@ class Context:
         self.progress_sync(done, total, note)
 
     def progress_sync(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Do what `progress` does, from a task that runs in a thread."""
+        """Do what `progress` does, from a task that runs in a thread or in a process of its own."""
         if not isinstance(note, str) or not is_utf8(note):  # pyright: ignore[reportUnnecessaryIsInstance] - user's
             raise TypeError("progress(): note= is a text that can be encoded.")
         progress = Progress(_finite("done", done), None if total is None else _finite("total", total), note)

@@ -64,9 +64,7 @@ class Space:
             self._line(queue).members.add(member)
         return member
 
-    def take(
-        self, member: Member, limits: Mapping[str, int], limit: int, suspects: int, now_ms: int
-    ) -> list[Delivery]:
+    def take(self, member: Member, limits: Mapping[str, int], limit: int, suspects: int, now_ms: int) -> list[Delivery]:
         """Lend a member what is ready in these queues."""
         deliveries: list[Delivery] = []
         for queue, queue_limit in limits.items():

@@ -15,7 +15,7 @@ from asyncq.retry import RetryPolicy
 from asyncq.serializers.flaws import is_utf8
 from asyncq.serializers.plain import Plain
 
-RunsIn = Literal["loop", "thread"]
+RunsIn = Literal["loop", "thread", "process"]
 
 _LABELS = Plain("labels have no annotation", "leave it out", "pass")
 

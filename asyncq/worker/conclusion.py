@@ -14,7 +14,6 @@ from asyncq.errors import (
     AsyncqError,
     DecodeError,
     Reject,
-    Retry,
     Snooze,
     TaskExpired,
     TaskTimeout,
@@ -22,9 +21,11 @@ from asyncq.errors import (
 )
 from asyncq.message import MAX_SECONDS, Message, RetryNumbers, amended, decode_message
 from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
-from asyncq.retry import RetryPolicy, leaves_of
+from asyncq.retry import RetryPolicy
 from asyncq.tasks import Task
 from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
+from asyncq.worker.answers import Encoded
+from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -77,8 +78,9 @@ class Conclusions:
         if not self._keeps(run):
             return Done(run.delivery, Outcome(None))
         try:
-            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=run.task.returned.encode(value)))
-        except (TypeError, ValueError) as error:
+            sent = value.json() if isinstance(value, Encoded) else run.task.returned.encode(value)
+            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=sent))
+        except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
         return Done(run.delivery, self._outcome(run, record))
 
@@ -86,17 +88,18 @@ class Conclusions:
         """Conclude from what the task raised: a signal, a retry, or the end."""
         attempts = run.message.attempt + 1
         signal = signal_in(error)
-        if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
-            return self._dead(run, error, f"{type(error).__name__} is never tried again")
+        if is_never(error, run.policy):
+            return self._dead(run, error, f"{kind_of(error)} is never tried again")
         if isinstance(signal, Reject):
             reason = text_of(signal.reason)
-            return self._dead(run, signal, f"rejected: {reason}" if reason else "rejected")
+            rejection = error if isinstance(error, RemoteError) else signal
+            return self._dead(run, rejection, f"rejected: {reason}" if reason else "rejected")
         if isinstance(signal, Snooze):
             return Again(run.delivery, self._started(run), self._after(signal.delay))
         if run.policy is None:
             return self._dead(run, error, "it failed, and has no retries")
-        if signal is None and not run.policy.allows(error):
-            return self._dead(run, error, f"{type(error).__name__} is not tried again")
+        if signal is None and not is_allowed(error, run.policy):
+            return self._dead(run, error, f"{kind_of(error)} is not tried again")
         if attempts >= run.policy.max_attempts:
             return self._dead(run, error, f"attempt {attempts} of {run.policy.max_attempts} failed")
         delay = signal.delay if signal is not None else None
@@ -145,7 +148,7 @@ class Conclusions:
             run.message.id,
             run.message.attempt + 1,
             delay,
-            type(error).__name__,
+            kind_of(error),
             text_of(error),
             extra=log_facts(run.message),
         )
@@ -167,7 +170,7 @@ class Conclusions:
             extra=log_facts(run.message),
             exc_info=(type(error), error, error.__traceback__),
         )
-        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure_of(error)))
+        outcome = self._outcome(run, self._record(run, Status.FAILED, error=recorded(error)))
         return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms)
 
     def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
@@ -185,11 +188,7 @@ class Conclusions:
         )
 
     def _checked(self, run: Run, record: bytes) -> bytes:
-        if len(record) > self._broker.max_result_size:
-            raise ValueError(
-                f"The result of {run.task.name!r} has {len(record):,} bytes; this broker keeps "
-                f"{self._broker.max_result_size:,} (max_result_size). Store it elsewhere and return its address."
-            )
+        check_size(run.task, len(record), self._broker.max_result_size)
         return record
 
     def _outcome(self, run: Run, record: bytes) -> Outcome:
@@ -198,10 +197,24 @@ class Conclusions:
         return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
 
     def _keeps(self, run: Run) -> bool:
-        overrides = run.message.overrides
-        if overrides is not None and overrides.store_result is not None:
-            return overrides.store_result
-        return run.task.declared.store_result
+        return keeps_result(run.task, run.message)
+
+
+def keeps_result(task: Task[..., Any], message: Message) -> bool:
+    """Tell whether the result of a call is kept: as the call says, else as its task does."""
+    overrides = message.overrides
+    if overrides is not None and overrides.store_result is not None:
+        return overrides.store_result
+    return task.declared.store_result
+
+
+def check_size(task: Task[..., Any], size: int, limit: int) -> None:
+    """Raise ValueError for a result that has more bytes than the broker keeps."""
+    if size > limit:
+        raise ValueError(
+            f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
+            "Store it elsewhere and return its address."
+        )
 
 
 def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
@@ -225,13 +238,3 @@ def _reply_in(delivery: Delivery) -> str:
         return decode_message(delivery.body).reply
     except DecodeError:
         return ""
-
-
-def signal_in(error: BaseException) -> Reject | Snooze | Retry | None:
-    """Return the signal among the leaves of what was raised; Reject goes before Snooze, and that before Retry."""
-    leaves = leaves_of(error)
-    for kind in (Reject, Snooze, Retry):
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return None
