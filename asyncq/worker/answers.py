@@ -1,7 +1,8 @@
 """What a worker and a process of its pool say to each other, and how: frames of JSON on a socket.
 
-The worker sends a call as its message stands in the broker. The process says `Ready` once it can take calls, and for each
-call `Began`, any number of `Reported`, and at the end `Encoded` or `Raised`. The end of the line is the end of either.
+The worker sends a call as its message stands in the broker. The process says `Ready` once it can take calls, and for
+each call `Began`, any number of `Reported`, and at the end `Encoded` or `Failed`. The end of the line is the end of
+either.
 """
 
 import struct

@@ -7,9 +7,10 @@ from typing import Any
 
 from asyncq.context import Context
 from asyncq.worker.answers import Encoded
-from asyncq.worker.conclusion import Conclusions, Run
+from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.pool import ProcessPool
 from asyncq.worker.poolprocess import ProcessDied
+from asyncq.worker.run import Run
 from asyncq.worker.slots import SlotLoan
 from asyncq.worker.threads import Threads
 
@@ -35,8 +36,8 @@ class Caller:
     ) -> Awaitable[object]:
         """Call the function; what is awaited returns what it returns (`Encoded`, from a process).
 
-        Cancelled, a coroutine is cancelled, a function in a thread is told and left to itself, and the process of another
-        is killed. The same holds when its time is over.
+        Cancelled, or when its time is over: a coroutine is cancelled, a function in a thread is told and left to
+        itself, and the process of another is killed.
 
         Raises:
             BaseException: what the function raised; `RemoteError` for what it raised in a process.

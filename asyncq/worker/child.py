@@ -1,9 +1,9 @@
 """The child's end of the line to its supervisor: orders come in, and how far the start has got goes out.
 
-Orders are lines: `stop` (finish what runs, within the time for it), `retire` (the same without a limit: a successor has
-started), `abort` (end at once) and `release NAME...` (these workers are dead). The end of the line is the death of the
-supervisor. The child says `loaded` once its application is imported, `started` once its worker runs, and `spent` when it
-should be replaced.
+Orders are lines: `stop` (finish what runs, within the time for it), `retire` (the same without a limit: a successor
+has started), `abort` (end at once) and `release NAME...` (these workers are dead). The end of the line is the death
+of the supervisor. The child says `loaded` once its application is imported, `started` once its worker runs, and
+`spent` when it should be replaced.
 """
 
 import logging

@@ -2,11 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Any
-
-import msgspec
 
 from asyncq.broker import Broker
 from asyncq.context import log_facts
@@ -19,26 +16,22 @@ from asyncq.errors import (
     TaskTimeout,
     UnknownTask,
 )
-from asyncq.message import MAX_SECONDS, Message, RetryNumbers, amended, decode_message
+from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
 from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
-from asyncq.retry import RetryPolicy
 from asyncq.tasks import Task
 from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
+from asyncq.worker.aftermath import follow_ups
 from asyncq.worker.answers import Encoded
-from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in
+from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in, type_name
+from asyncq.worker.run import Run, policy_of
 
 logger = logging.getLogger("asyncq.worker")
 
+MAX_HISTORY = 20
+"""Past attempts that a message carries along: the latest."""
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One attempt: a delivery, and what it turned out to be."""
-
-    delivery: Delivery
-    message: Message
-    task: Task[..., Any]
-    policy: RetryPolicy | None
-    started_ms: int
+MAX_HISTORY_TEXT = 500
+"""Characters of a past attempt's error that are kept."""
 
 
 class Conclusions:
@@ -105,6 +98,16 @@ class Conclusions:
         delay = signal.delay if signal is not None else None
         return self._again(run, error, run.policy.seconds_after(attempts, self._random) if delay is None else delay)
 
+    def is_poison(self, run: Run) -> bool:
+        """Tell whether so many processes have died of this call that no other is to."""
+        limit = run.task.declared.max_crashes
+        return limit is not None and run.delivery.crashes >= limit
+
+    def poisonous(self, run: Run) -> Settlement:
+        """Conclude that nobody is to run the call any more, because whoever does dies of it."""
+        text = f"{run.delivery.crashes} processes have died while they ran it (max_crashes)."
+        return self._buried(run, Failure("asyncq.errors:TaskFailed", text, ["Poison", text]), f"poison: {text}")
+
     def expired(self, run: Run) -> Settlement:
         """Conclude that the call came too late."""
         text = f"{run.task.name!r} was not started before it expired."
@@ -152,7 +155,20 @@ class Conclusions:
             text_of(error),
             extra=log_facts(run.message),
         )
-        return Again(run.delivery, amended(run.delivery.body, attempt=run.message.attempt + 1), self._after(delay))
+        attempt = run.message.attempt + 1
+        body = amended(run.delivery.body, attempt=attempt, history=self._history(run, error))
+        return Again(run.delivery, body, self._after(delay))
+
+    def _history(self, run: Run, error: BaseException) -> list[PastAttempt]:
+        latest = PastAttempt(
+            number=run.message.attempt + 1,
+            error=type_name(error),
+            message=text_of(error)[:MAX_HISTORY_TEXT],
+            started_ms=run.started_ms,
+            finished_ms=self._now_ms(),
+            worker=self._worker,
+        )
+        return [*run.message.history, latest][-MAX_HISTORY:]
 
     def _started(self, run: Run) -> bytes:
         """Return the body for a run that uses no attempt: its call has started, and so it cannot expire any more."""
@@ -162,16 +178,20 @@ class Conclusions:
         return self._now_ms() + round(min(delay, MAX_SECONDS) * 1000)
 
     def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
+        return self._buried(run, recorded(error), reason, error)
+
+    def _buried(self, run: Run, failure: Failure, reason: str, error: BaseException | None = None) -> Settlement:
         logger.error(
             "%s %s failed for good: %s",
             run.task.name,
             run.message.id,
             reason,
             extra=log_facts(run.message),
-            exc_info=(type(error), error, error.__traceback__),
+            exc_info=None if error is None else (type(error), error, error.__traceback__),
         )
-        outcome = self._outcome(run, self._record(run, Status.FAILED, error=recorded(error)))
-        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms)
+        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure))
+        then = follow_ups(run, failure, reason, worker=self._worker, now_ms=self._now_ms())
+        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms, then)
 
     def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
         return encode_record(
@@ -215,22 +235,6 @@ def check_size(task: Task[..., Any], size: int, limit: int) -> None:
             f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
             "Store it elsewhere and return its address."
         )
-
-
-def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
-    """Return the retry policy of a call: the task's, with the numbers that the call gives. Raises DecodeError."""
-    declared = task.declared.retry
-    overrides = message.overrides
-    if overrides is None or overrides.retry is None:
-        return declared
-    if not overrides.retry:
-        return None
-    base = declared or RetryPolicy()
-    try:
-        numbers = msgspec.convert(overrides.retry, RetryNumbers)
-    except msgspec.ValidationError as error:
-        raise DecodeError(f"The retry policy in the message makes no sense: {error}") from error
-    return RetryPolicy(**msgspec.structs.asdict(numbers), on=base.on, never=base.never)
 
 
 def _reply_in(delivery: Delivery) -> str:

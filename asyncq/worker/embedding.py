@@ -1,7 +1,7 @@
 """The pool of a worker that is embedded in a program: how its processes find the program's tasks.
 
-`python -m asyncq.worker.embedding CHARGE ADDRESS`: imports what declares the tasks, and takes calls. The command line has a way
-of its own, which imports what it names.
+`python -m asyncq.worker.embedding CHARGE ADDRESS` imports what declares the tasks, and takes calls. The command line
+has a way of its own, which imports what it names.
 """
 
 import logging

@@ -1,10 +1,10 @@
 """The pool: processes that run plain functions, one call at a time each, reused and replaced.
 
-Why not `anyio.to_process`, which also keeps such processes: it sends functions and arguments as pickles, where ours go by the
-task's own codecs; it points stdout and stdin to nowhere, where a task's prints should be seen; its processes notice the
-death of their parent only between two calls, where ours must not outlive a worker that was killed; and it imports the main
-program, not the application as the command line names it. `concurrent.futures` gives up its whole pool when one process dies,
-and cannot stop a call that runs.
+Why not `anyio.to_process`, which also keeps such processes: it sends functions and arguments as pickles, where ours
+go by the task's own codecs; it points stdout and stdin to nowhere, where a task's prints should be seen; its
+processes notice the death of their parent only between two calls, where ours must not outlive a worker that was
+killed; and it imports the main program, not the application as the command line names it. `concurrent.futures` gives
+up its whole pool when one process dies, and cannot stop a call that runs.
 """
 
 import asyncio

@@ -76,8 +76,8 @@ class ProcessNotStarted(Exception):
 class PoolProcess:
     """One process, with the line to it: one call at a time. `run` must follow at once: it closes the line.
 
-    The process leads a group of its own: a terminal's Ctrl-C does not reach it, and what its functions started is killed
-    with it.
+    The process leads a group of its own: a terminal's Ctrl-C does not reach it, and what its functions started is
+    killed with it.
 
     Attributes:
         pid: of the process.

@@ -1,11 +1,11 @@
-"""What a function raised in another process, with what its task makes of it: decided there, where the class is known."""
+"""What a function raised in another process, with what its task makes of it: decided there, where its class is."""
 
 from typing import Literal
 
 import msgspec
 
 from asyncq.errors import Reject, Retry, Snooze
-from asyncq.result import Failure, failure_of, text_of
+from asyncq.result import Failure, failure_of, text_of, type_name_of
 from asyncq.retry import RetryPolicy, leaves_of
 
 _SIGNALS = (Reject, Snooze, Retry)
@@ -88,6 +88,11 @@ def is_allowed(error: BaseException, policy: RetryPolicy | None) -> bool:
 def kind_of(error: BaseException) -> str:
     """Return the name of an exception's class."""
     return error.raised.kind if isinstance(error, RemoteError) else type(error).__name__
+
+
+def type_name(error: BaseException) -> str:
+    """Return `module:QualifiedName` of an exception's class."""
+    return error.raised.failure.type if isinstance(error, RemoteError) else type_name_of(error)
 
 
 def recorded(error: BaseException) -> Failure:

@@ -1,7 +1,8 @@
 """Threads: where plain functions run, and the account of those that go on after their run was given up.
 
 A thread cannot be killed. When its run is given up, by a time limit or a cancellation, its function is told
-(`Context.is_cancelled`) and keeps its slot until it really ends: a library that hangs cannot fill the process with threads.
+(`Context.is_cancelled`) and keeps its slot until it really ends: a library that hangs cannot fill the process with
+threads.
 """
 
 import asyncio
@@ -119,7 +120,8 @@ class Threads:
             self._look_whether_deaf()
             return
         logger.critical(
-            "All %d slots have been held for %.0f s (--max-block) by threads whose runs were given up. Ending the process.\n%s",
+            "All %d slots have been held for %.0f s (--max-block) by threads whose runs were given up. "
+            "Ending the process.\n%s",
             self._slots.total,
             self._max_block,
             "\n".join(f"{call}:\n{stack_of(call.thread)}" for call in self._left),

@@ -42,7 +42,7 @@ class Worker:
             By default as many as there are cores.
         pool_command: what starts one of them; by default a Python that imports the modules of those tasks.
         max_tasks: after so many runs, and what has begun by then, `run` returns; None: never.
-        max_memory: the same when the process has more megabytes in memory. Processes of the pool are replaced by both limits.
+        max_memory: the same when the process has more megabytes in memory. Both hold for each process of the pool, too.
         name: unique among all workers, for ever; by default made of host, process and chance.
         max_waiting: tasks that may lend their slot at a time while they await another task.
         fail_fast: raise when the server cannot be reached at the start, instead of trying on.
