@@ -72,6 +72,9 @@ class ProcessDied(Exception):
 class ProcessNotStarted(Exception):
     """A process ended, or was too slow, before it could take a call."""
 
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"A process to run the task in did not start: {cause}.")
+
 
 class PoolProcess:
     """One process, with the line to it: one call at a time. `run` must follow at once: it closes the line.

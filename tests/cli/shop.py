@@ -8,6 +8,7 @@ from tests.waiting import wait_until
 
 APP = """
 import asyncio
+import logging
 import os
 import time
 from pathlib import Path
@@ -52,6 +53,36 @@ async def block(seconds: float) -> None:
 def hang(seconds: float) -> None:
     Path("hang.runs").touch()
     time.sleep(seconds)
+
+
+@broker.task(name="stick", retry=None, timeout=0.1)
+def stick() -> None:
+    time.sleep(600)
+
+
+@broker.task(name="pid")
+async def pid() -> int:
+    return os.getpid()
+
+
+@broker.task(name="grow")
+async def grow(megabytes: int) -> int:
+    hoard.append(b"x" * (megabytes * 1024 * 1024))
+    return os.getpid()
+
+
+@broker.task(name="spin", runs_in="process")
+def spin(name: str) -> int:
+    print(f"{name} spins in {__name__}")
+    logging.getLogger("shop").info("%s is logged", name)
+    with Path(f"{name}.runs").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while not Path(f"{name}.goes-on").exists():
+        pass
+    return os.getpid()
+
+
+hoard = []
 """
 
 ON_BOTH = ["sqlite", "redis"]
@@ -71,9 +102,9 @@ def task(broker: Broker, name: str, **options: Any) -> Task[..., Any]:
     return broker.tasks.get(name) or broker.task(name=name, **options)(function)
 
 
-async def meet(shop: Broker, folder: Path, name: str = "a") -> Handle[Any]:
-    """Start a task that goes on when `folder/NAME.goes-on` is there; return when it runs."""
-    handle = await task(shop, "meet").kiq(name)
+async def meet(shop: Broker, folder: Path, name: str = "a", *, where: str = "meet") -> Handle[Any]:
+    """Start a task that goes on when `folder/NAME.goes-on` is there ("spin": in a process); return when it runs."""
+    handle = await task(shop, where).kiq(name)
     await wait_until(lambda: bool(runs_in(folder, name)), f"task {name} runs")
     return handle
 

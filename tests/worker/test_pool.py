@@ -28,7 +28,7 @@ def is_gone(pid: int) -> bool:
     """Tell whether a process runs no more."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it is being reaped
         return True
 
 

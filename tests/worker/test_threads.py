@@ -117,7 +117,7 @@ async def test_told(broker: Broker, how: str) -> None:
 async def test_keeps_its_slot(
     broker: Broker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread that hangs keeps its slot until it ends, does not hold back its own result, and is named in the log once."""
+    """A thread that hangs keeps its slot until it ends, does not hold back its result, and is in the log once."""
     monkeypatch.setattr(threads, "HANGING_SECONDS", 0.05)
     caplog.set_level(logging.INFO, "asyncq")
     goes_on = threading.Event()
