@@ -1,7 +1,6 @@
 """The pool of a worker that is embedded in a program: how its processes find the program's tasks.
 
-`python -m asyncq.worker.embedding CHARGE ADDRESS` imports what declares the tasks, and takes calls. The command line
-has a way of its own, which imports what it names.
+They import what declares the tasks. The command line has a way of its own, which imports what it names.
 """
 
 import logging
@@ -18,26 +17,28 @@ from asyncq.worker.pooled import PoolLine, serve
 from asyncq.worker.poolprocess import PoolCharge
 
 
+_START = f"import sys; sys.path[:] = sys.argv[3:]; from {__name__} import main; main(*sys.argv[1:3])"
+
+
 class Address(msgspec.Struct, frozen=True):
     """Where another process of the same program finds a broker.
 
     Attributes:
         module, name: of the broker.
         modules: those that declare its tasks.
-        path: where modules are looked for.
         log_level: of the program.
     """
 
     module: str
     name: str
     modules: list[str]
-    path: list[str]
     log_level: int
 
 
 def embedded_command(broker: Broker, charge: PoolCharge) -> Sequence[str]:
     """Return what starts a process of the pool for a broker of this program. Raises ConfigurationError."""
-    return [sys.executable, "-m", __name__, str(charge), msgspec.json.encode(address_of(broker)).decode()]
+    address = msgspec.json.encode(address_of(broker)).decode()
+    return [sys.executable, "-c", _START, str(charge), address, *sys.path]
 
 
 def address_of(broker: Broker) -> Address:
@@ -58,7 +59,6 @@ def address_of(broker: Broker) -> Address:
         module=module,
         name=name,
         modules=sorted({lasting_name(task.function.__module__) for task in tasks}),
-        path=sys.path,
         log_level=logging.getLogger().getEffectiveLevel(),
     )
 
@@ -74,17 +74,13 @@ def _place_of(broker: Broker) -> tuple[str, str]:
     )
 
 
-def _main(charge: str, address: str) -> None:
+def main(charge: str, address: str) -> None:
+    """Be a process of the pool: import what declares the tasks, and take calls."""
     line = PoolLine(PoolCharge.parse(charge))
     line.secure()
     there = msgspec.json.decode(address, type=Address)
-    sys.path[:] = there.path
     broker = getattr(import_module(there.module), there.name)
     for module in there.modules:
         import_module(module)
     logging.basicConfig(level=there.log_level)  # unless the application has set it up while it was imported
     serve(broker, line)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -8,7 +8,6 @@ from tests.waiting import wait_until
 
 APP = """
 import asyncio
-import logging
 import os
 import time
 from pathlib import Path
@@ -53,6 +52,17 @@ async def block(seconds: float) -> None:
 def hang(seconds: float) -> None:
     Path("hang.runs").touch()
     time.sleep(seconds)
+"""
+
+PLANT = """
+import logging
+import os
+import time
+from pathlib import Path
+
+from shop import broker
+
+hoard = []
 
 
 @broker.task(name="stick", retry=None, timeout=0.1)
@@ -80,18 +90,16 @@ def spin(name: str) -> int:
     while not Path(f"{name}.goes-on").exists():
         pass
     return os.getpid()
-
-
-hoard = []
 """
 
 ON_BOTH = ["sqlite", "redis"]
 
 
 def write_app(folder: Path, url: str, namespace: str) -> None:
-    """Write the application to `folder/shop.py`."""
+    """Write the application to `folder/shop.py`, and a module with more of its tasks to `folder/plant.py`."""
     source = APP.replace("{url!r}", repr(url)).replace("{namespace!r}", repr(namespace))
     (folder / "shop.py").write_text(source)
+    (folder / "plant.py").write_text(PLANT)
 
 
 def task(broker: Broker, name: str, **options: Any) -> Task[..., Any]:

@@ -21,12 +21,12 @@ LEASE = ("--lease", "600")
 async def test_by_count(asyncq: StartProgram, shop: Broker, processes: str) -> None:
     """Each process asks to be replaced after so many tasks, and no call is lost or waits for it."""
     options = ("--processes", processes, "--max-tasks-per-child", "10", "--concurrency", "2", *LEASE)
-    program = await asyncq("worker", "shop:broker", *options)
+    program = await asyncq("worker", "shop:broker", "plant", *options)
     await program.says("Ready.", times=int(processes))
 
     pids: Counter[int] = Counter()
     async with asyncio.timeout(20):
-        while len(pids) < 4:
+        while len(pids) < int(processes) + 3:
             results = [await (await task(shop, "pid").kiq()).result() for _ in range(5)]
             assert {result.attempts for result in results} == {1}
             pids.update(result.value for result in results)
@@ -43,7 +43,7 @@ async def test_by_count(asyncq: StartProgram, shop: Broker, processes: str) -> N
 
 async def test_by_memory(asyncq: StartProgram, shop: Broker) -> None:
     """A process that has grown too large is replaced."""
-    program = await asyncq("worker", "shop:broker", "--max-memory-per-child", "200", *LEASE)
+    program = await asyncq("worker", "shop:broker", "plant", "--max-memory-per-child", "200", *LEASE)
     await program.says("Ready.")
 
     first = await (await task(shop, "grow").kiq(1))
@@ -58,7 +58,7 @@ async def test_by_memory(asyncq: StartProgram, shop: Broker) -> None:
 async def test_long_task_ends_in_its_process(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """What runs in a process that is replaced has all the time it needs; an order to stop limits it again."""
     options = ("--max-tasks-per-child", "1", "--shutdown-timeout", "0.2", *LEASE)
-    program = await asyncq("worker", "shop:broker", *options)
+    program = await asyncq("worker", "shop:broker", "plant", *options)
     handle = await meet(shop, folder)
     await (await task(shop, "pid").kiq())
     await program.says("takes the place of")
@@ -78,7 +78,7 @@ async def test_long_task_ends_in_its_process(asyncq: StartProgram, folder: Path,
 
 async def test_a_successor_that_cannot_start(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """While no successor can start, the old process goes on; when one can again, it is replaced."""
-    program = await asyncq("worker", "shop:broker", "--max-tasks-per-child", "1", *LEASE)
+    program = await asyncq("worker", "shop:broker", "plant", "--max-tasks-per-child", "1", *LEASE)
     await program.says("Ready.")
     source = (folder / "shop.py").read_text()
     (folder / "shop.py").write_text("1 / 0\n")
@@ -94,7 +94,7 @@ async def test_a_successor_that_cannot_start(asyncq: StartProgram, folder: Path,
 
 async def test_deaf(asyncq: StartProgram, shop: Broker) -> None:
     """When threads that were given up hold all slots for --max-block seconds, the process says where, and ends."""
-    program = await asyncq("worker", "shop:broker", "--concurrency", "2", "--max-block", "0.5", *LEASE)
+    program = await asyncq("worker", "shop:broker", "plant", "--concurrency", "2", "--max-block", "0.5", *LEASE)
     handles = [await task(shop, "stick").options(retry=None).kiq() for _ in range(2)]
     for handle in handles:
         with pytest.raises(TaskTimeout):
@@ -108,7 +108,7 @@ async def test_deaf(asyncq: StartProgram, shop: Broker) -> None:
 
 async def test_blocked_loop(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
     """A blocked loop is in the log with its task, file, line and seconds; after --max-block the process ends."""
-    program = await asyncq("worker", "shop:broker", "--max-block", "2", *LEASE)
+    program = await asyncq("worker", "shop:broker", "plant", "--max-block", "2", *LEASE)
     handle = await task(shop, "block").kiq(60.0)
 
     assert await program.exits() == 70
