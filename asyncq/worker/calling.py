@@ -16,6 +16,9 @@ from asyncq.worker.threads import Threads
 
 __all__ = ["Caller", "ProcessDied"]
 
+MAX_UNTAKEN = 3
+"""How many processes may die before they have taken a call, until it is thought to be the call's doing."""
+
 
 class Caller:
     """Calls functions for one executor.
@@ -67,13 +70,15 @@ class Caller:
 
     async def _in_process(self, run: Run, context: Context, seconds: float | None) -> Encoded:
         """Call it in the pool. Its time begins when a process is ready for it."""
+        left = MAX_UNTAKEN
         while True:
+            left -= 1
             async with self._pool.borrowed() as process:
                 called = process.call(run.delivery.body, context)
                 try:
                     return await (called if seconds is None else self._limited(run, seconds, called))
                 except ProcessDied as death:
-                    if death.has_begun:
+                    if death.has_begun or not left:
                         raise
 
     async def _limited(self, run: Run, seconds: float, called: Awaitable[Any]) -> Any:

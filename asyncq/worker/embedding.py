@@ -16,7 +16,6 @@ from asyncq.modules import lasting_name
 from asyncq.worker.pooled import PoolLine, serve
 from asyncq.worker.poolprocess import PoolCharge
 
-
 _START = f"import sys; sys.path[:] = sys.argv[3:]; from {__name__} import main; main(*sys.argv[1:3])"
 
 

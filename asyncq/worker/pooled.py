@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from contextvars import copy_context
 from signal import SIGKILL
 from threading import Thread
@@ -25,6 +26,7 @@ from asyncq.tasks import Task
 from asyncq.worker.answers import Answer, Began, Encoded, Failed, Frames, Ready, Reported, framed_answer
 from asyncq.worker.conclusion import check_size, keeps_result
 from asyncq.worker.poolprocess import CHUNK, PoolCharge
+from asyncq.worker.progress import INTERVAL
 from asyncq.worker.raised import raised_of
 from asyncq.worker.run import policy_of
 
@@ -103,7 +105,6 @@ class NoLoan:
 def serve(broker: Broker, line: PoolLine) -> None:
     """Run the calls that the worker sends until it sends no more."""
     _see_prints()
-    faulthandler.enable()  # a library that crashes the process says where
     if not broker.capabilities.is_shared:
         broker.refuse_to_open(
             f"{broker!r} is in the worker's process only: a task that runs in a process of its own cannot use it. "
@@ -115,7 +116,8 @@ def serve(broker: Broker, line: PoolLine) -> None:
         line.send(Began())
         answer = copy_context().run(callee.answer, body)
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with suppress(AttributeError, OSError, ValueError):  # there is none, or nobody reads it, or it is closed
+                stream.flush()
         line.send(answer)
 
 
@@ -125,6 +127,8 @@ class Callee:
     def __init__(self, broker: Broker, line: PoolLine) -> None:
         self._broker = broker
         self._line = line
+        self._unsent: Progress | None = None
+        self._sent_at = 0.0
 
     def answer(self, body: bytes) -> Answer:
         """Run a call. Whatever the function raises is an answer."""
@@ -136,12 +140,14 @@ class Callee:
             value = self._call(task, message)
         except BaseException as error:
             return Failed(raised_of(error, policy))
+        finally:
+            self._send_progress()
         if not keeps_result(task, message):
             return Encoded()
         try:
             encoded = msgspec.json.encode(task.returned.encode(value))
             check_size(task, len(encoded), self._broker.max_result_size)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             return Encoded(refusal=raised_of(error, policy))
         return Encoded(msgspec.Raw(encoded))
 
@@ -155,11 +161,22 @@ class Callee:
         return task.function(*args, **kwargs)
 
     def _report(self, _context: Context, progress: Progress) -> None:
-        self._line.send(Reported(progress.done, progress.total, progress.note))
+        self._unsent = progress
+        if time.monotonic() >= self._sent_at + INTERVAL:
+            self._send_progress()
+
+    def _send_progress(self) -> None:
+        """Send the latest report: the first at once, then not more often than the worker passes them on, and the last."""
+        progress, self._unsent = self._unsent, None
+        if progress is not None:
+            self._sent_at = time.monotonic()
+            self._line.send(Reported(progress.done, progress.total, progress.note))
 
 
 def _see_prints() -> None:
-    """Have each line that a function prints seen at once, also if the process is killed after it."""
+    """Have each line that a function prints seen at once, also if the process is killed after it, or crashes."""
+    with suppress(RuntimeError, ValueError, OSError):  # there is no stderr
+        faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)

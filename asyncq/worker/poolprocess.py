@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from asyncq.context import Context
 from asyncq.worker.answers import Began, Encoded, Failed, Frames, Ready, Reported, answer_in, framed
@@ -23,7 +24,7 @@ from asyncq.worker.raised import RemoteError
 START_SECONDS = 60.0
 """How long a process may take to import the application."""
 
-FAREWELL_SECONDS = 1.0
+FAREWELL_SECONDS = 0.5
 """How long a process that is not needed any more has to end by itself."""
 
 CHUNK = 65_536
@@ -121,7 +122,8 @@ class PoolProcess:
     async def run(self) -> None:
         """Listen to the process until it has ended, and see to that it has. Cancelled: kill it."""
         try:
-            with suppress(OSError):  # it died with a call unread
+            # It died with a call unread; or its functions have written on the line.
+            with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 await self._listen()
         finally:
             self.kill()

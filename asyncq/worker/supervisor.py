@@ -183,6 +183,8 @@ class Supervisor:
         is_first = True
         for old in list(self._children):
             async with self._replacing:
+                if not self._is_serving(old):  # it ended, or is replaced already
+                    continue
                 new = await self._successor(old, is_first=is_first)
             is_first = False
             if new is None:
