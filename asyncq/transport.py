@@ -15,6 +15,13 @@ from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import PublishRefused
 
+SUSPECT_CRASHES = 2
+"""Crashes on a message's count from which on it is a suspect, to be run one at a time.
+
+The first may be an accident, or some other message's doing: what a killed worker held runs again as it did before. What
+was there the second time is tried one by one, so that the third death shows whose fault it is.
+"""
+
 
 class Envelope(NamedTuple):
     """A message, ready to be moved.
@@ -58,7 +65,7 @@ class Delivery(NamedTuple):
     Attributes:
         id, queue, body, priority: as published (or as `Again` changed them).
         token: names this one delivery; a settlement with an outdated token takes no effect.
-        crashes: how often a consumer died while it held this message. Above 0 it is a suspect.
+        crashes: how often a consumer died while it held this message. From SUSPECT_CRASHES on it is a suspect.
     """
 
     id: str
@@ -252,8 +259,8 @@ class Consumer(ABC):
             limits: how many of each queue may be taken; queues with 0 are passed over.
             count: how many in all, 1 or more.
             wait: when nothing is ready, wait until something is, or `interrupt` is called.
-            suspects: how many messages with a crash on their count may be among them, over all queues. Those beyond
-                stay in their place for others, and are passed over: what stands behind them is not held up.
+            suspects: how many messages with SUSPECT_CRASHES on their count may be among them, over all queues. Those
+                beyond stay in their place for others, and are passed over: what stands behind them is not held up.
 
         Returns:
             The deliveries, in the order in which they should start; empty when nothing was ready and `wait` is False,

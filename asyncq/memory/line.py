@@ -8,7 +8,7 @@ from itertools import count
 from asyncq.memory.home import Bell
 from asyncq.memory.ranking import Ranking
 from asyncq.store import Place
-from asyncq.transport import Counts, DeadLetter
+from asyncq.transport import SUSPECT_CRASHES, Counts, DeadLetter
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +20,7 @@ class Entry:
         place: where it stands.
         serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
         token: of its latest delivery.
-        crashes: how often a consumer died while it held it. Above 0 it is a suspect.
+        crashes: how often a consumer died while it held it.
         crashed_with: the consumer that died last; empty where its own process alone died, or it did not die after all.
     """
 
@@ -33,6 +33,11 @@ class Entry:
     token: str = ""
     crashes: int = 0
     crashed_with: str = ""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is to run without others of its kind."""
+        return self.crashes >= SUSPECT_CRASHES
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +112,7 @@ class Line:
         self.promote(now_ms)
         entries: list[Entry] = []
         while len(entries) < limit and (entry := self._pop(suspects)) is not None:
-            suspects -= entry.crashes > 0
+            suspects -= entry.is_suspect
             entry.place = Place.RUNNING
             entries.append(entry)
         self._running.update(entries)
@@ -154,7 +159,7 @@ class Line:
 
     def _stand(self, entry: Entry) -> None:
         entry.place = Place.READY
-        among = self._suspects if entry.crashes else self._ready
+        among = self._suspects if entry.is_suspect else self._ready
         among.add(entry, -entry.priority, entry.serial)
 
     def _pop(self, suspects: int) -> Entry | None:

@@ -69,7 +69,7 @@ class Space:
         deliveries: list[Delivery] = []
         for queue, queue_limit in limits.items():
             for entry in self._line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
-                suspects -= entry.crashes > 0
+                suspects -= entry.is_suspect
                 member.held[entry.id] = entry
                 entry.token = str(next(self._deliveries))
                 deliveries.append(Delivery(entry.id, queue, entry.body, entry.priority, entry.token, entry.crashes))
@@ -123,9 +123,10 @@ class Space:
         for id in ids:
             entry = self._entries.get(id)
             if entry is not None and entry.crashed_with == name:
+                was_suspect = entry.is_suspect
                 entry.crashes -= 1
                 entry.crashed_with = ""
-                if not entry.crashes:
+                if was_suspect and not entry.is_suspect:
                     self._line(entry.queue).clear(entry)
 
     def dismiss(self, member: Member, *, has_crashed: bool) -> int:

@@ -130,7 +130,7 @@ class RedisConsumer(Consumer):
         self._unanswered = 0
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))
-        return [delivery for delivery in deliveries if not self._orders.is_severed(delivery.token)]
+        return self._orders.without_severed(deliveries)
 
     def _waiting(self, limits: Mapping[str, int], suspects: int) -> Command:
         bells = ("wake", "wake_suspects") if suspects else ("wake",)

@@ -6,7 +6,7 @@ several queues in one step, and publishing an id that may be known looks for it 
     {ns:queue}:messages     HASH    id -> body, of every message that has not ended
     {ns:queue}:line         LIST    members (digit of the priority, and id) that are ready, priority 0, in order
     {ns:queue}:ahead        ZSET    members that are fetched before the line: larger priorities, and the handed back
-    {ns:queue}:suspects     ZSET    members like those of `ahead`, with a crash on their count: lent a few at a time
+    {ns:queue}:suspects     ZSET    members like those of `ahead` that are suspects: lent one at a time
     {ns:queue}:due          ZSET    member -> ms since 1970 at which it joins the ready ones
     {ns:queue}:running      HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
     {ns:queue}:crashes      HASH    member -> how often who held it died, a space, the consumer last taken for dead

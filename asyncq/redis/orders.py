@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from asyncq.redis.client import RedisClient
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.notices import Subscription
+from asyncq.transport import Delivery
 
 ORDER_MS = 600_000
 """How long an order is kept for a consumer that is cut off."""
+
+SILENCE_SECONDS = 12.0
+"""Of the subscription, until it asks whether the server is there: every idle worker does."""
 
 MAX_REMEMBERED = 10_000
 """Orders that a consumer remembers, so that none is obeyed twice."""
@@ -22,12 +26,14 @@ class Orders:
     def __init__(self, client: RedisClient, space: KeySpace, name: str) -> None:
         self._client = client
         self._key = space.own["orders"] + name
-        self._subscription = Subscription(client.server, self._key)
+        self._subscription = Subscription(client.server, self._key, silence=SILENCE_SECONDS)
         self._tokens: dict[str, None] = {}
 
-    def is_severed(self, token: str) -> bool:
-        """Say whether the consumer was told that this delivery is over, maybe before it has arrived."""
-        return token in self._tokens
+    def without_severed(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Leave out what has just been fetched and is over: the order was here first, on its own connection."""
+        if not self._tokens:
+            return deliveries
+        return [delivery for delivery in deliveries if delivery.token not in self._tokens]
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Call `severed` with the ids of calls that are over, until cancelled."""

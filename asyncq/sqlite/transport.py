@@ -14,7 +14,7 @@ from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.leaving import release
 from asyncq.sqlite.publishing import parts_of, publish
-from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import ENDED, IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import Ending, end_calls
 from asyncq.sqlite.severing import sever
 from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
@@ -29,8 +29,8 @@ _QUEUE: Final = """
 _COUNTS: Final = f"""
 WITH own(queue) AS (SELECT {_QUEUE})
 SELECT
-    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND crashes = 0),
-    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND crashes > 0),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_PLAIN}),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_SUSPECT}),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms <= ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms > ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {RUNNING}),

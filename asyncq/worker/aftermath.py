@@ -45,7 +45,7 @@ def _failed_call(run: Run, failure: Failure, reason: str, worker: str, now_ms: i
         error_type=failure.type,
         error_message=failure.message,
         traceback=failure.traceback,
-        attempts=message.attempt + 1,
+        attempts=run.attempts,
         enqueued_at=instant(message.enqueued_ms),
         failed_at=instant(now_ms),
         worker=worker,

@@ -79,7 +79,7 @@ class Conclusions:
 
     def failed(self, run: Run, error: BaseException) -> Settlement:
         """Conclude from what the task raised: a signal, a retry, or the end."""
-        attempts = run.message.attempt + 1
+        attempts = run.attempts
         signal = signal_in(error)
         if is_never(error, run.policy):
             return self._dead(run, error, f"{kind_of(error)} is never tried again")
@@ -97,11 +97,6 @@ class Conclusions:
             return self._dead(run, error, f"attempt {attempts} of {run.policy.max_attempts} failed")
         delay = signal.delay if signal is not None else None
         return self._again(run, error, run.policy.seconds_after(attempts, self._random) if delay is None else delay)
-
-    def is_poison(self, run: Run) -> bool:
-        """Tell whether so many processes have died of this call that no other is to."""
-        limit = run.task.declared.max_crashes
-        return limit is not None and run.delivery.crashes >= limit
 
     def poisonous(self, run: Run) -> Settlement:
         """Conclude that nobody is to run the call any more, because whoever does dies of it."""
@@ -200,7 +195,7 @@ class Conclusions:
                 status,
                 value=value,
                 error=error,
-                attempts=run.message.attempt + 1,
+                attempts=run.attempts,
                 started_ms=run.started_ms,
                 finished_ms=self._now_ms(),
                 worker=self._worker,

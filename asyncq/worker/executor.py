@@ -13,7 +13,7 @@ from asyncq.errors import DecodeError, MessageError
 from asyncq.message import Message, decode_message
 from asyncq.result import text_of
 from asyncq.tasks import Task
-from asyncq.transport import Delivery, Return, Settlement
+from asyncq.transport import SUSPECT_CRASHES, Delivery, Return, Settlement
 from asyncq.worker.calling import Caller, ProcessDied
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.progress import ProgressReporter
@@ -28,7 +28,7 @@ class Executor:
     """Runs what is delivered. Nothing that user code raises leaves it; a failing task disturbs no other.
 
     Attributes:
-        suspects: how many of the deliveries here have a crash on their count.
+        suspects: how many of the deliveries here are suspects.
 
     Args:
         broker: whose tasks they are.
@@ -78,7 +78,7 @@ class Executor:
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
         self._held[delivery.token] = delivery
-        if delivery.crashes:
+        if delivery.crashes >= SUSPECT_CRASHES:
             self.suspects += 1
         self._slots.enter(delivery.queue, partial(self._begin, delivery))
 
@@ -138,7 +138,7 @@ class Executor:
 
     def _let_go(self, delivery: Delivery) -> None:
         del self._held[delivery.token]
-        if delivery.crashes:
+        if delivery.crashes >= SUSPECT_CRASHES:
             self.suspects -= 1
 
     async def _run(self, delivery: Delivery) -> None:
@@ -161,7 +161,7 @@ class Executor:
             self._name(message)
             if self._conclusions.is_expired(run):
                 return self._conclusions.expired(run)
-            if delivery.crashes and self._conclusions.is_poison(run):
+            if delivery.crashes and run.is_poison:
                 return self._conclusions.poisonous(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
         except MessageError as error:

@@ -166,7 +166,7 @@ class Callee:
             self._send_progress()
 
     def _send_progress(self) -> None:
-        """Send the latest report: the first at once, then not more often than the worker passes them on, and the last."""
+        """Send the latest report: the first at once, then as often as the worker passes them on."""
         progress, self._unsent = self._unsent, None
         if progress is not None:
             self._sent_at = time.monotonic()

@@ -22,6 +22,18 @@ class Run:
     policy: RetryPolicy | None
     started_ms: int
 
+    @property
+    def attempts(self) -> int:
+        """How many attempts are used once this one is; one that is not made uses none."""
+        used = self.message.attempt
+        return used if self.delivery.crashes and self.is_poison else used + 1
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether so many processes have died while they ran the call that no other is to."""
+        limit = self.task.declared.max_crashes
+        return limit is not None and self.delivery.crashes >= limit
+
 
 def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
     """Return the retry policy of a call: the task's, with the numbers that the call gives. Raises DecodeError."""

@@ -187,6 +187,8 @@ class Supervisor:
                     continue
                 new = await self._successor(old, is_first=is_first)
             is_first = False
+            if new is None and old.exit_code is not None:
+                continue
             if new is None:
                 if not self._stopping.is_set():
                     logger.error("The new worker process failed to start; the old ones go on.")

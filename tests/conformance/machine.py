@@ -13,7 +13,20 @@ from asyncq.errors import LeaseLost
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, LeaseThread, Process, Stage
-from asyncq.transport import Again, Consumer, Counts, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement, Taken
+from asyncq.transport import (
+    SUSPECT_CRASHES,
+    Again,
+    Consumer,
+    Counts,
+    Dead,
+    Delivery,
+    Done,
+    Envelope,
+    Outcome,
+    Return,
+    Settlement,
+    Taken,
+)
 
 T = TypeVar("T")
 
@@ -120,10 +133,10 @@ class SettlementMachine(RuleBasedStateMachine):
             assert holder.is_out
             return
         assert not holder.is_out
-        lent = [call for call in ready if not call.crashes]
-        lent += [call for call in ready if call.crashes][:suspects]
+        lent = [call for call in ready if call.crashes < SUSPECT_CRASHES]
+        lent += [call for call in ready if call.crashes >= SUSPECT_CRASHES][:suspects]
         assert len(deliveries) == min(limit, len(lent))
-        assert sum(delivery.crashes > 0 for delivery in deliveries) <= suspects
+        assert sum(delivery.crashes >= SUSPECT_CRASHES for delivery in deliveries) <= suspects
         if suspects == 10:
             assert [delivery.priority for delivery in deliveries] == [call.priority for call in ready[:limit]]
         for delivery in deliveries:
@@ -253,8 +266,8 @@ class SettlementMachine(RuleBasedStateMachine):
     def check_order(self, deliveries: Any, ready: list[Call], *, is_whole: bool) -> None:
         """Among those of one priority that were never scheduled, the ones with the lowest ranks came, in order."""
         if not is_whole:
-            ready = [call for call in ready if not call.crashes]
-            deliveries = [delivery for delivery in deliveries if not delivery.crashes]
+            ready = [call for call in ready if call.crashes < SUSPECT_CRASHES]
+            deliveries = [delivery for delivery in deliveries if delivery.crashes < SUSPECT_CRASHES]
         for priority in range(3):
             ranks = [self.calls[d.id].rank for d in deliveries if d.priority == priority]
             fetched = [rank for rank in ranks if rank is not None]

@@ -35,7 +35,14 @@ class Publisher:
         @broker.task(name="app:call", retry=None)
         async def call(name: str, how: str) -> int: ...
 
+        @broker.task(name="app:poison")
+        async def poison(name: str) -> None: ...
+
+        @broker.task(name="app:cleaning")
+        async def cleaning(name: str) -> None: ...
+
         self.work, self.wait, self.hold, self.block = work, wait, hold, block
+        self.poison, self.cleaning = poison, cleaning
         self.compute, self.call = compute, call
 
     async def publish(self, count: int) -> list[Handle[int]]:

@@ -1,5 +1,5 @@
 -- KEYS: line ahead due suspects running crashes wake wake_suspects consumer
--- USES: queue suspects
+-- USES: queue suspects returning
 -- FLAGS: allow-oom
 -- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of a fetch whose reply it never got
 -- Returns how many messages it gave back.
@@ -23,7 +23,7 @@ for i = 1, #held, 2 do
     if what == 'crashed' then
       count_crash(crashes, member, name)
     end
-    put_back(member, token, ahead, crashes, suspects)
+    put_back({member}, {[member] = token}, ahead, crashes, suspects)
     count = count + 1
   end
 end

@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues
--- USES: queue suspects ending burial known following
+-- USES: queue suspects returning ending burial known following
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
@@ -15,8 +15,7 @@ local function argument(i, field)
 end
 
 local members, outdated, held, ended = {}, {}, {}, {}
-local ready, later = {}, {}
-local has_ready, has_suspects = false, false
+local ready, later, returned, tokens = {}, {}, {}, {}
 for i = 1, count do
   members[i] = argument(i, 0)
 end
@@ -63,11 +62,8 @@ for _, i in ipairs(held) do
     if kind == 99 then
       count_crash(crashes, member, '')
     end
-    if put_back(member, argument(i, 1), ahead, crashes, suspects) then
-      has_suspects = true
-    else
-      has_ready = true
-    end
+    returned[#returned + 1] = member
+    tokens[member] = argument(i, 1)
   elseif kind == 97 then
     redis.call('HSET', messages, id, argument(i, 4))
     if amount > now then
@@ -89,18 +85,18 @@ if has_dead then
   forget_faded(now)
   keep_newest(tonumber(ARGV[1]))
 end
-if #ready > 0 and redis.call('EXISTS', crashes) == 1 then
-  local is_any_innocent, is_any_suspect = line_up_apart(ready, line, ahead, sequence, crashes, suspects)
-  has_ready, has_suspects = has_ready or is_any_innocent, has_suspects or is_any_suspect
-elseif #ready > 0 then
-  line_up(ready, line, ahead, sequence)
-  has_ready = true
+local has_ready, has_suspects, has_returned, has_returned_suspects = false, false, false, false
+if #returned > 0 then
+  has_returned, has_returned_suspects = put_back(returned, tokens, ahead, crashes, suspects)
+end
+if #ready > 0 then
+  has_ready, has_suspects = line_up_apart(ready, line, ahead, sequence, crashes, suspects)
 end
 local is_earlier = #later > 0 and schedule(later, due)
-if has_ready or is_earlier then
+if has_returned or has_ready or is_earlier then
   ring(wake)
 end
-if has_suspects then
+if has_returned_suspects or has_suspects then
   ring(wake_suspects)
 end
 local end_of_settlements = FIRST + count * WIDTH
