@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -78,5 +79,6 @@ def test_memory() -> None:
 @pytest.mark.parametrize("option", ["max_tasks", "max_memory", "pool_processes"])
 def test_refusals(option: str) -> None:
     """Limits of nothing are refused."""
+    options: dict[str, Any] = {option: 0}
     with pytest.raises(ConfigurationError, match=f"{option} is more than 0"):
-        Worker(MemoryBroker(), **{option: 0})
+        Worker(MemoryBroker(), **options)
