@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import Context as ContextVariables
 from contextvars import ContextVar
 from math import isfinite
 from typing import Any, Protocol, cast
@@ -125,6 +126,12 @@ def current_context() -> Context:
 def enter_context(context: Context) -> None:
     """Make this the context of the asyncio task that calls it, and of all that it starts."""
     _current.set(context)
+
+
+def context_of(task: asyncio.Task[Any]) -> Context | None:
+    """Return the context in which an asyncio task runs, from any thread; before Python 3.12 nobody can tell: None."""
+    variables: Callable[[], ContextVariables] | None = getattr(task, "get_context", None)
+    return None if variables is None else variables().get(_current)
 
 
 def log_facts(message: Message) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from typing import Any
 
+from asyncq.context import context_of
 from asyncq.errors import BrokerUnavailable
 from asyncq.transport import Lease
 from asyncq.worker.exits import end_blocked
@@ -189,10 +191,19 @@ class Heartbeat:
             self._stopping.set()
 
     def _where(self) -> str:
-        """Return which task blocks the loop, and where; the executor names its asyncio tasks for this."""
+        """Return which task blocks the loop, and where."""
         task = asyncio.current_task(self._loop)
         frame = frame_of(self._loop_thread)
-        by = f"by task {task.get_name()}" if task is not None else "by a callback"
+        by = f"by task {_called(task)}" if task is not None else "by a callback"
         if frame is None:
             return by
         return f"{by}, file {frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_qualname}"
+
+
+def _called(task: asyncio.Task[Any]) -> str:
+    """Return name and id of the call to which an asyncio task belongs: one that its function has started, too."""
+    context = context_of(task)
+    name = task.get_name()  # that of the call's own is given by the executor
+    if context is None or name.endswith(context.message.id):
+        return name
+    return f"{context.message.task} {context.message.id} ({name})"
