@@ -211,10 +211,10 @@ async def test_recycled_by_count(broker: Broker) -> None:
 
 
 async def test_nothing_is_left(broker: Broker) -> None:
-    """After 60 killed processes there are as many file handles as after 3, and no zombie."""
+    """After 30 killed processes there are as many file handles as after 3, and no zombie."""
     async with working(broker, pool_processes=2):
         counts: list[int] = []
-        for calls in (1, 19):  # each of which kills three
+        for calls in (1, 9):  # each of which kills three
             handles = [await computing.die.kiq("kill") for _ in range(calls)]
             for handle in handles:
                 await handle.result(timeout=60)
