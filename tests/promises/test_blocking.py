@@ -10,11 +10,11 @@ from tests.waiting import wait_until
 async def test_past_the_longest_block(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
     """A loop that is blocked past --max-block ends its process, which says where; it is a crash of what ran there."""
     stuck, beside = await publisher.stick.kiq("stuck"), await publisher.hold.kiq("beside")
-    worker = await started(asyncq, "--lease", "1", "--max-block", "2.5")
+    worker = await started(asyncq, "--lease", "1", "--max-block", "1.5")
     assert await worker.exits() == 70
     assert "The loop was blocked for" in worker.output
     assert ", in stick" in worker.output, "the stack"
-    other = await started(asyncq, "--lease", "1", "--max-block", "2.5")
+    other = await started(asyncq, "--lease", "1", "--max-block", "1.5")
     result = await stuck.result(timeout=10)
     assert isinstance(result.error, TaskFailed)
     assert (result.status, result.error.type_name, result.attempts) == (Status.FAILED, "Poison", 0)
@@ -26,7 +26,7 @@ async def test_past_the_longest_block(publisher: Publisher, effects: Effects, as
 
 async def test_the_interpreters_lock(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
     """Code that keeps the interpreter's lock past the lease is taken over beside others, and goes on alone."""
-    alone = await publisher.block.kiq("alone", "lock", 2.5)
+    alone = await publisher.block.kiq("alone", "lock", 1.5)
     one = await started(asyncq, "--lease", "1")
     assert (await alone.result(timeout=10)).value == one.pid
     assert effects.runs_of("alone") == [one.pid]

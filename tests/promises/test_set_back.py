@@ -1,0 +1,59 @@
+"""A server that has lost the last moments: it fell over to a replica that had not heard of them, or its disk had not."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from asyncq import ResultMissing
+from tests.cli.programs import StartProgram
+from tests.promises.drained import assert_drained
+from tests.promises.effects import Effects
+from tests.promises.publisher import Publisher, started, stopped
+from tests.servers import RedisServer, StartRedis
+
+
+@pytest.fixture
+def kind() -> str:
+    """Redis alone: a file has no replica."""
+    return "redis"
+
+
+@pytest.fixture
+def server(own_redis: StartRedis) -> RedisServer:
+    """A Redis that comes back as it was when it was told to save."""
+    return own_redis()
+
+
+async def test_the_last_moments_are_lost(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer, url: str
+) -> None:
+    """What ended in them runs again, at the latest when its worker stops; what was published is gone, and waiters know."""
+    worker = await started(asyncq, "--lease", "1", "--concurrency", "2")
+    ended, held = await publisher.finish.kiq("ended"), await publisher.finish.kiq("held")
+    await effects.wait_for("ended", "held")
+    queued = await publisher.wait.kiq("queued", 0)
+    async with Redis.from_url(server.url) as redis:
+        await redis.save()
+    effects.let_go_on("ended")
+    assert await ended == worker.pid
+    assert await queued == worker.pid
+    lost = await publisher.work.options(delay=60).kiq(1)
+    waiting = asyncio.ensure_future(lost.result())
+    await asyncio.sleep(0)
+
+    await asyncio.to_thread(server.restart)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ResultMissing):
+            await waiting
+        assert await publisher.broker.handle(queued.id) == worker.pid
+        effects.let_go_on("held")
+        assert await held == worker.pid
+    await stopped(worker)
+    other = await started(asyncq, "--lease", "1")
+    async with asyncio.timeout(10):
+        assert await publisher.broker.handle(ended.id) in (worker.pid, other.pid)
+    assert effects.count_of("queued", "held", "ended") == [2, 1, 2]
+    await stopped(other)
+    await assert_drained(publisher, url)
