@@ -123,16 +123,18 @@ class Effects:
         self._source = APP.replace("{namespace!r}", repr(namespace))
         (folder / "app.py").write_text(self._source.replace("{url!r}", repr(url)))
 
-    def variant(self, name: str, *, url: str = "", before: str = "") -> tuple[str, str]:
+    def variant(self, name: str, *, url: str = "", before: str = "", after: str = "") -> tuple[str, str]:
         """Write the application out once more; return the options of a worker that is to run that one.
 
         Args:
             name: of a folder for it.
             url: where this one finds the broker, if it is elsewhere.
             before: what comes first in its module.
+            after: what comes last.
         """
+        source = self._source.replace("{url!r}", repr(url or self._url))
         (self._folder / name).mkdir()
-        (self._folder / name / "app.py").write_text(before + self._source.replace("{url!r}", repr(url or self._url)))
+        (self._folder / name / "app.py").write_text(before + source + after)
         return "--app-dir", name
 
     def count(self) -> int:

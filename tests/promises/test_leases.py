@@ -93,6 +93,26 @@ async def test_a_zombie_among_fifty(publisher: Publisher, effects: Effects, asyn
     await assert_drained(publisher, url)
 
 
+async def test_a_machine_that_sleeps(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
+    """When all workers freeze together for three leases and wake, nobody is taken for dead, and nothing runs twice."""
+    names = [f"task-{number}" for number in range(20)]
+    handles = [await publisher.hold.kiq(name) for name in names]
+    workers = [await started(asyncq, "--lease", "1", "--concurrency", "10") for _ in range(2)]
+    await wait_until(lambda: effects.count() == 20, "all of them run")
+    for worker in workers:
+        worker.signal(SIGSTOP)
+    await asyncio.sleep(3)  # the sleep itself
+    for worker in workers:
+        worker.signal(SIGCONT)
+    after = await publisher.wait.options(delay=1.5).kiq("after", 0)  # by then anybody could have been judged
+    effects.let_go_on(*names)
+    async with asyncio.timeout(10):
+        values = await results_of([*handles, after])
+    assert effects.runs() == {name: [pid] for name, pid in zip([*names, "after"], values, strict=True)}
+    await stopped(*workers)
+    await assert_drained(publisher, url)
+
+
 @pytest.mark.parametrize("kind", ["redis"])
 async def test_an_outage_with_hundreds_in_flight(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer

@@ -15,12 +15,19 @@ from tests.waiting import wait_until
 
 NEWER_FIELDS = {"colour": {"red": [1.0, 10**30]}, "overrides": {"shade": "dark", "retry": {"delay": 60}}}
 
+NEWER = """
+
+@broker.task
+async def tomorrow() -> int:
+    return os.getpid()
+"""
+
 
 async def test_an_older_worker(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
-    """Fields that it does not know survive a retry; tasks and protocols go to the dead letters, and waiters know."""
+    """Fields that it does not know survive a retry; tasks and protocols go to the dead letters, and come back."""
 
     @publisher.broker.task(name="app:tomorrow")
-    async def tomorrow() -> None: ...
+    async def tomorrow() -> int: ...
 
     unknown = await tomorrow.kiq()
     await publish_raw(publisher, {"v": 1, "id": "fields", "task": "app:fail", "args": ["fields"], **NEWER_FIELDS})
@@ -46,6 +53,12 @@ async def test_an_older_worker(publisher: Publisher, effects: Effects, asyncq: S
     body = json.loads(sighting.body or b"")
     assert (body["attempt"], {name: body[name] for name in NEWER_FIELDS}) == (1, NEWER_FIELDS)
     await stopped(older)
+
+    [letter] = (await publisher.broker.dead.retry(error="UnknownTask")).ids
+    assert letter == unknown.id
+    newer = await started(asyncq, *effects.variant("newer", after=NEWER))
+    assert await publisher.broker.handle(unknown.id) == newer.pid
+    await stopped(newer)
 
 
 async def publish_raw(publisher: Publisher, fields: dict[str, Any]) -> None:

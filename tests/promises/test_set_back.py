@@ -1,4 +1,4 @@
-"""A server that has lost the last moments: it fell over to a replica that had not heard of them, or its disk had not."""
+"""A server that has lost the last moments: a replica has taken over, or its disk had not heard of them."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ def server(own_redis: StartRedis) -> RedisServer:
 async def test_the_last_moments_are_lost(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer, url: str
 ) -> None:
-    """What ended in them runs again, at the latest when its worker stops; what was published is gone, and waiters know."""
+    """What ended in them runs again, at the latest when its worker stops; what was published is known to be gone."""
     worker = await started(asyncq, "--lease", "1", "--concurrency", "2")
     ended, held = await publisher.finish.kiq("ended"), await publisher.finish.kiq("held")
     await effects.wait_for("ended", "held")
