@@ -13,6 +13,7 @@ from asyncq.transport import Consumer, Delivery, Settlement
 from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
+from asyncq.worker.health import Health
 from asyncq.worker.heartbeat import Heartbeat
 from asyncq.worker.pool import ProcessPool
 from asyncq.worker.poolprocess import PoolCommand
@@ -88,7 +89,11 @@ class Stopping:
 
 
 class Membership:
-    """Works as one consumer until it is stopped, its burst is over, or its lease is lost."""
+    """Works as one consumer until it is stopped, its burst is over, or its lease is lost.
+
+    Attributes:
+        health: what it shows of itself.
+    """
 
     def __init__(
         self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping, recycler: Recycler
@@ -97,6 +102,8 @@ class Membership:
         self._consumer = consumer
         self._settings = settings
         self._stopping = stopping
+        self._slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        self.health = Health(consumer, self._slots, started_ms=broker.now_ms(), lease=settings.lease)
         self._recycler = recycler
         self._is_lost = False
         self._has_left = False
@@ -116,6 +123,7 @@ class Membership:
             max_block=settings.max_block,
             lost=self._lose,
             failed=self._fail,
+            about=self.health.vitals,
         )
         heartbeat.start()
         try:
@@ -124,6 +132,8 @@ class Membership:
             try:
                 if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
                     await self._leave()
+                if self.health.dead:
+                    logger.warning("Dead letters of this worker: %d. `asyncq dead list` shows them.", self.health.dead)
             finally:  # also when cancelled again: a lease that is renewed for ever keeps others from what it guards
                 await heartbeat.stop()
         if self._fault is not None:
@@ -136,17 +146,17 @@ class Membership:
         session = await self._broker.open()
         settler = self._settler = Settler(consumer, self._refused)
         reporter = ProgressReporter(self._broker, session.store)
-        slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
         async with asyncio.TaskGroup() as doers:
             settling = doers.create_task(settler.run())
             try:
                 async with asyncio.TaskGroup() as runs:
                     conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
-                    caller = self._caller(conclusions, slots, runs)
+                    caller = self._caller(conclusions, runs)
                     settle = self._recycler.counted(settler.put)
-                    executor = Executor(self._broker, slots, conclusions, caller, settle, reporter, runs)
+                    executor = Executor(self._broker, self._slots, conclusions, caller, settle, reporter, runs)
                     self._executor = executor
-                    receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
+                    receiver = Receiver(consumer, self._slots, executor, settler, is_burst=settings.is_burst)
+                    self.health.attach(receiver, conclusions)
                     doing = (consumer.run(self._sever), reporter.run(), receiver.widen())
                     upkeep = [doers.create_task(doer) for doer in doing]
                     receiving = doers.create_task(self._receive(receiver))
@@ -164,7 +174,7 @@ class Membership:
             for doer in (*upkeep, settling, receiving, stopping):
                 doer.cancel()
 
-    def _caller(self, conclusions: Conclusions, slots: Slots, group: asyncio.TaskGroup) -> Caller:
+    def _caller(self, conclusions: Conclusions, group: asyncio.TaskGroup) -> Caller:
         settings = self._settings
         pool = ProcessPool(
             settings.pool_command,
@@ -173,7 +183,7 @@ class Membership:
             max_calls=settings.max_tasks,
             max_memory=None if settings.max_memory is None else round(settings.max_memory * MEGABYTE),
         )
-        return Caller(conclusions, Threads(slots, max_block=settings.max_block), pool)
+        return Caller(conclusions, Threads(self._slots, max_block=settings.max_block), pool)
 
     async def _receive(self, receiver: Receiver) -> None:
         try:
