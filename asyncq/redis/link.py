@@ -27,9 +27,14 @@ _AGAIN = Backoff(delay=0.05, max_delay=0.5)
 
 
 class Link:
-    """A connection of an event loop. Calls queue up for it; each is one write and one read, whatever it holds."""
+    """A connection of an event loop. Calls queue up for it; each is one write and one read, whatever it holds.
+
+    Attributes:
+        connections: how many there have been.
+    """
 
     def __init__(self, server: Server) -> None:
+        self.connections = 0
         self._server = server
         self._wire: Wire | None = None
         self._turn = asyncio.Lock()
@@ -136,6 +141,7 @@ class Link:
         replies = await self._exchange(wire, [TIME])
         self._server.check(replies, "tell the time")
         self._server.clock.set(milliseconds(replies[0]))
+        self.connections += 1
         return wire
 
     async def _exchange(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
