@@ -13,7 +13,7 @@ from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_o
 from tests.servers import StartRedis
 from tests.waiting import wait_until
 
-KEYS_THAT_STAY = ["*{namespace}:mail}:sequence", "*{namespace}:mail}:wake", "{{namespace}}:queues"]
+KEYS_THAT_STAY = ["{{namespace}}:q:mail:sequence", "{{namespace}}:q:mail:wake", "{{namespace}}:queues"]
 
 
 async def test_nothing_is_left_after_a_drain(
@@ -60,7 +60,7 @@ async def test_withdrawn_messages_leave_the_line_when_it_is_fetched(redis_url: s
         await pair.publish("b", "c")
         consumer = await pair.consumer()
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10)] == ["b", "c"]
-        assert await redis.exists(f"{{{namespace}:{QUEUE}}}:withdrawn", f"{{{namespace}:{QUEUE}}}:line") == 0
+        assert await redis.exists(f"{{{namespace}}}:q:{QUEUE}:withdrawn", f"{{{namespace}}}:q:{QUEUE}:line") == 0
         await consumer.leave()
 
 

@@ -23,9 +23,9 @@ local function find_known(ids)
       end
     end
   end
-  local space = string.match(queues, '^{(.*)}')
+  local space = string.match(queues, '^{.*}')
   for _, queue in ipairs(redis.call('SMEMBERS', queues)) do
-    local prefix = '{' .. space .. ':' .. queue .. '}:'
+    local prefix = space .. ':q:' .. queue .. ':'
     local results = {}
     for i, id in ipairs(ids) do
       results[i] = prefix .. 'result:' .. id
