@@ -34,6 +34,10 @@ _SCHEMES = {
     "sqlite": "SQLiteBroker",
     "redis": "RedisBroker",
     "rediss": "RedisBroker",
+    "redis+sentinel": "RedisBroker",
+    "rediss+sentinel": "RedisBroker",
+    "redis+cluster": "RedisBroker",
+    "rediss+cluster": "RedisBroker",
     "unix": "RedisBroker",
 }
 

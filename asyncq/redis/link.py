@@ -5,24 +5,12 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from redis.exceptions import ResponseError
-
-from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
-from asyncq.redis.server import (
-    FAULTS,
-    TIME,
-    Command,
-    Plan,
-    Reply,
-    Server,
-    Wire,
-    is_passing,
-    is_unknown_script,
-    milliseconds,
-)
-
-_AGAIN = Backoff(delay=0.05, max_delay=0.5)
+from asyncq.redis.connecting import connect, exchange
+from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script, pauses
+from asyncq.redis.server import Command, Plan, Reply, Server
+from asyncq.redis.topology import Node
+from asyncq.redis.wires import Wire
 
 
 class Link:
@@ -31,6 +19,7 @@ class Link:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._wire: Wire | None = None
+        self._node: Node | None = None
         self._turn = asyncio.Lock()
         self._random = Random()
         self._is_closed = False
@@ -64,16 +53,16 @@ class Link:
                     except BrokerUnavailable:
                         raise
                     except FAULTS as fault:
-                        error = fault
                         if not is_passing(fault):
-                            break
+                            raise self._server.refused(wanted, fault) from fault
+                        error = fault
                     else:
                         if not keeps_errors:
                             self._server.check(replies, wanted)
                         return replies
                     failures += 1
                     commands = again() if again is not None else commands
-                    await asyncio.sleep(_AGAIN.seconds(failures, self._random))
+                    await asyncio.sleep(pauses(error).seconds(failures, self._random))
         except TimeoutError as fault:
             error = error or fault
         raise self._server.unavailable(wanted, error, seconds=self._server.command_timeout) from error
@@ -88,7 +77,7 @@ class Link:
         except BrokerUnavailable:
             raise
         except FAULTS as error:
-            raise self._server.unavailable(wanted, error) from error
+            raise self._server.failed(wanted, error) from error
         if not keeps_errors:
             self._server.check(replies, wanted)
         return replies
@@ -110,11 +99,15 @@ class Link:
 
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         try:
+            if self._node != self._server.home:
+                await self._drop()  # another connection has found the master elsewhere
             wire = self._wire or await self._connect()
-            replies = await self._exchange(wire, commands)
+            replies = await exchange(self._server, wire, commands)
             if any(map(is_unknown_script, replies)):
                 await self._teach(wire, self._server.repeat_unknown(commands, replies))
-        except BaseException:
+        except BaseException as error:
+            if self._wire is not None and self._node is not None:
+                self._server.heed(error, self._node)
             await self._drop()  # replies may still be on their way: nobody may take them for others
             raise
         return replies
@@ -123,35 +116,23 @@ class Link:
         try:
             commands = next(plan)
             while True:
-                commands = plan.send(await self._exchange(wire, commands))
+                commands = plan.send(await exchange(self._server, wire, commands))
         except StopIteration:
             return
 
     async def _connect(self) -> Wire:
-        if self._is_closed:
-            raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
-        wire = self._wire = self._server.connection()
-        await wire.connect()
-        replies = await self._exchange(wire, [TIME])
-        self._server.check(replies, "tell the time")
-        self._server.clock.set(milliseconds(replies[0]))
+        self._check_open()
+        wire, found = await connect(self._server)
+        self._wire, self._node = wire, found.node
+        self._check_open()
+        self._server.clock.set(found.now_ms)
         return wire
 
-    async def _exchange(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
-        await wire.send_packed_command(self._server.pack(commands), check_health=False)
-        return [await _read(wire) for _ in commands]
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
 
     async def _drop(self) -> None:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.disconnect(nowait=True)
-
-
-async def _read(wire: Wire) -> Reply:
-    """Return a reply, or what the server has against the command."""
-    try:
-        return await wire.read_response()
-    except ResponseError as error:
-        if is_passing(error):
-            raise
-        return error

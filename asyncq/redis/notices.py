@@ -4,15 +4,17 @@ import asyncio
 import secrets
 from random import Random
 
-from asyncq.backoff import Backoff
-from asyncq.redis.server import FAULTS, Reply, Server, Wire
+from asyncq.redis.connecting import connect
+from asyncq.redis.faults import FAULTS, pauses
+from asyncq.redis.server import Reply, Server
+from asyncq.redis.topology import Node
+from asyncq.redis.wires import Wire
 from asyncq.store import Listener, Notice
 
-PING_SECONDS = 12.0
+PING_SECONDS = 4.0
 """Silence after which the server is asked whether it is there; when it says nothing for as long again, it is not."""
 
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
-_AGAIN = Backoff(delay=0.05, max_delay=1.0)
 
 
 class Subscription:
@@ -30,13 +32,14 @@ class Subscription:
         self.address = prefix + secrets.token_urlsafe(8)
         self._server = server
         self._wire: Wire | None = None
+        self._node: Node | None = None
 
     async def open(self) -> None:
         """Subscribe; on return it is confirmed. Raises BrokerUnavailable."""
         try:
             await self._subscribe()
         except FAULTS as error:
-            raise self._server.unavailable("subscribe", error) from error
+            raise self._server.failed("subscribe", error) from error
 
     async def run(self, listener: Listener) -> None:
         """Tell the listener until cancelled."""
@@ -49,10 +52,12 @@ class Subscription:
                     listener.resync()
                 failures = 0
                 await self._listen(wire, listener)
-            except FAULTS:
+            except FAULTS as error:
+                if self._wire is not None and self._node is not None:
+                    self._server.heed(error, self._node)
                 await self.close()
                 failures += 1
-                await asyncio.sleep(_AGAIN.seconds(failures, random))
+                await asyncio.sleep(pauses(error).seconds(failures, random))
 
     async def close(self) -> None:
         """Disconnect."""
@@ -61,10 +66,10 @@ class Subscription:
             await wire.disconnect(nowait=True)
 
     async def _subscribe(self) -> Wire:
-        wire = self._wire = self._server.connection()
         try:
             async with asyncio.timeout(self._server.connect_timeout):
-                await wire.connect()
+                wire, found = await connect(self._server)
+                self._wire, self._node = wire, found.node
                 await wire.send_packed_command(self._server.pack([("SUBSCRIBE", self.address)]), check_health=False)
                 await wire.read_response()
         except BaseException:
@@ -79,6 +84,8 @@ class Subscription:
             if reply is None:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
+                if self._node != self._server.home:
+                    raise TimeoutError("The master is elsewhere now.")
                 await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
             elif reply[0] == b"message":
                 listener.notice(unpack_notices(reply[2]))

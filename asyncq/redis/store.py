@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from asyncq.redis.client import RedisClient
-from asyncq.redis.keys import KeySpace
 from asyncq.redis.notices import Subscription
 from asyncq.redis.server import Call, Reply, call
 from asyncq.store import Address, CallKey, Listener, Place, Sighting, Store
@@ -29,7 +28,7 @@ class RedisStore(Store):
 
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
-        self._space = KeySpace(namespace)
+        self._space = client.space(namespace)
         self._subscription = Subscription(client.server, self._space.own["reply"])
         self._listener: Listener | None = None
 
