@@ -20,7 +20,7 @@ BLOCK_SECONDS = 20
 """A blocking read: long, so that an idle worker costs nothing, and short enough to find out that nobody answers."""
 
 BLOCK_MARGIN = 5
-"""How much longer than that the server may take before its connection counts as dead."""
+"""How much longer than that the server may take before its connection counts as dead, if no other tells sooner."""
 
 MAX_FETCH = 1_000
 """Most that one fetch takes: a script holds up everybody else while it runs."""
@@ -111,7 +111,7 @@ class RedisConsumer(Consumer):
             seconds = BLOCK_SECONDS + BLOCK_MARGIN
         self._is_blocked = blocks
         try:
-            replies = await self._link.attempt(commands, wanted="fetch", seconds=seconds)
+            replies = await self._link.attempt(commands, wanted="fetch", seconds=seconds, waits=blocks)
         finally:
             self._is_blocked = False
         self._unanswered = 0

@@ -60,6 +60,7 @@ class ThreadLink:
         self._server = server
         self._wire: ThreadWire | None = None
         self._node: Node | None = None
+        self._era = 0
 
     def call(self, commands: Sequence[Command], wanted: str) -> list[Reply]:
         """Send commands, a second time where the connection was dead. Raises BrokerUnavailable."""
@@ -95,7 +96,7 @@ class ThreadLink:
 
     def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         try:
-            if self._node != self._server.home:
+            if self._era != self._server.era:
                 self.close()
             wire = self._wire or self._connect()
             replies = exchange_in_thread(self._server, wire, commands)
@@ -118,6 +119,6 @@ class ThreadLink:
 
     def _connect(self) -> ThreadWire:
         self._wire, found = connect_thread(self._server)
-        self._node = found.node
+        self._node, self._era = found.node, self._server.era
         self.clock.set(found.now_ms)
         return self._wire

@@ -1,7 +1,8 @@
 """The link: one connection that is opened when it is needed, and again after it broke."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from random import Random
 from typing import Any
 
@@ -20,6 +21,8 @@ class Link:
         self._server = server
         self._wire: Wire | None = None
         self._node: Node | None = None
+        self._era = 0
+        self._is_cut = False
         self._turn = asyncio.Lock()
         self._random = Random()
         self._is_closed = False
@@ -68,12 +71,27 @@ class Link:
         raise self._server.unavailable(wanted, error, seconds=self._server.command_timeout) from error
 
     async def attempt(
-        self, commands: Sequence[Command], *, wanted: str, seconds: float, keeps_errors: bool = False
+        self,
+        commands: Sequence[Command],
+        *,
+        wanted: str,
+        seconds: float,
+        keeps_errors: bool = False,
+        waits: bool = False,
     ) -> list[Reply]:
-        """Send commands once. Raises BrokerUnavailable when they are not answered in so many seconds, or refused."""
+        """Send commands once. Raises BrokerUnavailable when they are not answered in so many seconds, or refused.
+
+        Args:
+            commands: to send.
+            wanted: what for.
+            seconds: may be long for those that wait, which end before that when other connections had to be renewed.
+            keeps_errors: what the server refuses is returned as an error among the replies.
+            waits: whether they do.
+        """
         try:
-            async with asyncio.timeout(seconds), self._turn:
-                replies = await self._talk(commands)
+            async with asyncio.timeout(seconds) as scope, self._turn:
+                with self._watched(scope) if waits else nullcontext():
+                    replies = await self._talk(commands)
         except BrokerUnavailable:
             raise
         except FAULTS as error:
@@ -97,16 +115,36 @@ class Link:
         self._is_closed = True
         await self._drop()
 
+    @contextmanager
+    def _watched(self, scope: asyncio.Timeout) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        is_over = False
+
+        def cut_here() -> None:
+            if not (is_over or self._is_cut or self._wire is None) and self._era != self._server.era:
+                self._is_cut = True
+                scope.reschedule(loop.time())
+
+        def cut() -> None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits
+                loop.call_soon_threadsafe(cut_here)
+
+        with self._server.watched(cut):
+            try:
+                yield
+            finally:
+                is_over = True
+
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         try:
-            if self._node != self._server.home:
-                await self._drop()  # another connection has found the master elsewhere
+            if self._era != self._server.era:
+                await self._drop()
             wire = self._wire or await self._connect()
             replies = await exchange(self._server, wire, commands)
             if any(map(is_unknown_script, replies)):
                 await self._teach(wire, self._server.repeat_unknown(commands, replies))
         except BaseException as error:
-            if self._wire is not None and self._node is not None:
+            if self._wire is not None and self._node is not None and not self._is_cut:
                 self._server.heed(error, self._node)
             await self._drop()  # replies may still be on their way: nobody may take them for others
             raise
@@ -124,6 +162,7 @@ class Link:
         self._check_open()
         wire, found = await connect(self._server)
         self._wire, self._node = wire, found.node
+        self._era, self._is_cut = self._server.era, False
         self._check_open()
         self._server.clock.set(found.now_ms)
         return wire

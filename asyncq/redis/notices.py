@@ -33,6 +33,7 @@ class Subscription:
         self._server = server
         self._wire: Wire | None = None
         self._node: Node | None = None
+        self._era = 0
 
     async def open(self) -> None:
         """Subscribe; on return it is confirmed. Raises BrokerUnavailable."""
@@ -69,7 +70,7 @@ class Subscription:
         try:
             async with asyncio.timeout(self._server.connect_timeout):
                 wire, found = await connect(self._server)
-                self._wire, self._node = wire, found.node
+                self._wire, self._node, self._era = wire, found.node, self._server.era
                 await wire.send_packed_command(self._server.pack([("SUBSCRIBE", self.address)]), check_health=False)
                 await wire.read_response()
         except BaseException:
@@ -84,8 +85,8 @@ class Subscription:
             if reply is None:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
-                if self._node != self._server.home:
-                    raise TimeoutError("The master is elsewhere now.")
+                if self._era != self._server.era:
+                    raise TimeoutError("Other connections had to be opened anew.")
                 await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
             elif reply[0] == b"message":
                 listener.notice(unpack_notices(reply[2]))

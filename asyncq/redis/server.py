@@ -1,6 +1,7 @@
 """The server: how it is reached, what is said to it, and what its errors mean."""
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
@@ -49,8 +50,9 @@ class Server:
     Attributes:
         address: host and port, or path, or those of the nodes that were named, without secrets.
         topology: where to look for it.
-        home: where it was found last; None: not yet. A connection that leads elsewhere has to be opened anew.
         clock: the server's, as it was told at the last connect.
+        era: begins anew when the master was found elsewhere, or again after a fault. What happened to one connection
+            may have happened to all: those of an earlier era are not used any more.
     """
 
     def __init__(self, url: str, *, connect_timeout: float, command_timeout: float) -> None:
@@ -60,7 +62,10 @@ class Server:
         self.command_timeout = command_timeout
         self.clock = ServerClock()
         self.topology: Topology = topology_of(target)
-        self.home: Node | None = None
+        self.era = 0
+        self._home: Node | None = None
+        self._has_fault = False
+        self._cuts: set[Callable[[], None]] = set()
         self._slot = 0
         self._wires = Wires(target, connect_timeout=connect_timeout, read_timeout=command_timeout)
         self._scripts = ScriptSet(with_flags=True)
@@ -80,7 +85,7 @@ class Server:
         """Take note that the server belongs to a cluster, of which the URL knows nothing."""
         if isinstance(self.topology, Alone):
             self.topology = Cluster([self.topology.node], self._slot)
-            self.home = None  # every connection is opened anew, and finds its way
+            self.era += 1
 
     def found(self, node: Node, time: Reply) -> Found:
         """Take note of the end of a search. Raises BrokerUnavailable if the node does not tell the time."""
@@ -90,17 +95,31 @@ class Server:
                 "watches: redis+sentinel://host[:port]/service"
             )
         self.check([time], "tell the time")
-        self.home = node
+        if self._has_fault or node != self._home:
+            self._home, self._has_fault = node, False
+            self.era += 1
+            for cut in list(self._cuts):
+                cut()
         return Found(node, milliseconds(time))
 
     def heed(self, error: BaseException, node: Node) -> None:
-        """Take note of what a fault at a node says of where to look."""
+        """Take note of a fault on a connection to a node, and of what it says of where to look."""
+        self._has_fault = True
         self.topology.doubt(node)
         if isinstance(error, MovedError):
             self.join_cluster()
             if isinstance(self.topology, Cluster):
                 host, port = cast(tuple[str, int], cast(Any, error).node_addr)
                 self.topology.prefer(Node(host or node.host, port))
+
+    @contextmanager
+    def watched(self, cut: Callable[[], None]) -> Generator[None]:
+        """Guard a long wait: `cut` is called, in any thread, when another era begins. It would learn that last."""
+        self._cuts.add(cut)
+        try:
+            yield
+        finally:
+            self._cuts.discard(cut)
 
     def connection(self, visit: Visit) -> Wire:
         """Return a new connection for an event loop, not connected yet."""
