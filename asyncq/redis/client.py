@@ -17,10 +17,11 @@ OLDEST = (6, 2)
 
 
 class RedisClient:
-    """A Redis server, and this process's connections to it. It belongs to the event loop on which it is opened.
+    """A Redis, and this process's connections to it. It belongs to the event loop on which it is opened.
 
     Args:
-        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`.
+        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`,
+            `redis+sentinel://host[:port],host[:port].../service[/database]` or `redis+cluster://host[:port],host[:port]...`.
         connect_timeout: seconds that connecting may take.
         command_timeout: seconds after which a command counts as unanswered, repeats included.
 
@@ -76,7 +77,7 @@ class RedisClient:
             keeps_errors=True,
         )
         facts = _facts(replies)
-        if facts.get("redis_mode") == "cluster":
+        if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):  # the second one is Valkey's
             self.server.join_cluster()
         self._check_version(facts.get("redis_version", ""))
         policy = facts.get("maxmemory_policy", "noeviction")
