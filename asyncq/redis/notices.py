@@ -1,7 +1,7 @@
 """Notices: what is told to a process, and the subscription that brings it."""
 
 import asyncio
-import secrets
+from collections.abc import Awaitable, Callable
 from random import Random
 
 from asyncq.redis.connecting import connect
@@ -9,27 +9,24 @@ from asyncq.redis.faults import FAULTS, pauses
 from asyncq.redis.server import Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
-from asyncq.store import Listener, Notice
-
-PING_SECONDS = 4.0
-"""Silence after which the server is asked whether it is there; when it says nothing for as long again, it is not."""
+from asyncq.store import Notice
 
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
 
 
 class Subscription:
-    """A connection on which a listener is told, opened again whenever it breaks.
+    """A connection on which one channel is listened to, opened again whenever it breaks.
 
     Args:
         server: where to subscribe.
-        prefix: of the address.
-
-    Attributes:
-        address: the channel, made for this one subscription.
+        address: the channel.
+        silence: seconds without a message after which the server is asked whether it is there; when it says nothing for
+            as long again, it is not.
     """
 
-    def __init__(self, server: Server, prefix: str) -> None:
-        self.address = prefix + secrets.token_urlsafe(8)
+    def __init__(self, server: Server, address: str, *, silence: float) -> None:
+        self.address = address
+        self._silence = silence
         self._server = server
         self._wire: Wire | None = None
         self._node: Node | None = None
@@ -42,17 +39,23 @@ class Subscription:
         except FAULTS as error:
             raise self._server.failed("subscribe", error) from error
 
-    async def run(self, listener: Listener) -> None:
-        """Tell the listener until cancelled."""
+    async def run(self, take: Callable[[bytes], None], catch_up: Callable[[], Awaitable[None]]) -> None:
+        """Listen until cancelled.
+
+        Args:
+            take: called with each message.
+            catch_up: called when messages may have been missed, once those that follow arrive; it may raise
+                BrokerUnavailable, and is then called again.
+        """
         random, failures = Random(), 0
         while True:
             try:
                 wire = self._wire
                 if wire is None:
                     wire = await self._subscribe()
-                    listener.resync()
+                    await catch_up()
                 failures = 0
-                await self._listen(wire, listener)
+                await self._listen(wire, take)
             except FAULTS as error:
                 if self._wire is not None and self._node is not None:
                     self._server.heed(error, self._node)
@@ -78,10 +81,10 @@ class Subscription:
             raise
         return wire
 
-    async def _listen(self, wire: Wire, listener: Listener) -> None:
+    async def _listen(self, wire: Wire, take: Callable[[bytes], None]) -> None:
         is_asked = False
         while True:
-            reply: Reply = await wire.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
+            reply: Reply = await wire.read_response(timeout=self._silence, disconnect_on_error=False)
             if reply is None:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
@@ -89,7 +92,7 @@ class Subscription:
                     raise TimeoutError("Other connections had to be opened anew.")
                 await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
             elif reply[0] == b"message":
-                listener.notice(unpack_notices(reply[2]))
+                take(reply[2])
             is_asked = reply is None
 
 

@@ -1,15 +1,19 @@
 """The store: finds what the transport's settlements write, and is told when they do."""
 
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from asyncq.redis.client import RedisClient
-from asyncq.redis.notices import Subscription
+from asyncq.redis.notices import Subscription, unpack_notices
 from asyncq.redis.server import Call, Reply, call
 from asyncq.store import Address, CallKey, Listener, Place, Sighting, Store
 
 WATCH_MS = 600_000
 """How long watchers of a queue are remembered after anybody has looked."""
+
+SILENCE_SECONDS = 4.0
+"""Of a subscription, until it asks whether the server is there."""
 
 LOOKS_AT_ONCE = 200
 """Ids in one script call: it holds up everybody else while it runs."""
@@ -29,7 +33,8 @@ class RedisStore(Store):
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
         self._space = client.space(namespace)
-        self._subscription = Subscription(client.server, self._space.own["reply"])
+        address = self._space.own["reply"] + secrets.token_urlsafe(8)
+        self._subscription = Subscription(client.server, address, silence=SILENCE_SECONDS)
         self._listener: Listener | None = None
 
     async def open(self) -> None:
@@ -72,9 +77,14 @@ class RedisStore(Store):
 
     async def run(self) -> None:
         """Bring notices until cancelled."""
-        if self._listener is None:
+        listener = self._listener
+        if listener is None:
             raise RuntimeError("RedisStore.run() was called before listen().")
-        await self._subscription.run(self._listener)
+
+        async def catch_up() -> None:
+            listener.resync()
+
+        await self._subscription.run(lambda data: listener.notice(unpack_notices(data)), catch_up)
 
     async def report(self, key: CallKey, progress: bytes, *, reply: Address = "", ttl_ms: int) -> None:
         if key.queue is not None and await self._report_to([key.queue], key.id, progress, reply, ttl_ms):

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
-from asyncq import BrokerUnavailable, broker_from_url
+from asyncq import Broker, BrokerUnavailable, broker_from_url
 from asyncq.redis import RedisClient
 from asyncq.redis.script import all_scripts
 from asyncq.store import Listener
@@ -148,7 +148,7 @@ async def publish_and_join(url: str) -> None:
         await pair.consumer()
 
 
-async def call_a_task(broker) -> None:
+async def call_a_task(broker: Broker) -> None:
     """Run a task and wait for its result, with a worker that renews its lease meanwhile."""
 
     @broker.task
