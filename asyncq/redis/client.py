@@ -9,6 +9,7 @@ from asyncq.clock import ServerClock
 from asyncq.errors import ConfigurationError
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.link import Link
+from asyncq.redis.lookout import Lookout
 from asyncq.redis.server import Reply, Server
 
 logger = logging.getLogger("asyncq.redis")
@@ -28,6 +29,7 @@ class RedisClient:
     Attributes:
         commands: the connection of all that is short.
         settling: the connection of settlements, which must not stand behind anything else.
+        lookout: finds out that another server has become the master; whoever runs anything on the client runs it.
     """
 
     def __init__(self, url: str, *, connect_timeout: float = 5, command_timeout: float = 5) -> None:
@@ -35,6 +37,7 @@ class RedisClient:
         self._links: list[Link] = []
         self.commands = self.link()
         self.settling = self.link()
+        self.lookout = Lookout(self.server)
         self._opening = asyncio.Lock()
         self._is_open = False
 

@@ -68,6 +68,17 @@ def connect_thread(server: Server) -> tuple[ThreadWire, Found]:
         raise
 
 
+async def ask(server: Server, visit: Visit) -> list[Reply]:
+    """Visit one node, and return its replies. Raises what stood in the way."""
+    wire = server.connection(visit)
+    try:
+        async with asyncio.timeout(server.visit_timeout):
+            await wire.connect()
+            return await exchange(server, wire, visit.commands)
+    finally:
+        await wire.disconnect(nowait=True)
+
+
 async def exchange(server: Server, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
     """Send commands and return a reply to each; what the server has against one is its reply."""
     await wire.send_packed_command(server.pack(commands), check_health=False)

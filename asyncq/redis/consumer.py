@@ -62,6 +62,7 @@ class RedisConsumer(Consumer):
         async with asyncio.TaskGroup() as doers:
             doers.create_task(self._alarm.run())
             doers.create_task(self._orders.run(severed))
+            doers.create_task(self._client.lookout.run())
 
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1

@@ -85,7 +85,7 @@ class Server:
         """Take note that the server belongs to a cluster, of which the URL knows nothing."""
         if isinstance(self.topology, Alone):
             self.topology = Cluster([self.topology.node], self._slot)
-            self.era += 1
+            self._begin_era()
 
     def found(self, node: Node, time: Reply) -> Found:
         """Take note of the end of a search. Raises BrokerUnavailable if the node does not tell the time."""
@@ -97,10 +97,13 @@ class Server:
         self.check([time], "tell the time")
         if self._has_fault or node != self._home:
             self._home, self._has_fault = node, False
-            self.era += 1
-            for cut in list(self._cuts):
-                cut()
+            self._begin_era()
         return Found(node, milliseconds(time))
+
+    def expect(self, node: Node) -> None:
+        """Have the master looked for again, unless it is known to be this one."""
+        if self._home is not None and node != self._home:
+            self._begin_era()
 
     def heed(self, error: BaseException, node: Node) -> None:
         """Take note of a fault on a connection to a node, and of what it says of where to look."""
@@ -168,6 +171,11 @@ class Server:
         tried = f"tried to {wanted}{f' for {seconds:g} s' if seconds else ''}"
         cause = f" {type(error).__name__}: {error}" if error is not None and str(error) else ""
         return BrokerUnavailable(f"Redis at {self.address} does not answer; {tried}.{cause}")
+
+    def _begin_era(self) -> None:
+        self.era += 1
+        for cut in list(self._cuts):
+            cut()
 
     def _words(self, command: Command) -> tuple[Argument, ...]:
         if isinstance(command, Call):

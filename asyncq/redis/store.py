@@ -1,5 +1,6 @@
 """The store: finds what the transport's settlements write, and is told when they do."""
 
+import asyncio
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -84,7 +85,9 @@ class RedisStore(Store):
         async def catch_up() -> None:
             listener.resync()
 
-        await self._subscription.run(lambda data: listener.notice(unpack_notices(data)), catch_up)
+        async with asyncio.TaskGroup() as doers:
+            doers.create_task(self._subscription.run(lambda data: listener.notice(unpack_notices(data)), catch_up))
+            doers.create_task(self._client.lookout.run())
 
     async def report(self, key: CallKey, progress: bytes, *, reply: Address = "", ttl_ms: int) -> None:
         if key.queue is not None and await self._report_to([key.queue], key.id, progress, reply, ttl_ms):

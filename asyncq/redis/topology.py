@@ -77,8 +77,8 @@ class Sentinels:
         failed: set[Node] = set()
         for sentinel in self.sentinels:
             try:
-                [address] = yield Visit(sentinel, [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)], True)
-                node = self._named(sentinel, address)
+                [address] = yield self.question(sentinel)
+                node = self.answer(sentinel, address)
             except FAULTS as fault:
                 error = fault
                 continue
@@ -90,7 +90,7 @@ class Sentinels:
                 error = fault
             else:
                 if _role(role) == b"master":
-                    self._prefer(sentinel)
+                    self.prefer(sentinel)
                     return node, time
                 error = ReadOnlyError(f"Sentinel {sentinel} names {node}, which is not the master (yet, or any more).")
             failed.add(node)
@@ -99,7 +99,12 @@ class Sentinels:
     def doubt(self, node: Node) -> None:
         """The sentinels are asked each time."""
 
-    def _named(self, sentinel: Node, address: Any) -> Node:
+    def question(self, sentinel: Node) -> Visit:
+        """Return what a sentinel is asked."""
+        return Visit(sentinel, [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)], True)
+
+    def answer(self, sentinel: Node, address: Any) -> Node:
+        """Return whom a sentinel names. Raises what it said instead."""
         if isinstance(address, Exception):
             raise address
         if address is None:
@@ -107,7 +112,8 @@ class Sentinels:
         host, port = address
         return Node(host.decode(), int(port))
 
-    def _prefer(self, sentinel: Node) -> None:
+    def prefer(self, sentinel: Node) -> None:
+        """Ask this one first from now on."""
         if self.sentinels[0] != sentinel:
             self.sentinels = (sentinel, *(each for each in self.sentinels if each != sentinel))
 

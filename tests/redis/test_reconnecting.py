@@ -19,8 +19,8 @@ from tests.working import working
 
 T = TypeVar("T")
 
-COMMAND_TIMEOUT = 1.0
-OUTAGE = 2.5
+COMMAND_TIMEOUT = 0.5
+OUTAGE = 1.3
 """Longer than a command may take, so that whoever waits for an answer gets to know."""
 
 Outage = Callable[[RedisServer, Proxy], AbstractAsyncContextManager[None]]

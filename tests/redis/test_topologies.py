@@ -16,6 +16,7 @@ from asyncq.redis import RedisClient
 from asyncq.store import CallKey, Listener
 from asyncq.transport import Envelope
 from tests.redis.pairs import LIMITS, QUEUE, RECORD, Pair, finish, opened
+from tests.redis.rights import PASSWORD, USER, create_user
 from tests.servers import HOST, RedisServer, free_port
 from tests.topologies import SERVICE, RedisCluster, Sentinels
 from tests.waiting import wait_until
@@ -79,6 +80,34 @@ async def test_a_frozen_master_is_left(where: tuple[str, Callable[[], RedisServe
             await wait_until(lambda: bool(told), "the end is told, or that it may have been missed")
             assert await port_of(pair) == master().port != old.port
             await asyncio.to_thread(lease.close)
+
+
+async def test_a_master_that_only_clients_reach(own_sentinels: Sentinels, namespace: str) -> None:
+    """Who waits at a master that the sentinels have given up, and that still answers, is at the new one within 10 s."""
+    old = own_sentinels.master()
+    for server in own_sentinels.servers:
+        create_user(server, "+role")
+    url = own_sentinels.url.replace("redis+sentinel://", f"redis+sentinel://{USER}:{PASSWORD}@")
+    told: list[str] = []
+    async with opened(url, namespace) as pair, Redis.from_url(old.url) as redis:
+        listener = Listener(lambda _: None, lambda: told.append("look again"))
+        await pair.store.listen(listener)
+        consumer = await pair.consumer()
+        async with in_background(pair.store.run()), in_background(consumer.run(lambda _: None)):
+            fetching = asyncio.create_task(until_it_works(lambda: consumer.fetch(LIMITS, 1)))
+            await wait_until(lambda: is_waiting(redis), "the fetch waits")
+            # To the sentinels it is dead from now on, and not to be talked to.
+            await redis.execute_command("ACL", "SETUSER", "default", "-ping", "-slaveof", "-multi", "-client")
+            await wait_until(lambda: own_sentinels.master() is not old, "another is promoted", timeout=30)
+            role: Any = await redis.execute_command("ROLE")
+            assert role[0] == b"master", "the old one does not know"
+            async with asyncio.timeout(12):
+                async with opened(url, namespace) as other:
+                    await until_it_works(lambda: other.publish("a"))
+                [delivery] = await fetching or await until_it_works(lambda: consumer.fetch(LIMITS, 1))
+                assert delivery.id == "a"
+                await wait_until(lambda: bool(told), "the listener is told to look again")
+            assert await port_of(pair) == own_sentinels.master().port
 
 
 async def test_a_planned_failover_loses_nothing(own_cluster: RedisCluster, namespace: str) -> None:
@@ -184,6 +213,11 @@ def test_secrets_are_not_shown() -> None:
     broker = broker_from_url("redis+sentinel://user:secret@a:1,b:2/service/0?sentinel_password=secret")
     assert "secret" not in repr(broker)
     assert "secret" not in RedisClient(broker.url).server.address  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def is_waiting(redis: Redis) -> bool:
+    """Say whether somebody waits in a blocking command."""
+    return (await redis.info("clients"))["blocked_clients"] > 0
 
 
 async def port_of(pair: Pair) -> int:
