@@ -26,6 +26,7 @@ spread.
     {ns}:queues                 SET     names of queues that were ever published to
     {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of              HASH    consumer -> its queues
+    {ns}:about                  HASH    consumer -> what it told of itself at its last renewal
     {ns}:interrupt:C            LIST    one token that ends C's wait; expires
     {ns}:orders:C               SET     token, line feed, id of calls that were withdrawn while C held them; expires
                                 channel of the same name, on which C is told of each
@@ -42,7 +43,7 @@ QUEUE_KEYS = (
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "interrupt", "orders", "reply")
+SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply")
 
 _PREFIXES = {"consumer", "result", "interrupt", "orders", "reply"}
 """Names that are followed by a colon and the name of what they are kept for."""

@@ -82,6 +82,7 @@ CREATE TABLE consumers(
     lease_ms INTEGER NOT NULL,
     lease_end_ms INTEGER NOT NULL,
     hunger INTEGER NOT NULL DEFAULT {HUNGER_FOR_ALL},      -- for what it wants to be rung
+    about BLOB NOT NULL DEFAULT x'',        -- what it told of itself at its last renewal
     UNIQUE(space, name)
 );
 CREATE TABLE members(queue INTEGER NOT NULL, consumer INTEGER NOT NULL, PRIMARY KEY(queue, consumer)) WITHOUT ROWID;

@@ -199,8 +199,8 @@ def _bury(
             seq,
             dead.reason.encode(errors="replace").decode(),  # an exception's text may hold what is no UTF-8
             now_ms + dead.letter_ttl_ms,
-            dead.outcome.record is not None,
-            dead.outcome.record or b"",
+            dead.letter_record is not None,
+            dead.letter_record or b"",
         )
         for seq, dead in letters
     )

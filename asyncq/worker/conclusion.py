@@ -1,7 +1,7 @@
 """The conclusion of a run: which settlement follows from what a task returned or raised. No I/O here."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -11,17 +11,18 @@ from asyncq.errors import (
     AsyncqError,
     DecodeError,
     Reject,
-    Retry,
     Snooze,
     TaskExpired,
     TaskTimeout,
     UnknownTask,
 )
 from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
-from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of, type_name_of
-from asyncq.retry import leaves_of
-from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
+from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
+from asyncq.tasks import Task
+from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
 from asyncq.worker.aftermath import follow_ups
+from asyncq.worker.answers import Encoded
+from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in, type_name
 from asyncq.worker.run import Run, policy_of
 
 logger = logging.getLogger("asyncq.worker")
@@ -40,6 +41,9 @@ class Conclusions:
         broker: whose tasks and limits hold.
         worker: the name that results carry.
         now_ms: the time by the server's clock.
+
+    Attributes:
+        dead: how many went to the dead letters.
     """
 
     def __init__(self, broker: Broker, worker: str, now_ms: Callable[[], int]) -> None:
@@ -47,6 +51,7 @@ class Conclusions:
         self._worker = worker
         self._now_ms = now_ms
         self._random = Random()
+        self.dead = 0
 
     def run_of(self, delivery: Delivery, message: Message) -> Run:
         """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
@@ -70,8 +75,9 @@ class Conclusions:
         if not self._keeps(run):
             return Done(run.delivery, Outcome(None))
         try:
-            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=run.task.returned.encode(value)))
-        except (TypeError, ValueError) as error:
+            sent = value.json() if isinstance(value, Encoded) else run.task.returned.encode(value)
+            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=sent))
+        except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
         return Done(run.delivery, self._outcome(run, record))
 
@@ -79,17 +85,18 @@ class Conclusions:
         """Conclude from what the task raised: a signal, a retry, or the end."""
         attempts = run.attempts
         signal = signal_in(error)
-        if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
-            return self._dead(run, error, f"{type(error).__name__} is never tried again")
+        if is_never(error, run.policy):
+            return self._dead(run, error, f"{kind_of(error)} is never tried again")
         if isinstance(signal, Reject):
             reason = text_of(signal.reason)
-            return self._dead(run, signal, f"rejected: {reason}" if reason else "rejected")
+            rejection = error if isinstance(error, RemoteError) else signal
+            return self._dead(run, rejection, f"rejected: {reason}" if reason else "rejected")
         if isinstance(signal, Snooze):
             return Again(run.delivery, self._started(run), self._after(signal.delay))
         if run.policy is None:
             return self._dead(run, error, "it failed, and has no retries")
-        if signal is None and not run.policy.allows(error):
-            return self._dead(run, error, f"{type(error).__name__} is not tried again")
+        if signal is None and not is_allowed(error, run.policy):
+            return self._dead(run, error, f"{kind_of(error)} is not tried again")
         if attempts >= run.policy.max_attempts:
             return self._dead(run, error, f"attempt {attempts} of {run.policy.max_attempts} failed")
         delay = signal.delay if signal is not None else None
@@ -118,11 +125,11 @@ class Conclusions:
         logger.error(
             "%s %s goes to the dead letters: %s", about.task or "A message", delivery.id, error, extra=log_facts(about)
         )
-        record = record_of(
-            about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker
+        record = encode_record(
+            record_of(about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker)
         )
-        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), about.reply)
-        return Dead(delivery, outcome, f"{kind}: {text_of(error)}", self._broker.dead_letter_ttl_ms)
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), about.reply)
+        return self._letter(delivery, outcome, f"{kind}: {text_of(error)}", record)
 
     def inconclusive(self, delivery: Delivery, fault: BaseException) -> Settlement:
         """Conclude that no conclusion can be drawn, because what the message or the user's code gave broke its making.
@@ -132,9 +139,10 @@ class Conclusions:
         about = Message(v=1, id=delivery.id, task="", queue=delivery.queue)
         text = f"asyncq could not conclude from its run: {type(fault).__name__}: {text_of(fault)}"
         logger.critical("%s goes to the dead letters: %s", delivery.id, text, extra=log_facts(about), exc_info=fault)
-        record = record_of(about, Status.FAILED, error=Failure("asyncq.errors:DecodeError", text, [text]))
-        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), _reply_in(delivery))
-        return Dead(delivery, outcome, text, self._broker.dead_letter_ttl_ms)
+        failure = Failure("asyncq.errors:DecodeError", text, [text])
+        record = encode_record(record_of(about, Status.FAILED, error=failure, worker=self._worker))
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), _reply_in(delivery))
+        return self._letter(delivery, outcome, text, record)
 
     def _again(self, run: Run, error: BaseException, delay: float) -> Settlement:
         logger.warning(
@@ -143,18 +151,19 @@ class Conclusions:
             run.message.id,
             run.message.attempt + 1,
             delay,
-            type(error).__name__,
+            kind_of(error),
             text_of(error),
             extra=log_facts(run.message),
         )
         attempt = run.message.attempt + 1
-        body = amended(run.delivery.body, attempt=attempt, history=self._history(run, error))
-        return Again(run.delivery, body, self._after(delay))
+        due_ms = self._after(delay)
+        body = amended(run.delivery.body, attempt=attempt, due_ms=due_ms, history=self._history(run, error))
+        return Again(run.delivery, body, due_ms)
 
     def _history(self, run: Run, error: BaseException) -> list[PastAttempt]:
         latest = PastAttempt(
             number=run.message.attempt + 1,
-            error=type_name_of(error),
+            error=type_name(error),
             message=text_of(error)[:MAX_HISTORY_TEXT],
             started_ms=run.started_ms,
             finished_ms=self._now_ms(),
@@ -170,7 +179,7 @@ class Conclusions:
         return self._now_ms() + round(min(delay, MAX_SECONDS) * 1000)
 
     def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
-        return self._buried(run, failure_of(error), reason, error)
+        return self._buried(run, recorded(error), reason, error)
 
     def _buried(self, run: Run, failure: Failure, reason: str, error: BaseException | None = None) -> Settlement:
         logger.error(
@@ -181,9 +190,15 @@ class Conclusions:
             extra=log_facts(run.message),
             exc_info=None if error is None else (type(error), error, error.__traceback__),
         )
-        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure))
+        record = self._record(run, Status.FAILED, error=failure)
         then = follow_ups(run, failure, reason, worker=self._worker, now_ms=self._now_ms())
-        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms, then)
+        return self._letter(run.delivery, self._outcome(run, record), reason, record, then)
+
+    def _letter(
+        self, delivery: Delivery, outcome: Outcome, reason: str, record: bytes, then: Sequence[Envelope] = ()
+    ) -> Dead:
+        self.dead += 1
+        return Dead(delivery, outcome, reason, self._broker.dead_letter_ttl_ms, then, record)
 
     def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
         return encode_record(
@@ -200,11 +215,7 @@ class Conclusions:
         )
 
     def _checked(self, run: Run, record: bytes) -> bytes:
-        if len(record) > self._broker.max_result_size:
-            raise ValueError(
-                f"The result of {run.task.name!r} has {len(record):,} bytes; this broker keeps "
-                f"{self._broker.max_result_size:,} (max_result_size). Store it elsewhere and return its address."
-            )
+        check_size(run.task, len(record), self._broker.max_result_size)
         return record
 
     def _outcome(self, run: Run, record: bytes) -> Outcome:
@@ -213,10 +224,24 @@ class Conclusions:
         return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
 
     def _keeps(self, run: Run) -> bool:
-        overrides = run.message.overrides
-        if overrides is not None and overrides.store_result is not None:
-            return overrides.store_result
-        return run.task.declared.store_result
+        return keeps_result(run.task, run.message)
+
+
+def keeps_result(task: Task[..., Any], message: Message) -> bool:
+    """Tell whether the result of a call is kept: as the call says, else as its task does."""
+    overrides = message.overrides
+    if overrides is not None and overrides.store_result is not None:
+        return overrides.store_result
+    return task.declared.store_result
+
+
+def check_size(task: Task[..., Any], size: int, limit: int) -> None:
+    """Raise ValueError for a result that has more bytes than the broker keeps."""
+    if size > limit:
+        raise ValueError(
+            f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
+            "Store it elsewhere and return its address."
+        )
 
 
 def _reply_in(delivery: Delivery) -> str:
@@ -224,13 +249,3 @@ def _reply_in(delivery: Delivery) -> str:
         return decode_message(delivery.body).reply
     except DecodeError:
         return ""
-
-
-def signal_in(error: BaseException) -> Reject | Snooze | Retry | None:
-    """Return the signal among the leaves of what was raised; Reject goes before Snooze, and that before Retry."""
-    leaves = leaves_of(error)
-    for kind in (Reject, Snooze, Retry):
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return None

@@ -24,6 +24,8 @@ from asyncq.transport import (
     Envelope,
     Outcome,
     Return,
+    Revival,
+    Revived,
     Settlement,
     Taken,
 )
@@ -183,6 +185,22 @@ class SettlementMachine(RuleBasedStateMachine):
             if id in held and call.crashed_with == absolving.consumer.name and call.record is None:
                 call.crashes -= 1
                 call.crashed_with = ""
+
+    @rule(id=ids, priority=st.integers(0, 2))
+    def revive(self, id: str, priority: int) -> None:
+        """Let a dead letter run again, where its id is free or bears the result that the death has left."""
+        (letter,) = self.run(self.process.transport.find_letters(QUEUE, [id]))
+        assert (letter is not None) == (id in self.deaths)
+        if letter is None:
+            return
+        call = self.calls.get(id)
+        is_free = call is None or call.record == letter.record
+        body = self.new_body()
+        (answer,) = self.run(self.process.transport.revive([Revival(letter, body, priority)]))
+        assert answer is (Revived.DONE if is_free else Revived.TAKEN)
+        if is_free:
+            self.calls[id] = Call(body, priority, next(self.ranks), due_ms=0)
+            self.deaths = [death for death in self.deaths if death != id]
 
     @rule(member=numbers)
     def leave(self, member: int) -> None:

@@ -81,6 +81,18 @@ def test_the_quickstart_publishes_and_asks(tmp_path: Path) -> None:
     assert "order-18" in third
 
 
+def test_plain_functions(tmp_path: Path) -> None:
+    """Functions run in a thread and in a process of a worker, and in a process of a program with a worker in it."""
+    written_out("docs/sync.md", tmp_path)
+    call = "from app import *\nprint({}.kiq_sync({!r}).result_sync(timeout=20).value)"
+    (tmp_path / "count.py").write_text(call.format("count_rows", "app.py"))
+    (tmp_path / "prime.py").write_text(call.format("largest_prime_below", 100))
+    with running(tmp_path, "asyncq", "worker", "app:broker"):
+        assert output_of(tmp_path, "count.py") == [str(len((tmp_path / "app.py").read_text().splitlines()))]
+        assert output_of(tmp_path, "prime.py") == ["97"]
+    assert output_of(tmp_path, "program.py") == ["False"]
+
+
 def test_the_quickstarts_options_work(tmp_path: Path) -> None:
     """The options of the quickstart are accepted, and the last call comes back."""
     written_out("docs/quickstart.md", tmp_path)
@@ -98,6 +110,26 @@ def test_the_quickstarts_failures_are_as_described(tmp_path: Path) -> None:
     assert junk.startswith("failed ")
     assert "we do not sell that" in junk
     assert "0.2" in slow
+
+
+def test_the_case_of_the_dead_letters(tmp_path: Path) -> None:
+    """The case is as told: the task fails, its letter is found, and once it is mended the retry succeeds."""
+    written_out("docs/dead-letters.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "invoices:broker"):
+        assert output_of(tmp_path, "order.py") == ["failed None KeyError('vat_rate')"]
+    assert output_of(tmp_path, "errors.py") == ["1 builtins:KeyError"]
+    (header, line) = output_of(tmp_path, "-m", "asyncq", "dead", "list", "invoices:broker", "--newer-than", "30m")
+    assert header.startswith("DIED")
+    assert line.endswith("invoice-1017  invoices  invoice.make         2  KeyError: 'vat_rate'")
+    shown = output_of(tmp_path, "-m", "asyncq", "dead", "show", "invoices:broker", "invoice-1017")
+    assert {"arguments   1017, currency='EUR'", "labels      team='billing'", "attempts    2"} <= {*shown}
+    assert any(re.fullmatch("attempt 1   .* UTC  KeyError: 'vat_rate'", each) for each in shown)
+    source = (tmp_path / "invoices.py").read_text()
+    (tmp_path / "invoices.py").write_text(source.replace("order['vat_rate']", "order['vat']"))
+    retry = ["-m", "asyncq", "dead", "retry", "invoices:broker", "--task", "invoice.make", "--error", "vat_rate"]
+    assert output_of(tmp_path, *retry) == ["1 dead letter put back."]
+    with running(tmp_path, "asyncq", "worker", "invoices:broker"):
+        assert output_of(tmp_path, "order.py") == ["succeeded 121.00 EUR None"]
 
 
 def test_the_quickstarts_progress_is_told(tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ async def test_ten_thousand_calls_are_watched_on_constant_connections(own_redis:
         await wait_until(lambda: len(told) == 10_000, "all ends are told")
         assert (await redis.info("clients"))["connected_clients"] <= before + 2  # what fetches, and what settles
         listening.cancel()
+        await asyncio.wait([listening])
 
 
 def body_of(id: str) -> bytes:
