@@ -13,6 +13,7 @@ import pytest
 from tests.leftovers import Running
 from tests.redis_keys import assert_no_keys_left
 from tests.servers import RedisServer, StartRedis
+from tests.topologies import RedisCluster, Sentinels
 
 try:
     from uvloop import new_event_loop
@@ -81,6 +82,20 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def redis_url(redis_server: RedisServer) -> str:
     """The URL of the shared Redis."""
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A cluster that all tests share: leave its nodes running, and write under `namespace` only."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """A master with its sentinels that all tests share: leave them running, and write under `namespace` only."""
+    with Sentinels(tmp_path_factory.mktemp("sentinels")) as sentinels:
+        yield sentinels
 
 
 @pytest.fixture

@@ -94,13 +94,13 @@ async def test_a_key_without_ttl_is_found(redis_url: str, namespace: str) -> Non
     """The check names a key that would stay for ever, and neither one with a TTL nor a documented one."""
     async with Redis.from_url(redis_url) as redis:
         await redis.set(f"{namespace}:passing", 1, ex=60)
-        await redis.set(f"{{{namespace}:default}}:kept", 1, ex=60)
+        await redis.set(f"{{{namespace}}}:q:default:kept", 1, ex=60)
         await assert_no_keys_left(redis_url, namespace)
-        await redis.persist(f"{{{namespace}:default}}:kept")
+        await redis.persist(f"{{{namespace}}}:q:default:kept")
         with pytest.raises(AssertionError, match="kept"):
             await assert_no_keys_left(redis_url, namespace)
-        await assert_no_keys_left(redis_url, namespace, allowed=["*{namespace}:default}:kept"])
-        await redis.delete(f"{{{namespace}:default}}:kept")
+        await assert_no_keys_left(redis_url, namespace, allowed=["{{namespace}}:q:default:kept"])
+        await redis.delete(f"{{{namespace}}}:q:default:kept")
 
 
 async def test_waiting_for_nothing_names_what_was_waited_for() -> None:

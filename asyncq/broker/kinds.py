@@ -34,6 +34,10 @@ _SCHEMES = {
     "sqlite": "SQLiteBroker",
     "redis": "RedisBroker",
     "rediss": "RedisBroker",
+    "redis+sentinel": "RedisBroker",
+    "rediss+sentinel": "RedisBroker",
+    "redis+cluster": "RedisBroker",
+    "rediss+cluster": "RedisBroker",
     "unix": "RedisBroker",
 }
 
@@ -56,7 +60,8 @@ def broker_from_url(url: str, **options: Any) -> Broker:
     """Return the broker that a URL names.
 
     Args:
-        url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://host:6379/0`, `rediss://...`.
+        url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://host:6379/0`, `rediss://...`,
+            `redis+sentinel://host,host/service/0`, `redis+cluster://host,host`.
             A SQLite URL may say `?synchronous=NORMAL`.
         options: passed on to the broker.
 

@@ -10,10 +10,12 @@ from asyncq.transport import Transport
 
 
 class RedisBroker(Broker):
-    """A broker on a Redis server, 6.2 or later.
+    """A broker on Redis, 6.2 or later: a server, the master that sentinels name, or a cluster.
 
     Args:
-        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`.
+        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`. With Sentinel
+            `redis+sentinel://host[:port],host[:port].../service[/database]`. A cluster is recognised; several of its
+            nodes are named by `redis+cluster://host[:port],host[:port]...`.
         options: see `Broker`.
     """
 

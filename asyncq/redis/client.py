@@ -1,27 +1,35 @@
 """The client: what a transport and a store on the same server share."""
 
 import asyncio
+import logging
 import re
+from collections.abc import Sequence
 
 from asyncq.clock import ServerClock
 from asyncq.errors import ConfigurationError
+from asyncq.redis.keys import KeySpace
 from asyncq.redis.link import Link
-from asyncq.redis.server import Server
+from asyncq.redis.lookout import Lookout
+from asyncq.redis.server import Reply, Server
+
+logger = logging.getLogger("asyncq.redis")
 
 OLDEST = (6, 2)
 
 
 class RedisClient:
-    """A Redis server, and this process's connections to it. It belongs to the event loop on which it is opened.
+    """A Redis, and this process's connections to it. It belongs to the event loop on which it is opened.
 
     Args:
-        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or `unix://path`.
+        url: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, `unix://path`,
+            `redis+sentinel://host[:port],host[:port].../service[/database]` or `redis+cluster://host[:port],host[:port]...`.
         connect_timeout: seconds that connecting may take.
         command_timeout: seconds after which a command counts as unanswered, repeats included.
 
     Attributes:
         commands: the connection of all that is short.
         settling: the connection of settlements, which must not stand behind anything else.
+        lookout: finds out that another server has become the master; whoever runs anything on the client runs it.
     """
 
     def __init__(self, url: str, *, connect_timeout: float = 5, command_timeout: float = 5) -> None:
@@ -29,6 +37,7 @@ class RedisClient:
         self._links: list[Link] = []
         self.commands = self.link()
         self.settling = self.link()
+        self.lookout = Lookout(self.server)
         self._opening = asyncio.Lock()
         self._is_open = False
 
@@ -43,11 +52,17 @@ class RedisClient:
         self._links.append(link)
         return link
 
+    def space(self, namespace: str) -> KeySpace:
+        """Return the keys of a namespace. In a cluster a client goes where they lie: those of one namespace only."""
+        space = KeySpace(namespace)
+        self.server.keep(space.own["queues"])
+        return space
+
     async def open(self) -> None:
-        """Connect, unless it is done already. Raises BrokerUnavailable, and ConfigurationError for too old a server."""
+        """Connect, unless it is done already. Raises BrokerUnavailable, and ConfigurationError for an unfit server."""
         async with self._opening:
             if not self._is_open:
-                await self._check_version()
+                await self._examine()
                 await self.commands.follow(self.server.load_scripts(), wanted="load its scripts")
                 self._is_open = True
 
@@ -56,15 +71,34 @@ class RedisClient:
         while self._links:
             await self._links.pop().close()
 
-    async def _check_version(self) -> None:
-        seconds = self.server.connect_timeout
-        [reply] = await self.commands.attempt(
-            [("INFO", "server")], wanted="connect", seconds=seconds, keeps_errors=True
+    async def _examine(self) -> None:
+        """Find out what kind of server it is, as far as this user may ask; what is unfit will say so at a script."""
+        replies = await self.commands.attempt(
+            [("INFO", "server"), ("INFO", "memory")],
+            wanted="connect",
+            seconds=self.server.connect_timeout,
+            keeps_errors=True,
         )
-        if not isinstance(reply, bytes):
-            return  # this user may not ask; what is too old will say so at the first script
-        found = re.search(r"redis_version:((\d+)\.(\d+)\S*)", reply.decode())
-        if found and (int(found[2]), int(found[3])) < OLDEST:
-            raise ConfigurationError(
-                f"Redis at {self.server.address} is version {found[1]}; asyncq needs 6.2 or later."
+        facts = _facts(replies)
+        if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):  # the second one is Valkey's
+            self.server.join_cluster()
+        self._check_version(facts.get("redis_version", ""))
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and facts.get("maxmemory") != "0":
+            logger.warning(
+                "Redis at %s evicts keys when its memory is full (maxmemory-policy %s): it would lose messages and "
+                "results. Set maxmemory-policy to noeviction; publishing is then refused when it is full.",
+                self.server.address,
+                policy,
             )
+
+    def _check_version(self, version: str) -> None:
+        found = re.match(r"(\d+)\.(\d+)", version)
+        if found and (int(found[1]), int(found[2])) < OLDEST:
+            raise ConfigurationError(f"Redis at {self.server.address} is version {version}; asyncq needs 6.2 or later.")
+
+
+def _facts(replies: Sequence[Reply]) -> dict[str, str]:
+    """Return the facts in replies to INFO by name."""
+    lines = [line for reply in replies if isinstance(reply, bytes) for line in reply.decode().splitlines()]
+    return {name: fact for name, colon, fact in (line.partition(":") for line in lines) if colon}

@@ -23,7 +23,7 @@ BLOCK_SECONDS = 20
 """A blocking read: long, so that an idle worker costs nothing, and short enough to find out that nobody answers."""
 
 BLOCK_MARGIN = 5
-"""How much longer than that the server may take before its connection counts as dead."""
+"""How much longer than that the server may take before its connection counts as dead, if no other tells sooner."""
 
 MAX_FETCH = 1_000
 """Most that one fetch takes: a script holds up everybody else while it runs."""
@@ -74,6 +74,7 @@ class RedisConsumer(Consumer):
         async with asyncio.TaskGroup() as doers:
             doers.create_task(self._alarm.run())
             doers.create_task(self._orders.run(severed))
+            doers.create_task(self._client.lookout.run())
 
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
@@ -139,7 +140,7 @@ class RedisConsumer(Consumer):
             seconds = BLOCK_SECONDS + BLOCK_MARGIN
         self._is_blocked = blocks
         try:
-            replies = await self._link.attempt(commands, wanted="fetch", seconds=seconds)
+            replies = await self._link.attempt(commands, wanted="fetch", seconds=seconds, waits=blocks)
         finally:
             self._is_blocked = False
         self._answered_at = time.monotonic()

@@ -1,34 +1,36 @@
 """The keys: every name that asyncq gives to anything in Redis.
 
-Those of one queue share a hash tag, so that they lie in one slot. A cluster is not supported all the same: a fetch asks
-several queues in one step, and publishing an id that may be known looks for it in all.
+All keys of a namespace share one hash tag, so a namespace lies in one slot, and in a cluster on one node. Steps that
+are atomic over several queues - a fetch, ids that are unique in the namespace, what a task leaves behind when it ends -
+are worth more than spreading one namespace over nodes: a cluster gives a namespace its failover, and several namespaces
+spread.
 
-    {ns:queue}:messages     HASH    id -> body, of every message that has not ended
-    {ns:queue}:line         LIST    members (digit of the priority, and id) that are ready, priority 0, in order
-    {ns:queue}:ahead        ZSET    members that are fetched before the line: larger priorities, and the handed back
-    {ns:queue}:suspects     ZSET    members like those of `ahead` that are suspects: lent one at a time
-    {ns:queue}:due          ZSET    member -> ms since 1970 at which it joins the ready ones
-    {ns:queue}:running      HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
-    {ns:queue}:crashes      HASH    member -> how often who held it died, a space, the consumer last taken for dead
-    {ns:queue}:withdrawn    HASH    member -> how often it still stands in the line, from where it can't be taken out
-    {ns:queue}:wake         LIST    at most one token, on which idle consumers block
-    {ns:queue}:wake_suspects  LIST  the same, for those among them that may take a suspect
-    {ns:queue}:sequence     STRING  counter behind the order of `ahead` and `suspects`
-    {ns:queue}:consumer:C   STRING  exists while C may fetch; the lowest number that its fetches may have
-    {ns:queue}:watch        HASH    id -> addresses to tell of its end; expires
-    {ns:queue}:progress     HASH    id -> ms until which it is kept, a space, latest progress; expires
-    {ns:queue}:result:ID    STRING  record of an ended call; expires
-    {ns:queue}:dead         ZSET    id -> time of death, of dead letters; expires
-    {ns:queue}:fading       ZSET    id -> ms until which the letter is kept; expires
-    {ns:queue}:letters      HASH    id -> dead letter; expires
-    {ns}:queues             SET     names of queues that were ever published to
-    {ns}:workers            ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
-    {ns}:queues_of          HASH    consumer -> its queues
-    {ns}:about              HASH    consumer -> what it told of itself at its last renewal
-    {ns}:interrupt:C        LIST    one token that ends C's wait; expires
-    {ns}:orders:C           SET     token, line feed, id of calls that were withdrawn while C held them; expires
-                            channel of the same name, on which C is told of each
-    {ns}:reply:RANDOM       channel of one process, which is its address
+    {ns}:q:QUEUE:messages       HASH    id -> body, of every message that has not ended
+    {ns}:q:QUEUE:line           LIST    members (digit of the priority, and id) that are ready, priority 0, in order
+    {ns}:q:QUEUE:ahead          ZSET    members that are fetched before the line: larger priorities, and the handed back
+    {ns}:q:QUEUE:suspects       ZSET    members like those of `ahead` that are suspects: lent one at a time
+    {ns}:q:QUEUE:due            ZSET    member -> ms since 1970 at which it joins the ready ones
+    {ns}:q:QUEUE:running        HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
+    {ns}:q:QUEUE:crashes        HASH    member -> how often who held it died, a space, the consumer last taken for dead
+    {ns}:q:QUEUE:withdrawn      HASH    member -> how often it still stands in the line, where it must stay
+    {ns}:q:QUEUE:wake           LIST    at most one token, on which idle consumers block
+    {ns}:q:QUEUE:wake_suspects  LIST    the same, for those among them that may take a suspect
+    {ns}:q:QUEUE:sequence       STRING  counter behind the order of `ahead` and `suspects`
+    {ns}:q:QUEUE:consumer:C     STRING  exists while C may fetch; the lowest number that its fetches may have
+    {ns}:q:QUEUE:watch          HASH    id -> addresses to tell of its end; expires
+    {ns}:q:QUEUE:progress       HASH    id -> ms until which it is kept, a space, latest progress; expires
+    {ns}:q:QUEUE:result:ID      STRING  record of an ended call; expires
+    {ns}:q:QUEUE:dead           ZSET    id -> time of death, of dead letters; expires
+    {ns}:q:QUEUE:fading         ZSET    id -> ms until which the letter is kept; expires
+    {ns}:q:QUEUE:letters        HASH    id -> dead letter; expires
+    {ns}:queues                 SET     names of queues that were ever published to
+    {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
+    {ns}:queues_of              HASH    consumer -> its queues
+    {ns}:about                  HASH    consumer -> what it told of itself at its last renewal
+    {ns}:interrupt:C            LIST    one token that ends C's wait; expires
+    {ns}:orders:C               SET     token, line feed, id of calls that were withdrawn while C held them; expires
+                                channel of the same name, on which C is told of each
+    {ns}:reply:RANDOM           channel of one process, which is its address
 
 What has no TTL goes with the messages and consumers that it speaks of. Only `sequence`, `queues` and a token in `wake`
 or `wake_suspects` outlive them: small keys, and few for each queue.
@@ -51,16 +53,16 @@ class Keys:
     """Keys by the names that are used for them here.
 
     Args:
-        tag: the hash tag.
-        names: of the keys that share it.
+        prefix: with which they all begin.
+        names: of the keys that begin with it.
         others: keys that don't, but are asked for along with them.
     """
 
     __slots__ = ("_names", "_selections")
 
-    def __init__(self, tag: str, names: Sequence[str], others: "Keys | None" = None) -> None:
+    def __init__(self, prefix: str, names: Sequence[str], others: "Keys | None" = None) -> None:
         self._names: dict[str, str] = dict(others._names) if others else {}
-        self._names |= {name: f"{{{tag}}}:{name}{':' if name in _PREFIXES else ''}" for name in names}
+        self._names |= {name: f"{prefix}:{name}{':' if name in _PREFIXES else ''}" for name in names}
         self._selections: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __getitem__(self, name: str) -> str:
@@ -81,16 +83,16 @@ class KeySpace:
         own: those that belong to no queue.
     """
 
-    __slots__ = ("_namespace", "_queues", "own")
+    __slots__ = ("_queues", "_tag", "own")
 
     def __init__(self, namespace: str) -> None:
-        self.own = Keys(namespace, SPACE_KEYS)
-        self._namespace = namespace
+        self._tag = f"{{{namespace}}}"
+        self.own = Keys(self._tag, SPACE_KEYS)
         self._queues: dict[str, Keys] = {}
 
     def queue(self, name: str) -> Keys:
         """Return the keys of a queue."""
         keys = self._queues.get(name)
         if keys is None:
-            keys = self._queues[name] = Keys(f"{self._namespace}:{name}", QUEUE_KEYS, self.own)
+            keys = self._queues[name] = Keys(f"{self._tag}:q:{name}", QUEUE_KEYS, self.own)
         return keys

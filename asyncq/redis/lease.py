@@ -3,25 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from asyncq.clock import ServerClock
 from asyncq.errors import BrokerUnavailable
+from asyncq.redis.connecting import connect_thread, exchange_in_thread
+from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script
 from asyncq.redis.keys import KeySpace
-from asyncq.redis.server import (
-    FAULTS,
-    TIME,
-    Command,
-    Plan,
-    Reply,
-    Server,
-    ThreadWire,
-    call,
-    is_passing,
-    is_unknown_script,
-    milliseconds,
-)
+from asyncq.redis.server import Command, Plan, Reply, Server, call
 from asyncq.redis.takeover import reclaim_expired
+from asyncq.redis.topology import Node
+from asyncq.redis.wires import ThreadWire
 from asyncq.transport import Lease
 
 
@@ -70,6 +60,8 @@ class ThreadLink:
         self.clock = ServerClock()
         self._server = server
         self._wire: ThreadWire | None = None
+        self._node: Node | None = None
+        self._era = 0
 
     def call(self, commands: Sequence[Command], wanted: str) -> list[Reply]:
         """Send commands, a second time where the connection was dead. Raises BrokerUnavailable."""
@@ -84,7 +76,7 @@ class ThreadLink:
         except BrokerUnavailable:
             raise
         except FAULTS as error:
-            raise self._server.unavailable(wanted, error) from error
+            raise self._server.failed(wanted, error) from error
         self._server.check(replies, wanted)
         return replies
 
@@ -105,11 +97,15 @@ class ThreadLink:
 
     def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         try:
+            if self._era != self._server.era:
+                self.close()
             wire = self._wire or self._connect()
-            replies = self._exchange(wire, commands)
+            replies = exchange_in_thread(self._server, wire, commands)
             if any(map(is_unknown_script, replies)):
                 self._teach(wire, self._server.repeat_unknown(commands, replies))
-        except BaseException:
+        except BaseException as error:
+            if self._wire is not None and self._node is not None:
+                self._server.heed(error, self._node)
             self.close()
             raise
         return replies
@@ -118,27 +114,12 @@ class ThreadLink:
         try:
             commands = next(plan)
             while True:
-                commands = plan.send(self._exchange(wire, commands))
+                commands = plan.send(exchange_in_thread(self._server, wire, commands))
         except StopIteration:
             return
 
     def _connect(self) -> ThreadWire:
-        wire = self._wire = self._server.thread_connection()
-        wire.connect()
-        replies = self._exchange(wire, [TIME])
-        self._server.check(replies, "tell the time")
-        self.clock.set(milliseconds(replies[0]))
-        return wire
-
-    def _exchange(self, wire: ThreadWire, commands: Sequence[Command]) -> list[Reply]:
-        wire.send_packed_command(self._server.pack(commands), check_health=False)
-        return [_read(wire) for _ in commands]
-
-
-def _read(wire: ThreadWire) -> Reply:
-    try:
-        return wire.read_response()
-    except ResponseError as error:
-        if is_passing(error):
-            raise
-        return error
+        self._wire, found = connect_thread(self._server)
+        self._node, self._era = found.node, self._server.era
+        self.clock.set(found.now_ms)
+        return self._wire

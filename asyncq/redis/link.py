@@ -1,29 +1,17 @@
 """The link: one connection that is opened when it is needed, and again after it broke."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from random import Random
 from typing import Any
 
-from redis.exceptions import ResponseError
-
-from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
-from asyncq.redis.sending import send
-from asyncq.redis.server import (
-    FAULTS,
-    TIME,
-    Command,
-    Plan,
-    Reply,
-    Server,
-    Wire,
-    is_passing,
-    is_unknown_script,
-    milliseconds,
-)
-
-_AGAIN = Backoff(delay=0.05, max_delay=0.5)
+from asyncq.redis.connecting import connect, exchange
+from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script, pauses
+from asyncq.redis.server import Command, Plan, Reply, Server
+from asyncq.redis.topology import Node
+from asyncq.redis.wires import Wire
 
 
 class Link:
@@ -37,6 +25,9 @@ class Link:
         self.connections = 0
         self._server = server
         self._wire: Wire | None = None
+        self._node: Node | None = None
+        self._era = 0
+        self._is_cut = False
         self._turn = asyncio.Lock()
         self._random = Random()
         self._is_closed = False
@@ -70,31 +61,46 @@ class Link:
                     except BrokerUnavailable:
                         raise
                     except FAULTS as fault:
-                        error = fault
                         if not is_passing(fault):
-                            break
+                            raise self._server.refused(wanted, fault) from fault
+                        error = fault
                     else:
                         if not keeps_errors:
                             self._server.check(replies, wanted)
                         return replies
                     failures += 1
                     commands = again() if again is not None else commands
-                    await asyncio.sleep(_AGAIN.seconds(failures, self._random))
+                    await asyncio.sleep(pauses(error).seconds(failures, self._random))
         except TimeoutError as fault:
             error = error or fault
         raise self._server.unavailable(wanted, error, seconds=self._server.command_timeout) from error
 
     async def attempt(
-        self, commands: Sequence[Command], *, wanted: str, seconds: float, keeps_errors: bool = False
+        self,
+        commands: Sequence[Command],
+        *,
+        wanted: str,
+        seconds: float,
+        keeps_errors: bool = False,
+        waits: bool = False,
     ) -> list[Reply]:
-        """Send commands once. Raises BrokerUnavailable when they are not answered in so many seconds, or refused."""
+        """Send commands once. Raises BrokerUnavailable when they are not answered in so many seconds, or refused.
+
+        Args:
+            commands: to send.
+            wanted: what for.
+            seconds: may be long for those that wait, which end before that when other connections had to be renewed.
+            keeps_errors: what the server refuses is returned as an error among the replies.
+            waits: whether they do.
+        """
         try:
-            async with asyncio.timeout(seconds), self._turn:
-                replies = await self._talk(commands)
+            async with asyncio.timeout(seconds) as scope, self._turn:
+                with self._watched(scope) if waits else nullcontext():
+                    replies = await self._talk(commands)
         except BrokerUnavailable:
             raise
         except FAULTS as error:
-            raise self._server.unavailable(wanted, error) from error
+            raise self._server.failed(wanted, error) from error
         if not keeps_errors:
             self._server.check(replies, wanted)
         return replies
@@ -114,13 +120,37 @@ class Link:
         self._is_closed = True
         await self._drop()
 
+    @contextmanager
+    def _watched(self, scope: asyncio.Timeout) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        is_over = False
+
+        def cut_here() -> None:
+            if not (is_over or self._is_cut or self._wire is None) and self._era != self._server.era:
+                self._is_cut = True
+                scope.reschedule(loop.time())
+
+        def cut() -> None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits
+                loop.call_soon_threadsafe(cut_here)
+
+        with self._server.watched(cut):
+            try:
+                yield
+            finally:
+                is_over = True
+
     async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
         try:
+            if self._era != self._server.era:
+                await self._drop()
             wire = self._wire or await self._connect()
-            replies = await self._exchange(wire, commands)
+            replies = await exchange(self._server, wire, commands)
             if any(map(is_unknown_script, replies)):
                 await self._teach(wire, self._server.repeat_unknown(commands, replies))
-        except BaseException:
+        except BaseException as error:
+            if self._wire is not None and self._node is not None and not self._is_cut:
+                self._server.heed(error, self._node)
             await self._drop()  # replies may still be on their way: nobody may take them for others
             raise
         return replies
@@ -129,36 +159,25 @@ class Link:
         try:
             commands = next(plan)
             while True:
-                commands = plan.send(await self._exchange(wire, commands))
+                commands = plan.send(await exchange(self._server, wire, commands))
         except StopIteration:
             return
 
     async def _connect(self) -> Wire:
-        if self._is_closed:
-            raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
-        wire = self._wire = self._server.connection()
-        await wire.connect()
-        replies = await self._exchange(wire, [TIME])
-        self._server.check(replies, "tell the time")
-        self._server.clock.set(milliseconds(replies[0]))
+        self._check_open()
+        wire, found = await connect(self._server)
+        self._wire, self._node = wire, found.node
+        self._era, self._is_cut = self._server.era, False
+        self._check_open()
+        self._server.clock.set(found.now_ms)
         self.connections += 1
         return wire
 
-    async def _exchange(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
-        await send(wire, self._server.pack(commands))
-        return [await _read(wire) for _ in commands]
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
 
     async def _drop(self) -> None:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.disconnect(nowait=True)
-
-
-async def _read(wire: Wire) -> Reply:
-    """Return a reply, or what the server has against the command."""
-    try:
-        return await wire.read_response()
-    except ResponseError as error:
-        if is_passing(error):
-            raise
-        return error

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from asyncq.backoff import Backoff
-from asyncq.redis.sending import send
-from asyncq.redis.server import FAULTS, Reply, Server, Wire
+from asyncq.redis.connecting import connect
+from asyncq.redis.faults import FAULTS, pauses
+from asyncq.redis.server import Reply, Server
+from asyncq.redis.topology import Node
+from asyncq.redis.wires import Wire, send
 from asyncq.store import Notice
 
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
-_AGAIN = Backoff(delay=0.05, max_delay=1.0)
 
 
 class Subscription:
@@ -28,13 +29,15 @@ class Subscription:
         self._silence = silence
         self._server = server
         self._wire: Wire | None = None
+        self._node: Node | None = None
+        self._era = 0
 
     async def open(self) -> None:
         """Subscribe; on return it is confirmed. Raises BrokerUnavailable."""
         try:
             await self._subscribe()
         except FAULTS as error:
-            raise self._server.unavailable("subscribe", error) from error
+            raise self._server.failed("subscribe", error) from error
 
     async def run(self, take: Callable[[bytes], None], catch_up: Callable[[], Awaitable[None]]) -> None:
         """Listen until cancelled.
@@ -53,10 +56,12 @@ class Subscription:
                     await catch_up()
                 failures = 0
                 await self._listen(wire, take)
-            except FAULTS:
+            except FAULTS as error:
+                if self._wire is not None and self._node is not None:
+                    self._server.heed(error, self._node)
                 await self.close()
                 failures += 1
-                await asyncio.sleep(_AGAIN.seconds(failures, random))
+                await asyncio.sleep(pauses(error).seconds(failures, random))
 
     async def close(self) -> None:
         """Disconnect."""
@@ -65,10 +70,10 @@ class Subscription:
             await wire.disconnect(nowait=True)
 
     async def _subscribe(self) -> Wire:
-        wire = self._wire = self._server.connection()
         try:
             async with asyncio.timeout(self._server.connect_timeout):
-                await wire.connect()
+                wire, found = await connect(self._server)
+                self._wire, self._node, self._era = wire, found.node, self._server.era
                 await send(wire, self._server.pack([("SUBSCRIBE", self.address)]))
                 await wire.read_response()
         except BaseException:
@@ -83,6 +88,8 @@ class Subscription:
             if reply is None:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
+                if self._era != self._server.era:
+                    raise TimeoutError("Other connections had to be opened anew.")
                 await send(wire, self._server.pack([("PING",)]))
             elif reply[0] == b"message":
                 take(reply[2])

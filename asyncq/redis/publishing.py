@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from asyncq.errors import PublishRefused
+from asyncq.redis.faults import is_full
 from asyncq.redis.keys import Keys
-from asyncq.redis.server import Argument, Call, Reply, Server, call, is_full
+from asyncq.redis.server import Argument, Call, Reply, Server, call
 from asyncq.transport import Envelope, Receipt, Taken
 
 MAX_MESSAGES = 500

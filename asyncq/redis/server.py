@@ -1,29 +1,21 @@
 """The server: how it is reached, what is said to it, and what its errors mean."""
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
-from redis import ConnectionPool as ThreadConnectionPool
-from redis.asyncio import ConnectionPool
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    InvalidResponse,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.crc import key_slot
+from redis.exceptions import MovedError, NoScriptError, ResponseError
 
 from asyncq.clock import ServerClock
 from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.redis.faults import is_forbidden, is_passing
 from asyncq.redis.keys import Keys
 from asyncq.redis.script import ScriptSet, all_scripts
+from asyncq.redis.topology import Alone, Cluster, Node, Topology, Visit
+from asyncq.redis.urls import read_url, topology_of
+from asyncq.redis.wires import ThreadWire, Wire, Wires
 
 Argument: TypeAlias = str | bytes | int
 Reply: TypeAlias = Any
@@ -41,76 +33,104 @@ Command: TypeAlias = Call | tuple[Argument, ...]
 Plan: TypeAlias = Generator[Sequence[Command], list[Reply], Any]
 """Steps that do not care whether a thread or an event loop takes them: yields commands, is sent their replies."""
 
-TIME: Command = ("TIME",)
-
 # Its stub says that it takes one argument, and nothing of what it returns.
 _pack = cast(Callable[[tuple[Argument, ...]], bytes], cast(Any, hiredis).pack_command)
 
-FAULTS = (RedisError, OSError)
-"""All that can go wrong on the way, and all that the server can say. (The builtin TimeoutError is an OSError.)"""
 
-_PASSING = (
-    *(RedisConnectionError, RedisTimeoutError, OSError, InvalidResponse),
-    *(BusyLoadingError, ClusterDownError, ReadOnlyError, TryAgainError),
-)
-_PASSING_WORDS = ("BUSY ", "LOADING ", "MASTERDOWN ")
-_FULL_WORDS = ("OOM ", "MISCONF ")
-"""Anywhere in the text: below Redis 7 a script wraps them in its own error."""
+class Found(NamedTuple):
+    """Where a search has ended: at a node, and at what time by its clock."""
 
-
-class Wire(Protocol):
-    """What we use of a connection of redis.asyncio."""
-
-    async def connect(self) -> None: ...
-    async def send_packed_command(self, command: Sequence[bytes], check_health: bool = ...) -> None: ...
-    async def read_response(
-        self, disable_decoding: bool = ..., timeout: float | None = ..., *, disconnect_on_error: bool = ...
-    ) -> Reply: ...
-    async def disconnect(self, nowait: bool = ...) -> None: ...
-
-
-class ThreadWire(Protocol):
-    """What we use of a connection of redis."""
-
-    def connect(self) -> None: ...
-    def send_packed_command(self, command: Sequence[bytes], check_health: bool = ...) -> None: ...
-    def read_response(self) -> Reply: ...
-    def disconnect(self) -> None: ...
+    node: Node
+    now_ms: int
 
 
 class Server:
-    """One Redis server, as its URL names it.
+    """The Redis that a URL names: one server, or whichever of several is the master now.
 
     Attributes:
-        address: host and port, or path, without secrets.
+        address: host and port, or path, or those of the nodes that were named, without secrets.
+        topology: where to look for it.
         clock: the server's, as it was told at the last connect.
+        era: begins anew when the master was found elsewhere, or again after a fault. What happened to one connection
+            may have happened to all: those of an earlier era are not used any more.
     """
 
     def __init__(self, url: str, *, connect_timeout: float, command_timeout: float) -> None:
+        target = read_url(url)
+        self.address = target.name
         self.connect_timeout = connect_timeout
         self.command_timeout = command_timeout
         self.clock = ServerClock()
-        try:
-            self._pool = cast(Any, ConnectionPool).from_url(url)
-            self._thread_pool = cast(Any, ThreadConnectionPool).from_url(url)
-        except ValueError as error:
-            raise ConfigurationError(f"This is no URL of a Redis server: {error}") from error
-        # Whatever the URL says of them: replies are bytes, and every wait is bounded by us, blocking reads included.
-        options = {"protocol": 2, "decode_responses": False, "socket_connect_timeout": connect_timeout}
-        options |= {"health_check_interval": 0}
-        self._pool.connection_kwargs.update(options, socket_timeout=None)
-        self._thread_pool.connection_kwargs.update(options, socket_timeout=command_timeout)
-        where = self._pool.connection_kwargs
-        self.address = str(where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
+        self.topology: Topology = topology_of(target)
+        self.era = 0
+        self._home: Node | None = None
+        self._has_fault = False
+        self._cuts: set[Callable[[], None]] = set()
+        self._slot = 0
+        self._wires = Wires(target, connect_timeout=connect_timeout, read_timeout=command_timeout)
         self._scripts = ScriptSet(with_flags=True)
 
-    def connection(self) -> Wire:
-        """Return a new connection for an event loop, not connected yet."""
-        return cast(Wire, self._pool.make_connection())
+    @property
+    def visit_timeout(self) -> float:
+        """Seconds that one node may take while the master is looked for; three may in the time of one connect."""
+        return self.connect_timeout / (1 if isinstance(self.topology, Alone) else 3)
 
-    def thread_connection(self) -> ThreadWire:
+    def keep(self, key: str) -> None:
+        """Look, in a cluster, for the node that keeps this key and those that share its hash tag."""
+        self._slot = key_slot(key.encode())
+        if isinstance(self.topology, Cluster):
+            self.topology.slot = self._slot
+
+    def join_cluster(self) -> None:
+        """Take note that the server belongs to a cluster, of which the URL knows nothing."""
+        if isinstance(self.topology, Alone):
+            self.topology = Cluster([self.topology.node], self._slot)
+            self._begin_era()
+
+    def found(self, node: Node, time: Reply) -> Found:
+        """Take note of the end of a search. Raises BrokerUnavailable if the node does not tell the time."""
+        if isinstance(time, ResponseError) and "unknown command" in str(time):
+            raise ConfigurationError(
+                f"{node} does not even tell the time. If it is a Sentinel, it keeps no data; name the service that it "
+                "watches: redis+sentinel://host[:port]/service"
+            )
+        self.check([time], "tell the time")
+        if self._has_fault or node != self._home:
+            self._home, self._has_fault = node, False
+            self._begin_era()
+        return Found(node, milliseconds(time))
+
+    def expect(self, node: Node) -> None:
+        """Have the master looked for again, unless it is known to be this one."""
+        if self._home is not None and node != self._home:
+            self._begin_era()
+
+    def heed(self, error: BaseException, node: Node) -> None:
+        """Take note of a fault on a connection to a node, and of what it says of where to look."""
+        self._has_fault = True
+        self.topology.doubt(node)
+        if isinstance(error, MovedError):
+            self.join_cluster()
+            if isinstance(self.topology, Cluster):
+                host, port = cast(tuple[str, int], cast(Any, error).node_addr)
+                self.topology.prefer(Node(host or node.host, port))
+
+    @contextmanager
+    def watched(self, cut: Callable[[], None]) -> Generator[None]:
+        """Guard a long wait: `cut` is called, in any thread, when another era begins. It would learn that last."""
+        self._cuts.add(cut)
+        try:
+            yield
+        finally:
+            self._cuts.discard(cut)
+
+    def connection(self, visit: Visit) -> Wire:
+        """Return a new connection for an event loop, not connected yet."""
+        return self._wires.wire(visit)
+
+    def thread_connection(self, visit: Visit) -> ThreadWire:
         """Return a new connection for a thread, not connected yet."""
-        return cast(ThreadWire, self._thread_pool.make_connection())
+        return self._wires.thread_wire(visit)
 
     def pack(self, commands: Sequence[Command]) -> list[bytes]:
         """Return commands as they are sent."""
@@ -135,13 +155,27 @@ class Server:
         """Raise BrokerUnavailable if one of the replies is an error."""
         for reply in replies:
             if isinstance(reply, Exception):
-                raise BrokerUnavailable(f"Redis at {self.address} refused to {wanted}: {reply}") from reply
+                raise self.refused(wanted, reply) from reply
+
+    def refused(self, wanted: str, error: Exception) -> BrokerUnavailable:
+        """Return the error to raise when the server has something against what was wanted."""
+        advice = " The rights that asyncq needs are in docs/redis.md." if is_forbidden(error) else ""
+        return BrokerUnavailable(f"Redis at {self.address} refused to {wanted}: {error}{advice}")
+
+    def failed(self, wanted: str, error: Exception) -> BrokerUnavailable:
+        """Return the error to raise for a fault."""
+        return self.unavailable(wanted, error) if is_passing(error) else self.refused(wanted, error)
 
     def unavailable(self, wanted: str, error: BaseException | None, *, seconds: float = 0) -> BrokerUnavailable:
         """Return the error to raise when something did not come to pass."""
         tried = f"tried to {wanted}{f' for {seconds:g} s' if seconds else ''}"
         cause = f" {type(error).__name__}: {error}" if error is not None and str(error) else ""
         return BrokerUnavailable(f"Redis at {self.address} does not answer; {tried}.{cause}")
+
+    def _begin_era(self) -> None:
+        self.era += 1
+        for cut in list(self._cuts):
+            cut()
 
     def _words(self, command: Command) -> tuple[Argument, ...]:
         if isinstance(command, Call):
@@ -159,20 +193,3 @@ def milliseconds(time: Reply) -> int:
     """Return the milliseconds since 1970 of a reply to TIME."""
     seconds, microseconds = time
     return int(seconds) * 1000 + int(microseconds) // 1000
-
-
-def is_unknown_script(reply: Reply) -> bool:
-    """Say whether the server does not know the script."""
-    return isinstance(reply, NoScriptError)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Say whether another connection, or a little time, may help."""
-    return isinstance(error, _PASSING) or str(error).startswith(_PASSING_WORDS)
-
-
-def is_full(reply: Reply) -> bool:
-    """Say whether the server refuses to store more: no memory, or no disk."""
-    if isinstance(reply, OutOfMemoryError):
-        return True
-    return isinstance(reply, ResponseError) and any(word in str(reply) for word in _FULL_WORDS)

@@ -1,11 +1,11 @@
 """The store: finds what the transport's settlements write, and is told when they do."""
 
+import asyncio
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from asyncq.redis.client import RedisClient
-from asyncq.redis.keys import KeySpace
 from asyncq.redis.notices import Subscription, unpack_notices
 from asyncq.redis.server import Call, Reply, call
 from asyncq.store import Address, CallKey, Listener, Place, Sighting, Store
@@ -13,7 +13,7 @@ from asyncq.store import Address, CallKey, Listener, Place, Sighting, Store
 WATCH_MS = 600_000
 """How long watchers of a queue are remembered after anybody has looked."""
 
-SILENCE_SECONDS = 12.0
+SILENCE_SECONDS = 4.0
 """Of a subscription, until it asks whether the server is there."""
 
 LOOKS_AT_ONCE = 200
@@ -33,7 +33,7 @@ class RedisStore(Store):
 
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
-        self._space = KeySpace(namespace)
+        self._space = client.space(namespace)
         address = self._space.own["reply"] + secrets.token_urlsafe(8)
         self._subscription = Subscription(client.server, address, silence=SILENCE_SECONDS)
         self._listener: Listener | None = None
@@ -85,7 +85,9 @@ class RedisStore(Store):
         async def catch_up() -> None:
             listener.resync()
 
-        await self._subscription.run(lambda data: listener.notice(unpack_notices(data)), catch_up)
+        async with asyncio.TaskGroup() as doers:
+            doers.create_task(self._subscription.run(lambda data: listener.notice(unpack_notices(data)), catch_up))
+            doers.create_task(self._client.lookout.run())
 
     async def report(self, key: CallKey, progress: bytes, *, reply: Address = "", ttl_ms: int) -> None:
         if key.queue is not None and await self._report_to([key.queue], key.id, progress, reply, ttl_ms):

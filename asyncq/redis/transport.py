@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from asyncq.queues import Queue
 from asyncq.redis.client import RedisClient
 from asyncq.redis.consumer import RedisConsumer
-from asyncq.redis.keys import KeySpace
 from asyncq.redis.letters import LetterBox
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.publishing import Publication
@@ -48,7 +47,7 @@ class RedisTransport(Transport):
         self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
     ) -> None:
         self._client = client
-        self._space = KeySpace(namespace)
+        self._space = client.space(namespace)
         self._letters = LetterBox(client, self._space)
         self._max_lengths = {queue.name: queue.max_length for queue in queues}
         self._dead_cap = dead_cap

@@ -27,7 +27,7 @@ TURNS_AHEAD = 2
 
 A short task's result is then on its way some 40 us sooner."""
 
-_AGAIN = Backoff(delay=0.1, max_delay=5.0)
+_AGAIN = Backoff(delay=0.1, max_delay=2.0)
 
 
 class Receiver:

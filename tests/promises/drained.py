@@ -7,7 +7,7 @@ from asyncq.sqlite.schema import ENDED
 from tests.promises.publisher import Publisher
 from tests.redis_keys import assert_no_keys_left
 
-STAY = ("{{namespace}:default}:sequence", "{{namespace}:default}:wake", "{{namespace}}:queues")
+STAY = ("{{namespace}}:q:default:sequence", "{{namespace}}:q:default:wake", "{{namespace}}:queues")
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
 TABLES = ("consumers", "members", "severed", "letters", "watchers", "listeners")

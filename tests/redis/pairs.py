@@ -59,8 +59,8 @@ async def opened(url: str, namespace: str = "test", **options: Any) -> AsyncIter
     """Open a pair as a broker does, and close it."""
     client = RedisClient(url, **options)
     pair = Pair(client, RedisTransport(client, namespace=namespace), RedisStore(client, namespace=namespace))
-    await pair.store.open()
     try:
+        await pair.store.open()
         await pair.transport.open()
         yield pair
     finally:

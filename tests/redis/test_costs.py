@@ -16,7 +16,7 @@ from tests.servers import StartRedis
 from tests.waiting import wait_until
 
 KEYS_THAT_STAY = [
-    *("*{namespace}:mail}:sequence", "*{namespace}:mail}:wake", "*{namespace}:mail}:wake_suspects"),
+    *("{{namespace}}:q:mail:sequence", "{{namespace}}:q:mail:wake", "{{namespace}}:q:mail:wake_suspects"),
     "{{namespace}}:queues",
 ]
 
@@ -73,7 +73,7 @@ async def test_withdrawn_messages_leave_the_line_when_it_is_fetched(redis_url: s
         await pair.publish("b", "c")
         consumer = await pair.consumer()
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10)] == ["b", "c"]
-        assert await redis.exists(f"{{{namespace}:{QUEUE}}}:withdrawn", f"{{{namespace}:{QUEUE}}}:line") == 0
+        assert await redis.exists(f"{{{namespace}}}:q:{QUEUE}:withdrawn", f"{{{namespace}}}:q:{QUEUE}:line") == 0
         await consumer.leave()
 
 
@@ -177,6 +177,7 @@ async def test_ten_thousand_calls_are_watched_on_constant_connections(own_redis:
         await wait_until(lambda: len(told) == 10_000, "all ends are told")
         assert (await redis.info("clients"))["connected_clients"] <= before + 2  # what fetches, and what settles
         listening.cancel()
+        await asyncio.wait([listening])
 
 
 def body_of(id: str) -> bytes:

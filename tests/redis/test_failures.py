@@ -183,6 +183,7 @@ async def test_a_listener_is_told_to_look_again_after_an_outage(own_redis: Start
         await finish(consumer, list(await consumer.fetch(LIMITS, 1)))
         await wait_until(lambda: told == ["a"], "the end is told")
         listening.cancel()
+        await asyncio.wait([listening])
 
 
 async def test_publishing_rides_out_a_restart(own_redis: StartRedis) -> None:

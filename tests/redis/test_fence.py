@@ -40,7 +40,7 @@ async def test_a_fetch_that_was_given_up_is_refused_when_it_arrives(redis_url: s
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
         assert await pair.client.commands.call([late], wanted="fetch") == [-2]
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["b"]
-        assert await redis.hlen(f"{{{namespace}:{QUEUE}}}:running") == 2
+        assert await redis.hlen(f"{{{namespace}}}:q:{QUEUE}:running") == 2
 
 
 async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_server: RedisServer, namespace: str) -> None:

@@ -68,7 +68,7 @@ async def test_nothing_is_left_of_letters_and_members(
         deliveries = await consumer.fetch(LIMITS, 10)
         assert all(await consumer.settle([Dead(delivery, Outcome(None), "", MINUTE_MS) for delivery in deliveries]))
         await consumer.leave()
-    await no_keys_left(allowed=["*{namespace}:mail}:sequence", "*{namespace}:mail}:wake", "{{namespace}}:queues"])
+    await no_keys_left(allowed=["{{namespace}}:q:mail:sequence", "{{namespace}}:q:mail:wake", "{{namespace}}:queues"])
 
 
 async def test_a_queue_that_is_new(redis_url: str, namespace: str) -> None:

@@ -1,7 +1,7 @@
 -- What is known of ids in all queues of the namespace, for the scripts that name this file.
 
 local function prefix_of(queue)
-  return '{' .. string.match(queues, '^{(.*)}') .. ':' .. queue .. '}:'
+  return string.match(queues, '^{.*}') .. ':q:' .. queue .. ':'
 end
 
 -- Returns by id what is kept under it in any queue, {why, what}; messages of the one queue that is named are left out.

@@ -1,0 +1,110 @@
+"""Connecting: visits, on an event loop or in a thread, until the node that holds the namespace is found."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from redis.exceptions import ResponseError
+
+from asyncq.redis.faults import FAULTS, is_passing
+from asyncq.redis.server import Command, Found, Reply, Server, ThreadWire, Wire
+from asyncq.redis.topology import Visit
+from asyncq.redis.wires import send
+
+
+async def connect(server: Server) -> tuple[Wire, Found]:
+    """Return a connection for the running loop. Raises what stood in the way."""
+    search = server.topology.search()
+    step: Callable[[], Visit] = partial(next, search)
+    wire: Wire | None = None
+    try:
+        while True:
+            try:
+                visit = step()
+            except StopIteration as end:
+                assert wire is not None, "a search visits the node that it returns"
+                return wire, server.found(*end.value)
+            if wire is not None:
+                await wire.disconnect(nowait=True)
+            wire = server.connection(visit)
+            try:
+                async with asyncio.timeout(server.visit_timeout):
+                    await wire.connect()
+                    replies = await exchange(server, wire, visit.commands)
+            except FAULTS as fault:
+                step = partial(search.throw, fault)
+            else:
+                step = partial(search.send, replies)
+    except BaseException:
+        if wire is not None:
+            await wire.disconnect(nowait=True)
+        raise
+
+
+def connect_thread(server: Server) -> tuple[ThreadWire, Found]:
+    """Return a connection for this thread. Raises what stood in the way."""
+    search = server.topology.search()
+    step: Callable[[], Visit] = partial(next, search)
+    wire: ThreadWire | None = None
+    try:
+        while True:
+            try:
+                visit = step()
+            except StopIteration as end:
+                assert wire is not None, "a search visits the node that it returns"
+                return wire, server.found(*end.value)
+            if wire is not None:
+                wire.disconnect()
+            wire = server.thread_connection(visit)
+            try:
+                wire.connect()
+                replies = exchange_in_thread(server, wire, visit.commands)
+            except FAULTS as fault:
+                step = partial(search.throw, fault)
+            else:
+                step = partial(search.send, replies)
+    except BaseException:
+        if wire is not None:
+            wire.disconnect()
+        raise
+
+
+async def ask(server: Server, visit: Visit) -> list[Reply]:
+    """Visit one node, and return its replies. Raises what stood in the way."""
+    wire = server.connection(visit)
+    try:
+        async with asyncio.timeout(server.visit_timeout):
+            await wire.connect()
+            return await exchange(server, wire, visit.commands)
+    finally:
+        await wire.disconnect(nowait=True)
+
+
+async def exchange(server: Server, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
+    """Send commands and return a reply to each; what the server has against one is its reply."""
+    await send(wire, server.pack(commands))
+    return [await _read(wire) for _ in commands]
+
+
+def exchange_in_thread(server: Server, wire: ThreadWire, commands: Sequence[Command]) -> list[Reply]:
+    """Do the same in a thread."""
+    wire.send_packed_command(server.pack(commands), check_health=False)
+    return [_read_in_thread(wire) for _ in commands]
+
+
+async def _read(wire: Wire) -> Reply:
+    try:
+        return await wire.read_response()
+    except ResponseError as error:
+        if is_passing(error):
+            raise
+        return error
+
+
+def _read_in_thread(wire: ThreadWire) -> Reply:
+    try:
+        return wire.read_response()
+    except ResponseError as error:
+        if is_passing(error):
+            raise
+        return error

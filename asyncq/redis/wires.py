@@ -1,0 +1,103 @@
+"""The wires: connections of redis-py, as they are made and as far as they are used."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+from redis import ConnectionPool as ThreadConnectionPool
+from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from asyncq.errors import ConfigurationError
+from asyncq.redis.topology import Visit
+from asyncq.redis.urls import Target
+
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+"""Seconds of silence, seconds between probes, probes without an answer. A connection that waits and whose other side is
+gone is dead to us after some 11 s, and no firewall forgets one that is only idle."""
+
+_CREDENTIALS = ("username", "password", "db", "credential_provider", "client_name")
+"""Options of connections to servers that those to sentinels do not share."""
+
+
+class Wire(Protocol):
+    """What we use of a connection of redis.asyncio."""
+
+    async def connect(self) -> None: ...
+    async def send_packed_command(self, command: Sequence[bytes], check_health: bool = ...) -> None: ...
+    async def read_response(
+        self, disable_decoding: bool = ..., timeout: float | None = ..., *, disconnect_on_error: bool = ...
+    ) -> Any: ...
+    async def disconnect(self, nowait: bool = ...) -> None: ...
+
+
+class ThreadWire(Protocol):
+    """What we use of a connection of redis."""
+
+    def connect(self) -> None: ...
+    def send_packed_command(self, command: Sequence[bytes], check_health: bool = ...) -> None: ...
+    def read_response(self) -> Any: ...
+    def disconnect(self) -> None: ...
+
+
+async def send(wire: Wire, packed: Sequence[bytes]) -> None:
+    """Write commands that are packed already. Raises redis.ConnectionError: the connection has broken."""
+    try:
+        await wire.send_packed_command(packed, check_health=False)
+    except RuntimeError as error:
+        # What uvloop says of a connection that was reset while nothing was read or written.
+        if "handler is closed" not in str(error):
+            raise
+        raise RedisConnectionError("The connection was reset while it was idle.") from error
+
+
+class Wires:
+    """Makes connections to the nodes of a target.
+
+    Args:
+        target: what the URL says.
+        connect_timeout: seconds that connecting to a node may take.
+        read_timeout: seconds that a thread waits for a reply.
+    """
+
+    def __init__(self, target: Target, *, connect_timeout: float, read_timeout: float) -> None:
+        try:
+            pool = cast(Any, ConnectionPool).from_url(target.url)
+            thread_pool = cast(Any, ThreadConnectionPool).from_url(target.url)
+        except ValueError as error:
+            raise ConfigurationError(f"This is no URL of a Redis server: {error}") from error
+        # Whatever the URL says of them: replies are bytes, and every wait is bounded by us, blocking reads included.
+        options: dict[str, Any] = {"protocol": 2, "decode_responses": False, "health_check_interval": 0}
+        options["socket_connect_timeout"] = connect_timeout
+        self._is_local = "path" in pool.connection_kwargs
+        if not self._is_local:
+            options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
+        self._make, self._options = pool.connection_class, pool.connection_kwargs | options
+        self._make_in_thread = thread_pool.connection_class
+        self._thread_options = thread_pool.connection_kwargs | options
+        self._options["socket_timeout"] = None
+        self._thread_options["socket_timeout"] = read_timeout
+        self._sentinel_options = dict(target.sentinel_options)
+
+    def wire(self, visit: Visit) -> Wire:
+        """Return a new connection for an event loop, not connected yet."""
+        return cast(Wire, self._make(**self._addressed(self._options, visit)))
+
+    def thread_wire(self, visit: Visit) -> ThreadWire:
+        """Return a new connection for a thread, not connected yet."""
+        return cast(ThreadWire, self._make_in_thread(**self._addressed(self._thread_options, visit)))
+
+    def _addressed(self, options: dict[str, Any], visit: Visit) -> dict[str, Any]:
+        if self._is_local:
+            return options
+        if visit.is_sentinel:
+            options = {name: value for name, value in options.items() if name not in _CREDENTIALS}
+            options |= self._sentinel_options
+        return options | {"host": visit.node.host, "port": visit.node.port}
+
+
+def _keepalive_options() -> dict[int, int]:
+    """Return what this system knows of them; macOS calls the first one TCP_KEEPALIVE."""
+    found = {name: getattr(socket, name, None) for name in KEEPALIVE}
+    found["TCP_KEEPIDLE"] = found["TCP_KEEPIDLE"] or getattr(socket, "TCP_KEEPALIVE", None)
+    return {option: KEEPALIVE[name] for name, option in found.items() if option is not None}

@@ -1,0 +1,125 @@
+"""The master dies, or another takes over: what is lost is counted, nobody hangs, and everybody finds the new one."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from asyncq import BrokerUnavailable, Handle, PublishError, ResultMissing, broker_from_url
+from tests.cli.programs import StartProgram, programs
+from tests.promises.effects import Effects
+from tests.promises.publisher import Publisher, started, stopped
+from tests.servers import RedisServer
+from tests.topologies import RedisCluster, Sentinels
+from tests.waiting import wait_until
+
+COUNT, PRODUCERS = 2_000, 20
+COMMAND_TIMEOUT = 2
+RECOVERY_SECONDS = 10
+FAILOVER_TIMEOUT = 30
+
+
+class Masters(NamedTuple):
+    """Servers of the test's own, one of which is the namespace's master.
+
+    Attributes:
+        url: where the broker finds it.
+        master: returns who it is now.
+    """
+
+    url: str
+    master: Callable[[], RedisServer]
+
+
+@pytest.fixture(params=["cluster", "sentinel"])
+def masters(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Masters]:
+    """A cluster, and a master with sentinels."""
+    with ExitStack() as servers:
+        if request.param == "cluster":
+            cluster = servers.enter_context(RedisCluster(tmp_path))
+            yield Masters(cluster.url, lambda: cluster.master_of(namespace))
+        else:
+            sentinels = servers.enter_context(Sentinels(tmp_path))
+            yield Masters(sentinels.url, sentinels.master)
+
+
+@pytest.fixture
+def effects(tmp_path: Path, masters: Masters, namespace: str) -> Effects:
+    """The application, and what its tasks write."""
+    return Effects(tmp_path, masters.url, namespace)
+
+
+@pytest.fixture
+async def publisher(masters: Masters, namespace: str) -> AsyncIterator[Publisher]:
+    """The publisher's side."""
+    async with broker_from_url(masters.url, namespace=namespace, command_timeout=COMMAND_TIMEOUT) as broker:
+        yield Publisher(broker)
+
+
+@pytest.fixture
+async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram]:
+    """Start `asyncq ARGUMENTS...` beside the application."""
+    async with programs(tmp_path) as start:
+        yield start
+
+
+@pytest.mark.timeout(120)
+async def test_a_master_that_is_killed_under_load(
+    masters: Masters, publisher: Publisher, effects: Effects, asyncq: StartProgram
+) -> None:
+    """Killed amid 2,000 tasks, the master loses at most what it had not copied; waiters of that are told."""
+    worker = await started(asyncq, "--lease", "3", "--concurrency", "20")
+    outcomes: list[int | str] = []
+    async with asyncio.TaskGroup() as group:
+        for number in range(PRODUCERS):
+            group.create_task(produce(publisher, range(number, COUNT, PRODUCERS), outcomes))
+        await effects.midway(COUNT // 3, COUNT)
+        old = masters.master()
+        await asyncio.to_thread(old.kill)
+        await wait_until(lambda: masters.master() is not old, "another is promoted", timeout=FAILOVER_TIMEOUT)
+        promoted, before = time.monotonic(), effects.count()
+        await wait_until(lambda: effects.count() > before, "the worker runs tasks again", timeout=RECOVERY_SECONDS)
+        recovery = time.monotonic() - promoted
+    lost = COUNT - outcomes.count("a value")
+    runs = effects.runs()
+    repeated = sum(len(pids) - 1 for pids in runs.values())
+    print(f"{COUNT} confirmed, {lost} lost, {repeated} repeated; fetching {recovery:.1f} s after the promotion")
+    assert len(outcomes) == COUNT
+    assert set(outcomes) <= {"a value", "ResultMissing"}
+    assert lost < COUNT / 10, "replication lags by moments, not by seconds"
+    await stopped(worker)
+
+
+async def produce(publisher: Publisher, numbers: range, outcomes: list[int | str]) -> None:
+    """Publish tasks one after the other, each until it is confirmed, and wait for all of them."""
+    async with asyncio.TaskGroup() as group:
+        for number in numbers:
+            message = publisher.work.message(number)
+            while True:
+                started_at = time.monotonic()
+                try:
+                    [handle] = await publisher.broker.kiq_many([message])
+                except PublishError:
+                    assert time.monotonic() - started_at < COMMAND_TIMEOUT + 1
+                else:
+                    break
+            group.create_task(await_outcome(publisher, handle, number, outcomes))
+
+
+async def await_outcome(publisher: Publisher, handle: Handle[int], number: int, outcomes: list[int | str]) -> None:
+    """Wait for a call, and note what became of it."""
+    while True:
+        try:
+            value = (await handle.result(timeout=60)).value
+        except BrokerUnavailable:
+            continue
+        except ResultMissing:
+            outcomes.append("ResultMissing")
+            return
+        assert value == 2 * number
+        outcomes.append("a value")
+        return
