@@ -148,7 +148,7 @@ class Connection:
             return StorageFull(f"There is no room left for the database file {str(self._path)!r}: {error}.")
         if code == sqlite3.SQLITE_IOERR_WRITE:  # whatever a write fails of but a full disk
             return StorageFull(
-                f"Nothing can be written to {str(self._path)!r}: {error}. Has a quota run out, or has the disk turned read-only?"
+                f"Nothing can be written to {str(self._path)!r}: {error}. Has a quota run out? Is the disk read-only?"
             )
         if code & 0xFF in _LOCKED:
             return BrokerUnavailable(

@@ -37,7 +37,7 @@ async def test_a_disk_that_turns_read_only(
         worker = await started(asyncq, "--lease", "1")
         await effects.wait_for("running")
         disk.fail()
-        with pytest.raises(PublishRefused, match="turned read-only"):
+        with pytest.raises(PublishRefused, match="Is the disk read-only"):
             await publisher.work.kiq(1)
         effects.let_go_on("running")
         await effects.wait_for("running-ended")
