@@ -47,9 +47,9 @@ from asyncq.errors import (
 )
 from asyncq.message import Message
 from asyncq.queues import Queue
-from asyncq.result import Progress, Result, Status
+from asyncq.result import Attempt, Progress, Result, Status
 from asyncq.retry import RetryPolicy
-from asyncq.tasks import AsyncTask, Event, Handle, SyncTask, Task, TaskOptions
+from asyncq.tasks import AsyncTask, Event, FailedCall, Handle, SyncTask, Task, TaskOptions
 from asyncq.worker import Worker
 
 if TYPE_CHECKING:  # for editors and type checkers only: at run time `__getattr__` imports them when they are named
@@ -62,6 +62,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncTask",
     "AsyncqError",
+    "Attempt",
     "Broker",
     "BrokerError",
     "BrokerUnavailable",
@@ -72,6 +73,7 @@ __all__ = [
     "DuplicateId",
     "DuplicateTask",
     "Event",
+    "FailedCall",
     "Handle",
     "LeaseLost",
     "MemoryBroker",

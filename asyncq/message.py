@@ -51,6 +51,25 @@ class Overrides(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     retry: dict[str, Any] | None = None
 
 
+class PastAttempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An attempt that failed and was followed by another.
+
+    Attributes:
+        number: 1 for the first.
+        error: `module:QualifiedName` of what it raised.
+        message: its text, the beginning of it.
+        started_ms, finished_ms: by the server's clock.
+        worker: name of the process that ran it.
+    """
+
+    number: int
+    error: str
+    message: str = ""
+    started_ms: int = 0
+    finished_ms: int = 0
+    worker: str = ""
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One call of one task.
 
@@ -73,6 +92,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         labels: the user's own facts about the call.
         digest: fingerprint of task and arguments, where the caller chose the id.
         overrides: options of this call alone.
+        history: the latest of the attempts before this one, oldest first.
     """
 
     v: int
@@ -90,6 +110,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     labels: dict[str, Any] = {}
     digest: str = ""
     overrides: Overrides | None = None
+    history: tuple[PastAttempt, ...] = ()
 
 
 _encoder = msgspec.json.Encoder()

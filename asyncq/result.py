@@ -1,18 +1,18 @@
 """How a call stands and how it ended: what the worker records, and what the caller reads."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from inspect import getattr_static
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 import orjson
 
 from asyncq.errors import DecodeError, TaskFailed
-from asyncq.message import Message
+from asyncq.message import Message, PastAttempt
 from asyncq.modules import lasting_name, loaded_module
 
 R = TypeVar("R")
@@ -78,6 +78,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         worker: name of the process that ran it.
         labels: the message's.
         digest: the message's, so that an id that is published again can be compared.
+        history: the message's: the attempts before the last one.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     worker: str = ""
     labels: dict[str, Any] = {}
     digest: str = ""
+    history: tuple[PastAttempt, ...] = ()
 
 
 _encoder = msgspec.json.Encoder()
@@ -116,6 +118,32 @@ def decode_record(data: bytes) -> Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that failed and was followed by another.
+
+    Attributes:
+        number: 1 for the first.
+        error_type: `module:QualifiedName` of the exception it raised.
+        error_message: the beginning of its text.
+        started_at, finished_at: aware datetimes (UTC).
+        worker: name of the process that ran it.
+    """
+
+    number: int
+    error_type: str
+    error_message: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker: str
+
+    @classmethod
+    def of(cls, past: PastAttempt) -> Self:
+        """Return what a message or a record says of an attempt."""
+        started_at, finished_at = instant(past.started_ms), instant(past.finished_ms)
+        return cls(past.number, past.error, past.message, started_at, finished_at, past.worker)
+
+
+@dataclass(frozen=True, slots=True)
 class Result(Generic[R]):
     """How a call ended.
 
@@ -127,6 +155,7 @@ class Result(Generic[R]):
         enqueued_at, started_at, finished_at: aware datetimes (UTC); None: never.
         worker: name of the process that ran it.
         labels: the user's own facts about the call.
+        history: the attempts that failed before the last one, oldest first; of very many the latest.
     """
 
     status: Status
@@ -138,6 +167,7 @@ class Result(Generic[R]):
     finished_at: datetime | None = None
     worker: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    history: Sequence[Attempt] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +210,7 @@ def record_of(
         worker=worker,
         labels=message.labels,
         digest=message.digest,
+        history=message.history,
     )
 
 
@@ -190,14 +221,19 @@ def instant(at_ms: int) -> datetime | None:
 
 def failure_of(error: BaseException) -> Failure:
     """Return the record of an exception, with its traceback and what it can be rebuilt from."""
-    kind = type(error)
     trace = "".join(traceback.format_exception(error))
     return Failure(
-        type=f"{lasting_name(kind.__module__)}:{kind.__qualname__}",
+        type=type_name_of(error),
         message=text_of(error),
         args=_portable(error),
         traceback=_encodable(trace[-MAX_TEXT:]),
     )
+
+
+def type_name_of(error: BaseException) -> str:
+    """Return the `module:QualifiedName` of an exception's class."""
+    kind = type(error)
+    return f"{lasting_name(kind.__module__)}:{kind.__qualname__}"
 
 
 def text_of(value: object) -> str:

@@ -9,7 +9,7 @@ client library's exception. All times are milliseconds since 1970 by the server'
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -58,7 +58,7 @@ class Delivery(NamedTuple):
     Attributes:
         id, queue, body, priority: as published (or as `Again` changed them).
         token: names this one delivery; a settlement with an outdated token takes no effect.
-        crashes: how often a consumer died while it held this message.
+        crashes: how often a consumer died while it held this message. Above 0 it is a suspect.
     """
 
     id: str
@@ -84,10 +84,16 @@ class Outcome(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The task has ended: acknowledge, keep the outcome, wake who waits; all or nothing."""
+    """The task has ended: acknowledge, keep the outcome, wake who waits, publish what follows; all or nothing.
+
+    Attributes:
+        then: published in the same step; one whose id is taken already is passed over. They are part of the
+            settlement: where it takes no effect, nothing is published.
+    """
 
     delivery: Delivery
     outcome: Outcome
+    then: Sequence[Envelope] = ()
 
 
 class Again(NamedTuple):
@@ -99,9 +105,14 @@ class Again(NamedTuple):
 
 
 class Return(NamedTuple):
-    """Hand back unharmed, in its old place: ahead of all that was published later with the same priority."""
+    """Hand back unharmed, in its old place: ahead of all that was published later with the same priority.
+
+    Attributes:
+        is_crash: what ran it has died of it, though this consumer lives: one more crash on its count.
+    """
 
     delivery: Delivery
+    is_crash: bool = False
 
 
 class Dead(NamedTuple):
@@ -110,12 +121,14 @@ class Dead(NamedTuple):
     Attributes:
         reason: why, in one sentence.
         letter_ttl_ms: how long the letter is kept.
+        then: as in `Done`.
     """
 
     delivery: Delivery
     outcome: Outcome
     reason: str
     letter_ttl_ms: int
+    then: Sequence[Envelope] = ()
 
 
 Settlement: TypeAlias = Done | Again | Return | Dead
@@ -194,8 +207,9 @@ class Lease(ABC):
     def reclaim(self) -> Mapping[str, int]:
         """Take over what consumers hold whose lease has run out, and end their membership.
 
-        The messages keep their place, as `Return` does, with one more crash on their count. Atomic for each consumer
-        and queue, and safe to repeat or to race with other reclaimers.
+        The messages keep their place, as `Return` does, with one more crash on their count, in the name of the
+        consumer (`Consumer.absolve`). Atomic for each consumer and queue, and safe to repeat or to race with other
+        reclaimers.
 
         Returns:
             The number of messages by name of the consumer.
@@ -216,11 +230,19 @@ class Consumer(ABC):
     name: str
 
     @abstractmethod
-    async def run(self) -> None:
-        """Do the upkeep that fetching needs (due times, wake-ups) until cancelled, in the worker's task group."""
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Do the upkeep that consuming needs (due times, wake-ups) until cancelled, in the worker's task group.
+
+        Args:
+            severed: called on the loop with ids of calls that were withdrawn while this consumer held them
+                (`Transport.withdraw`): nobody wants them run any more. Pushed; after an outage it is made up for.
+                May name a call more than once, and one that the consumer does not hold any more.
+        """
 
     @abstractmethod
-    async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
+    async def fetch(
+        self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
+    ) -> Sequence[Delivery]:
         """Take up to `count` messages that are ready, and no more than `limits` allows of each queue.
 
         Queues take turns: their order in `limits` is the order in which they are asked. Within a queue, larger
@@ -230,6 +252,8 @@ class Consumer(ABC):
             limits: how many of each queue may be taken; queues with 0 are passed over.
             count: how many in all, 1 or more.
             wait: when nothing is ready, wait until something is, or `interrupt` is called.
+            suspects: how many messages with a crash on their count may be among them, over all queues. Those beyond
+                stay in their place for others, and are passed over: what stands behind them is not held up.
 
         Returns:
             The deliveries, in the order in which they should start; empty when nothing was ready and `wait` is False,
@@ -252,6 +276,14 @@ class Consumer(ABC):
         Returns:
             For each whether it took effect. False: the delivery is no longer this consumer's (reclaimed, handed back,
             or settled before).
+        """
+
+    @abstractmethod
+    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
+        """Take back the crashes that were counted for these when this consumer was taken for dead: it was not.
+
+        For a consumer that learns that it was reclaimed. What somebody else's death has counted since stays, as does
+        what has ended meanwhile. Safe to repeat.
         """
 
     @abstractmethod
@@ -298,11 +330,17 @@ class Transport(ABC):
         """Become a member of the consumers of these queues, under a lease of so many seconds."""
 
     @abstractmethod
-    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
-        """Take out a message that has never been fetched, or waits for a retry, and keep the outcome as `Done` does.
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
+        """End a call that waits to be fetched, and keep the outcome as `Done` does.
+
+        Args:
+            id: the call's.
+            queue: where it is.
+            outcome: how it ends.
+            even_running: also when it is lent to a consumer, which cannot settle it any more and is told (`severed`).
 
         Returns:
-            Whether it was there and not running; False leaves everything as it is.
+            Whether it was there, and might be ended; False leaves everything as it is.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from asyncq.broker.cancelling import Cancelling
 from asyncq.broker.chunk import Chunk, chunked
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.portal import Portal, refuse_on_loop, running_loop
@@ -104,7 +105,7 @@ class Broker(Declaring, ABC):
             await self._leave_portal()
             session = self._living_session()  # somebody else may have been waiting, too, and was faster
         if session is None:
-            session = self._session = Session(*self.connect(), self.result_ttl_ms)
+            session = self._session = Session(*self.connect(), self)
         await session.open()
         return session
 
@@ -247,6 +248,11 @@ class Broker(Declaring, ABC):
         """End a call whose time to start is over; return False when it has started or ended otherwise."""
         return await (await self.open()).waiters.expire(key, message)
 
+    async def cancel(self, key: CallKey) -> bool:
+        """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing."""
+        session = await self.open()
+        return await Cancelling(session.transport, session.waiters.look, self).cancel(key)
+
     async def watch(self, key: CallKey) -> AsyncIterator[Sighting | None]:
         """Yield what is known of a call now and after each change, until it has ended."""
         session = await self.open()
@@ -259,6 +265,14 @@ class Broker(Declaring, ABC):
         session = self._session
         is_alive = session is not None and session.pid == os.getpid() and session.loop.is_running()
         return self._portal.run(call, session.loop if session is not None and is_alive else None)
+
+    def keeps_result(self, message: Message) -> bool:
+        """Tell whether the result of this call is kept."""
+        overrides = message.overrides
+        if overrides is not None and overrides.store_result is not None:
+            return overrides.store_result
+        task = self.tasks.get(message.task)
+        return (task.declared if task else self.defaults).store_result
 
     def result_ttl_ms(self, message: Message) -> int:
         """Return how long the result of this call is kept."""

@@ -8,12 +8,30 @@ from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.retry import RetryPolicy
-from asyncq.tasks import AsyncTask, SyncTask, Task, TaskOptions
+from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, TaskOptions
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.options import RunsIn
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_SAMPLE = FailedCall(
+    id="id",
+    task="module:task",
+    queue=DEFAULT_QUEUE,
+    args=[],
+    kwargs={},
+    labels={},
+    reason="",
+    error_type="",
+    error_message="",
+    traceback="",
+    attempts=1,
+    enqueued_at=None,
+    failed_at=None,
+    worker="",
+)
+"""What an `on_failure` is tried with when it is declared."""
 
 
 class TaskDecorator(Protocol):
@@ -60,6 +78,8 @@ class Declaring:
         result_ttl: float = ...,
         store_result: bool = ...,
         local_concurrency: int | None = ...,
+        max_crashes: int | None = ...,
+        on_failure: FailureHandler | None = ...,
         labels: Mapping[str, Any] = ...,
     ) -> TaskDecorator: ...
     def task(
@@ -103,6 +123,7 @@ class Declaring:
             raise ConfigurationError(f"{name_of(function)} is a generator: a task returns one value. Return a list.")
         if is_async and runs_in == "thread":
             raise ConfigurationError(f"{name_of(function)} is a coroutine function: it runs in the loop.")
+        self._check_handler(options.on_failure)
         kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
         return kind(
             function,
@@ -112,3 +133,16 @@ class Declaring:
             runs_in=runs_in or ("loop" if is_async else "thread"),
             injected=injected_parameters(function),
         )
+
+    def _check_handler(self, handler: FailureHandler | None) -> None:
+        """Raise ConfigurationError for an `on_failure` that no worker could call."""
+        if handler is None:
+            return
+        if handler.name not in self.tasks:
+            raise ConfigurationError(f"on_failure={handler!r} is no task of this broker.")
+        try:
+            handler.message(_SAMPLE)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"on_failure={handler!r} has to take one argument that is annotated `FailedCall`: {error}"
+            ) from error

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 from asyncq.broker.batcher import Batcher
+from asyncq.broker.ending import Keeping
 from asyncq.broker.waiters import Waiters
 from asyncq.errors import BrokerUnavailable
 from asyncq.store import Store
@@ -22,13 +23,13 @@ class Session:
     One owner task enters the task group and leaves it, whichever task opens the session and whichever closes it.
     """
 
-    def __init__(self, transport: Transport, store: Store, result_ttl_ms: Callable[..., int]) -> None:
+    def __init__(self, transport: Transport, store: Store, keeping: Keeping) -> None:
         self.loop = asyncio.get_running_loop()
         self.pid = os.getpid()
         self.transport = transport
         self.store = store
         self.publisher = Batcher[Envelope, Receipt](transport.publish)
-        self.waiters = Waiters(transport, store, self.start, result_ttl_ms)
+        self.waiters = Waiters(transport, store, self.start, keeping)
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = self.loop.create_future()
         self._doers: list[asyncio.Task[None]] = []

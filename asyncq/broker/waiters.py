@@ -8,13 +8,14 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from asyncq.broker.batcher import Batcher
+from asyncq.broker.ending import Keeping, expiry_of
 from asyncq.context import current_loan
-from asyncq.errors import BrokerUnavailable, ResultMissing, ResultTimeout, TaskExpired
+from asyncq.errors import BrokerUnavailable, ResultMissing, ResultTimeout
 from asyncq.message import Message
-from asyncq.result import Failure, Record, Status, decode_record, encode_record, record_of
+from asyncq.result import Record, decode_record
 from asyncq.store import CallKey, Listener, Notice, Sighting, Store
 from asyncq.tasks.calls import Waiting, expiring_message
-from asyncq.transport import Outcome, Transport
+from asyncq.transport import Transport
 
 SAFETY_SECONDS = 10.0
 """How often what is waited for is looked up although nothing was told: a notice can be lost with its connection."""
@@ -51,13 +52,13 @@ class Waiters:
         transport: Transport,
         store: Store,
         start: Callable[[Coroutine[Any, Any, None]], None],
-        result_ttl_ms: Callable[[Message], int],
+        keeping: Keeping,
     ) -> None:
         self.address = ""
         self._transport = transport
         self._store = store
         self._start = start
-        self._result_ttl_ms = result_ttl_ms
+        self._keeping = keeping
         self._looks = Batcher[CallKey, Sighting | None](self._store.look)
         self._watches = Batcher[CallKey, Sighting | None](self._look_and_watch)
         self._expected: WeakValueDictionary[str, Waiting] = WeakValueDictionary()
@@ -143,15 +144,7 @@ class Waiters:
         """End a call whose time to start is over; return False when it has started or ended otherwise."""
         if message.expires_ms > self._transport.now_ms():
             return False
-        text = f"{message.task!r} was not started before it expired."
-        record = record_of(
-            message,
-            Status.EXPIRED,
-            error=Failure(f"{TaskExpired.__module__}:TaskExpired", text, ["TaskExpired", text]),
-            finished_ms=self._transport.now_ms(),
-        )
-        keeps = message.overrides is None or message.overrides.store_result is not False
-        outcome = Outcome(encode_record(record) if keeps else None, self._result_ttl_ms(message), message.reply)
+        outcome = expiry_of(message, self._keeping, self._transport.now_ms())
         return await self._transport.withdraw(message.id, key.queue or message.queue, outcome)
 
     async def run(self) -> None:

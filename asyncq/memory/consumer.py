@@ -1,7 +1,7 @@
 """The consumer within one process, and its lease."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from asyncq.errors import LeaseLost
 from asyncq.memory.line import Member
@@ -24,17 +24,24 @@ class MemoryConsumer(Consumer):
         self._dead_cap = dead_cap
         self._is_interrupted = False
 
-    async def run(self) -> None:
-        """Wait to be cancelled: a waiting fetch sets its own timer."""
-        await asyncio.Event().wait()
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Tell what is severed until cancelled; a waiting fetch sets its own timer."""
+        while True:
+            await self._member.severing.wait(None)
+            with self._state.lock:
+                self._member.severing.clear()
+                ids, self._member.severed = self._member.severed, []
+            severed(ids)
 
-    async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
+    async def fetch(
+        self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
+    ) -> Sequence[Delivery]:
         await asyncio.sleep(0)  # a worker that always finds something must let others run
         while True:
             with self._state.lock:
                 self._member.bell.clear()  # before the look, so that what comes after it is not slept through
                 now_ms = self._state.now_ms()
-                deliveries = self._take(limits, count, now_ms)
+                deliveries = self._take(limits, count, suspects, now_ms)
                 nap = self._nap(limits, now_ms)
             if deliveries or not wait:
                 return deliveries
@@ -53,6 +60,10 @@ class MemoryConsumer(Consumer):
         with self._state.lock:
             return [self._space.settle(self._member, settlement, self._dead_cap, now_ms) for settlement in settlements]
 
+    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
+        with self._state.lock:
+            self._space.absolve(self.name, [delivery.id for delivery in deliveries])
+
     def lease(self) -> "MemoryLease":
         return MemoryLease(self._state, self._space, self._member)
 
@@ -60,10 +71,10 @@ class MemoryConsumer(Consumer):
         with self._state.lock:
             return self._space.dismiss(self._member, has_crashed=False)
 
-    def _take(self, limits: Mapping[str, int], count: int, now_ms: int) -> list[Delivery]:
+    def _take(self, limits: Mapping[str, int], count: int, suspects: int, now_ms: int) -> list[Delivery]:
         if self.name not in self._space.members:
             raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
-        return self._space.take(self._member, limits, count, now_ms)
+        return self._space.take(self._member, limits, count, suspects, now_ms)
 
     def _nap(self, limits: Mapping[str, int], now_ms: int) -> float | None:
         """Return the seconds after which waiting is in vain, None while only a bell can change anything."""

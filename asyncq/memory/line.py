@@ -20,7 +20,8 @@ class Entry:
         place: where it stands.
         serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
         token: of its latest delivery.
-        crashes: how often a consumer died while it held it.
+        crashes: how often a consumer died while it held it. Above 0 it is a suspect.
+        crashed_with: the consumer that died last; empty where its own process alone died, or it did not die after all.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Entry:
     serial: int = 0
     token: str = ""
     crashes: int = 0
+    crashed_with: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +44,8 @@ class Member:
         ends_ms: when its lease runs out.
         bell: rung when fetching may be worth a try.
         held: what it has fetched and not settled, by id. Emptied when it is reclaimed: that is the fence.
+        severed: ids of calls that were withdrawn while it held them, until it is told.
+        severing: rung when there are some.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Member:
     ends_ms: int
     bell: Bell
     held: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    severed: list[str] = field(default_factory=list[str])
+    severing: Bell = field(default_factory=Bell)
 
 
 class Line:
@@ -62,6 +68,7 @@ class Line:
     def __init__(self) -> None:
         self.members: set[Member] = set()
         self._ready = Ranking[Entry]()
+        self._suspects = Ranking[Entry]()
         self._scheduled = Ranking[Entry]()
         self._running: set[Entry] = set()
         self._letters: OrderedDict[str, tuple[DeadLetter, int]] = OrderedDict()
@@ -70,7 +77,7 @@ class Line:
     @property
     def waiting(self) -> int:
         """How many messages wait to be fetched, due or not."""
-        return len(self._ready) + len(self._scheduled)
+        return len(self._ready) + len(self._suspects) + len(self._scheduled)
 
     def put(self, entry: Entry, due_ms: int, now_ms: int) -> None:
         """Add a message behind all that are ready, or let it wait for its time."""
@@ -85,15 +92,22 @@ class Line:
     def put_back(self, entry: Entry) -> None:
         """Return a message to its old place."""
         self._running.discard(entry)
-        entry.place = Place.READY
-        self._ready.add(entry, -entry.priority, entry.serial)
+        self._stand(entry)
         self._ring()
 
-    def take(self, limit: int, now_ms: int) -> list[Entry]:
-        """Take the first messages that are ready, no more than `limit`."""
+    def clear(self, entry: Entry) -> None:
+        """Let one that was no suspect after all stand among the others, if it is ready."""
+        if entry.place is Place.READY:
+            self._suspects.discard(entry)
+            self._stand(entry)
+            self._ring()
+
+    def take(self, limit: int, suspects: int, now_ms: int) -> list[Entry]:
+        """Take the first messages that are ready, no more than `limit`, and no more suspects than that."""
         self.promote(now_ms)
         entries: list[Entry] = []
-        while len(entries) < limit and (entry := self._ready.pop()) is not None:
+        while len(entries) < limit and (entry := self._pop(suspects)) is not None:
+            suspects -= entry.crashes > 0
             entry.place = Place.RUNNING
             entries.append(entry)
         self._running.update(entries)
@@ -102,6 +116,7 @@ class Line:
     def remove(self, entry: Entry) -> None:
         """Take a message out, wherever it stands."""
         self._ready.discard(entry)
+        self._suspects.discard(entry)
         self._scheduled.discard(entry)
         self._running.discard(entry)
 
@@ -130,12 +145,23 @@ class Line:
     def counts(self, now_ms: int) -> Counts:
         """Return how many messages stand where."""
         self.promote(now_ms)
-        return Counts(len(self._ready), len(self._scheduled), len(self._running), len(self.letters(now_ms)))
+        ready = len(self._ready) + len(self._suspects)
+        return Counts(ready, len(self._scheduled), len(self._running), len(self.letters(now_ms)))
 
     def _line_up(self, entry: Entry) -> None:
-        entry.place = Place.READY
         entry.serial = next(self._serials)
-        self._ready.add(entry, -entry.priority, entry.serial)
+        self._stand(entry)
+
+    def _stand(self, entry: Entry) -> None:
+        entry.place = Place.READY
+        among = self._suspects if entry.crashes else self._ready
+        among.add(entry, -entry.priority, entry.serial)
+
+    def _pop(self, suspects: int) -> Entry | None:
+        suspect = self._suspects.first() if suspects > 0 else None
+        other = self._ready.first()
+        comes_first = suspect is not None and (other is None or suspect[:2] < other[:2])
+        return (self._suspects if comes_first else self._ready).pop()
 
     def _ring(self) -> None:
         for member in self.members:

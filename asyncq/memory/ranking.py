@@ -37,10 +37,15 @@ class Ranking(Generic[T]):
 
     def first_key(self) -> int | None:
         """Return the smallest key, None when nothing is here."""
+        first = self.first()
+        return None if first is None else first[0]
+
+    def first(self) -> tuple[int, int, T] | None:
+        """Return the item with the smallest key, behind its key and its second number; None when nothing is here."""
         heap = self._heap
         while heap and self._places.get(heap[0][2]) is not heap[0]:
             heappop(heap)
-        return heap[0][0] if heap else None
+        return heap[0] if heap else None
 
     def pop(self) -> T | None:
         """Take out the item with the smallest key, None when nothing is here."""

@@ -64,11 +64,12 @@ class Space:
             self._line(queue).members.add(member)
         return member
 
-    def take(self, member: Member, limits: Mapping[str, int], limit: int, now_ms: int) -> list[Delivery]:
+    def take(self, member: Member, limits: Mapping[str, int], limit: int, suspects: int, now_ms: int) -> list[Delivery]:
         """Lend a member what is ready in these queues."""
         deliveries: list[Delivery] = []
         for queue, queue_limit in limits.items():
-            for entry in self._line(queue).take(min(queue_limit, limit - len(deliveries)), now_ms):
+            for entry in self._line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
+                suspects -= entry.crashes > 0
                 member.held[entry.id] = entry
                 entry.token = str(next(self._deliveries))
                 deliveries.append(Delivery(entry.id, queue, entry.body, entry.priority, entry.token, entry.crashes))
@@ -80,7 +81,7 @@ class Space:
         return min((due_ms for due_ms in due_times if due_ms is not None), default=None)
 
     def settle(self, member: Member, settlement: Settlement, dead_cap: int, now_ms: int) -> bool:
-        """End a delivery, if it is still the member's."""
+        """End a delivery, if it is still the member's, and publish what follows."""
         id, token = settlement.delivery.id, settlement.delivery.token
         entry = member.held.get(id)
         if entry is None or entry.token != token:
@@ -88,27 +89,44 @@ class Space:
         del member.held[id]
         line = self._line(entry.queue)
         match settlement:
-            case Done(_, outcome):
+            case Done(_, outcome, then):
                 self._end(entry, outcome, now_ms)
+                self._follow(then, now_ms)
             case Again(_, body, due_ms):
                 line.remove(entry)
                 entry.body = body
                 line.put(entry, due_ms, now_ms)
-            case Return():
+            case Return(_, is_crash):
+                if is_crash:
+                    entry.crashes += 1
+                    entry.crashed_with = ""
                 line.put_back(entry)
-            case Dead(_, outcome, reason, letter_ttl_ms):
+            case Dead(_, outcome, reason, letter_ttl_ms, then):
                 letter = DeadLetter(id, entry.queue, entry.body, reason, outcome.record, now_ms)
                 line.bury(letter, now_ms + letter_ttl_ms, dead_cap)
                 self._end(entry, outcome, now_ms)
+                self._follow(then, now_ms)
         return True
 
-    def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int) -> bool:
-        """End a message that is not lent to anybody."""
+    def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
+        """End a message that is not lent to anybody; or one that is, and tell its holder."""
         entry = self._entries.get(id)
-        if entry is None or entry.queue != queue or entry.place is Place.RUNNING:
+        if entry is None or entry.queue != queue or (entry.place is Place.RUNNING and not even_running):
             return False
+        if entry.place is Place.RUNNING:
+            self._sever(entry)
         self._end(entry, outcome, now_ms)
         return True
+
+    def absolve(self, name: str, ids: Iterable[str]) -> None:
+        """Take back the crashes that were counted when this consumer was taken for dead."""
+        for id in ids:
+            entry = self._entries.get(id)
+            if entry is not None and entry.crashed_with == name:
+                entry.crashes -= 1
+                entry.crashed_with = ""
+                if not entry.crashes:
+                    self._line(entry.queue).clear(entry)
 
     def dismiss(self, member: Member, *, has_crashed: bool) -> int:
         """End a membership; what the member holds goes back to its old place. Returns how many messages."""
@@ -119,7 +137,9 @@ class Space:
         entries = list(member.held.values())
         member.held.clear()
         for entry in entries:
-            entry.crashes += has_crashed
+            if has_crashed:
+                entry.crashes += 1
+                entry.crashed_with = member.name
             self._line(entry.queue).put_back(entry)
         member.bell.ring()  # its own waiting fetch has to learn of it
         return len(entries)
@@ -157,6 +177,17 @@ class Space:
         """Return the queue's newest dead letters, newest first."""
         line = self._lines.get(queue)
         return [] if line is None else line.letters(now_ms)[:limit]
+
+    def _follow(self, envelopes: Iterable[Envelope], now_ms: int) -> None:
+        for envelope in envelopes:
+            self.publish(envelope, None, now_ms)
+
+    def _sever(self, entry: Entry) -> None:
+        for member in self.members.values():
+            if member.held.get(entry.id) is entry:
+                del member.held[entry.id]
+                member.severed.append(entry.id)
+                member.severing.ring()
 
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
         del self._entries[entry.id]

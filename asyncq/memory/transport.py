@@ -51,9 +51,9 @@ class MemoryTransport(Transport):
             member = self._space.join(name, queues, round(lease * 1000), self._state.now_ms())
         return MemoryConsumer(self._state, self._space, member, self._dead_cap)
 
-    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         with self._state.lock:
-            return self._space.withdraw(id, queue, outcome, self._state.now_ms())
+            return self._space.withdraw(id, queue, outcome, self._state.now_ms(), even_running=even_running)
 
     async def release(self, names: Sequence[str]) -> int:
         with self._state.lock:

@@ -1,7 +1,8 @@
 """The consumer: fetches with one blocking read, and knows when the next message becomes due."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import repeat
 from typing import Any, cast
@@ -10,10 +11,11 @@ from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.redis.client import RedisClient
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.lease import RedisLease
+from asyncq.redis.orders import Orders
 from asyncq.redis.script import all_scripts
 from asyncq.redis.server import Call, Command, Reply, call
 from asyncq.redis.settling import SettlementBatch
-from asyncq.redis.takeover import INTERRUPT_MS, end_memberships
+from asyncq.redis.takeover import INTERRUPT_MS, absolve, end_memberships
 from asyncq.transport import Consumer, Delivery, Settlement
 
 BLOCK_SECONDS = 20
@@ -46,6 +48,7 @@ class RedisConsumer(Consumer):
         self._dead_cap = dead_cap
         self._link = client.link()
         self._alarm = _Alarm(client, space)
+        self._orders = Orders(client, space, name)
         self._queues: set[str] = set()
         self._number = 0
         self._unanswered = 0
@@ -54,11 +57,15 @@ class RedisConsumer(Consumer):
         self._is_interrupted = False
         self._has_left = False
 
-    async def run(self) -> None:
-        """Wake a consumer, this one or another, whenever something becomes due."""
-        await self._alarm.run()
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Wake a consumer, this one or another, whenever something becomes due; and take orders."""
+        async with asyncio.TaskGroup() as doers:
+            doers.create_task(self._alarm.run())
+            doers.create_task(self._orders.run(severed))
 
-    async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
+    async def fetch(
+        self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
+    ) -> Sequence[Delivery]:
         if self._has_left:
             raise self._lost()
         if self._unanswered:
@@ -66,10 +73,10 @@ class RedisConsumer(Consumer):
         wanted = {queue: limit for queue, limit in limits.items() if limit > 0}
         # What came short last time has left nothing behind: what came since then has left a token.
         if not (wait and self._was_short):
-            deliveries = await self._take(wanted, count, blocks=False) if wanted else []
+            deliveries = await self._take(wanted, count, suspects, blocks=False) if wanted else []
             if deliveries or not wait:
                 return deliveries
-        deliveries = [] if self._is_interrupted else await self._take(wanted, count, blocks=True)
+        deliveries = [] if self._is_interrupted else await self._take(wanted, count, suspects, blocks=True)
         self._is_interrupted = False
         return deliveries
 
@@ -89,6 +96,12 @@ class RedisConsumer(Consumer):
         seconds = self._client.server.command_timeout
         return batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
 
+    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
+        members: defaultdict[str, list[str]] = defaultdict(list)
+        for delivery in deliveries:
+            members[delivery.queue].append(f"{delivery.priority}{delivery.id}")
+        await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
+
     def lease(self) -> RedisLease:
         return RedisLease(self._client.server, self._space, self.name, self._lease_ms)
 
@@ -99,15 +112,15 @@ class RedisConsumer(Consumer):
         await self._link.close()
         return counts[self.name]
 
-    async def _take(self, limits: Mapping[str, int], count: int, *, blocks: bool) -> list[Delivery]:
+    async def _take(self, limits: Mapping[str, int], count: int, suspects: int, *, blocks: bool) -> list[Delivery]:
         self._queues.update(limits)
         self._number += 1
         self._unanswered = self._number
         count = min(count, MAX_FETCH)
-        commands: list[Command] = [self._fetching(limits, count)] if limits else []
+        commands: list[Command] = [self._fetching(limits, count, suspects)] if limits else []
         seconds = self._client.server.command_timeout
         if blocks:
-            commands.insert(0, self._waiting(limits))
+            commands.insert(0, self._waiting(limits, suspects))
             seconds = BLOCK_SECONDS + BLOCK_MARGIN
         self._is_blocked = blocks
         try:
@@ -117,16 +130,17 @@ class RedisConsumer(Consumer):
         self._unanswered = 0
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))
-        return deliveries
+        return self._orders.without_severed(deliveries)
 
-    def _waiting(self, limits: Mapping[str, int]) -> Command:
-        wakes = [self._space.queue(queue)["wake"] for queue in limits]
+    def _waiting(self, limits: Mapping[str, int], suspects: int) -> Command:
+        bells = ("wake", "wake_suspects") if suspects else ("wake",)
+        wakes = [key for queue in limits for key in self._space.queue(queue).select(bells)]
         return ("BLPOP", self._space.own["interrupt"] + self.name, *wakes, BLOCK_SECONDS)
 
-    def _fetching(self, limits: Mapping[str, int], count: int) -> Call:
+    def _fetching(self, limits: Mapping[str, int], count: int, suspects: int) -> Call:
         script = all_scripts()["fetch"]
         keys = [key for queue in limits for key in script.select(self._space.queue(queue))]
-        return Call("fetch", tuple(keys), (self.name, self._number, count, *limits.values()))
+        return Call("fetch", tuple(keys), (self.name, self._number, count, suspects, *limits.values()))
 
     def _deliveries(self, queues: Sequence[str], reply: Reply) -> list[Delivery]:
         if reply == NOT_A_MEMBER:

@@ -6,12 +6,14 @@ several queues in one step, and publishing an id that may be known looks for it 
     {ns:queue}:messages     HASH    id -> body, of every message that has not ended
     {ns:queue}:line         LIST    members (digit of the priority, and id) that are ready, priority 0, in order
     {ns:queue}:ahead        ZSET    members that are fetched before the line: larger priorities, and the handed back
+    {ns:queue}:suspects     ZSET    members like those of `ahead`, with a crash on their count: lent a few at a time
     {ns:queue}:due          ZSET    member -> ms since 1970 at which it joins the ready ones
     {ns:queue}:running      HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
-    {ns:queue}:crashes      HASH    member -> how many consumers died with it
+    {ns:queue}:crashes      HASH    member -> how often who held it died, a space, the consumer last taken for dead
     {ns:queue}:withdrawn    HASH    member -> how often it still stands in the line, from where it can't be taken out
     {ns:queue}:wake         LIST    at most one token, on which idle consumers block
-    {ns:queue}:sequence     STRING  counter behind the order of `ahead`
+    {ns:queue}:wake_suspects  LIST  the same, for those among them that may take a suspect
+    {ns:queue}:sequence     STRING  counter behind the order of `ahead` and `suspects`
     {ns:queue}:consumer:C   STRING  exists while C may fetch; the lowest number that its fetches may have
     {ns:queue}:watch        HASH    id -> addresses to tell of its end; expires
     {ns:queue}:progress     HASH    id -> ms until which it is kept, a space, latest progress; expires
@@ -23,21 +25,24 @@ several queues in one step, and publishing an id that may be known looks for it 
     {ns}:workers            ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of          HASH    consumer -> its queues
     {ns}:interrupt:C        LIST    one token that ends C's wait; expires
+    {ns}:orders:C           SET     token, line feed, id of calls that were withdrawn while C held them; expires
+                            channel of the same name, on which C is told of each
     {ns}:reply:RANDOM       channel of one process, which is its address
 
 What has no TTL goes with the messages and consumers that it speaks of. Only `sequence`, `queues` and a token in `wake`
-outlive them: three small keys for each queue at most.
+or `wake_suspects` outlive them: small keys, and few for each queue.
 """
 
 from collections.abc import Sequence
 
 QUEUE_KEYS = (
-    *("messages", "line", "ahead", "due", "running", "crashes", "withdrawn", "wake", "sequence", "consumer"),
+    *("messages", "line", "ahead", "suspects", "due", "running", "crashes", "withdrawn"),
+    *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "interrupt", "reply")
+SPACE_KEYS = ("queues", "workers", "queues_of", "interrupt", "orders", "reply")
 
-_PREFIXES = {"consumer", "result", "interrupt", "reply"}
+_PREFIXES = {"consumer", "result", "interrupt", "orders", "reply"}
 """Names that are followed by a colon and the name of what they are kept for."""
 
 

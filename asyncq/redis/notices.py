@@ -1,12 +1,12 @@
 """Notices: what is told to a process, and the subscription that brings it."""
 
 import asyncio
-import secrets
+from collections.abc import Awaitable, Callable
 from random import Random
 
 from asyncq.backoff import Backoff
 from asyncq.redis.server import FAULTS, Reply, Server, Wire
-from asyncq.store import Listener, Notice
+from asyncq.store import Notice
 
 PING_SECONDS = 12.0
 """Silence after which the server is asked whether it is there; when it says nothing for as long again, it is not."""
@@ -16,18 +16,15 @@ _AGAIN = Backoff(delay=0.05, max_delay=1.0)
 
 
 class Subscription:
-    """A connection on which a listener is told, opened again whenever it breaks.
+    """A connection on which one channel is listened to, opened again whenever it breaks.
 
     Args:
         server: where to subscribe.
-        prefix: of the address.
-
-    Attributes:
-        address: the channel, made for this one subscription.
+        address: the channel.
     """
 
-    def __init__(self, server: Server, prefix: str) -> None:
-        self.address = prefix + secrets.token_urlsafe(8)
+    def __init__(self, server: Server, address: str) -> None:
+        self.address = address
         self._server = server
         self._wire: Wire | None = None
 
@@ -38,17 +35,23 @@ class Subscription:
         except FAULTS as error:
             raise self._server.unavailable("subscribe", error) from error
 
-    async def run(self, listener: Listener) -> None:
-        """Tell the listener until cancelled."""
+    async def run(self, take: Callable[[bytes], None], catch_up: Callable[[], Awaitable[None]]) -> None:
+        """Listen until cancelled.
+
+        Args:
+            take: called with each message.
+            catch_up: called when messages may have been missed, once those that follow arrive; it may raise
+                BrokerUnavailable, and is then called again.
+        """
         random, failures = Random(), 0
         while True:
             try:
                 wire = self._wire
                 if wire is None:
                     wire = await self._subscribe()
-                    listener.resync()
+                    await catch_up()
                 failures = 0
-                await self._listen(wire, listener)
+                await self._listen(wire, take)
             except FAULTS:
                 await self.close()
                 failures += 1
@@ -72,7 +75,7 @@ class Subscription:
             raise
         return wire
 
-    async def _listen(self, wire: Wire, listener: Listener) -> None:
+    async def _listen(self, wire: Wire, take: Callable[[bytes], None]) -> None:
         is_asked = False
         while True:
             reply: Reply = await wire.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
@@ -81,7 +84,7 @@ class Subscription:
                     raise TimeoutError("The server is silent.")
                 await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
             elif reply[0] == b"message":
-                listener.notice(unpack_notices(reply[2]))
+                take(reply[2])
             is_asked = reply is None
 
 

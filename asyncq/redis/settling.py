@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from asyncq.redis.keys import Keys
 from asyncq.redis.server import Argument, Call, Reply, call
-from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Return, Settlement
+from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
 
 MAX_SETTLEMENTS = 500
 MAX_BYTES = 1_000_000
@@ -14,17 +14,32 @@ MAX_BYTES = 1_000_000
 Entry: TypeAlias = tuple[str, str, str, str, bytes]
 """Member, token, what becomes of it, the address to reply to, payload; scripts/settle.lua says what they mean."""
 
+_HAVE_THEN = (Done, Dead)
+
 
 class _Part:
     """What goes in one call."""
 
-    __slots__ = ("arguments", "indexes", "queue", "size")
+    __slots__ = ("entries", "follow_ups", "indexes", "queue", "size")
 
-    def __init__(self, queue: str, dead_cap: int) -> None:
+    def __init__(self, queue: str) -> None:
         self.queue = queue
-        self.arguments: list[Argument] = [dead_cap]
+        self.entries: list[Argument] = []
+        self.follow_ups: list[Argument] = []
         self.indexes: list[int] = []
         self.size = 0
+
+    def add(self, index: int, entry: Entry) -> None:
+        self.indexes.append(index)
+        self.entries += entry
+        self.size += len(entry[4])
+
+    def follow(self, envelopes: Sequence[Envelope]) -> None:
+        """Let envelopes follow what was added last; scripts/following.lua says how they are written."""
+        number = len(self.indexes) - 1
+        for id, queue, body, priority, due_ms, is_fresh in envelopes:
+            self.follow_ups += (number, queue, f"{priority}{id}", f"{'f' if is_fresh else 'k'}{due_ms}", body)
+            self.size += len(body)
 
 
 class SettlementBatch:
@@ -37,12 +52,16 @@ class SettlementBatch:
     """
 
     def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int) -> None:
+        self._dead_cap = dead_cap
         self._effects = [True] * len(settlements)
-        self._parts = self._divide(settlements, f"{name}/", dead_cap)
+        self._parts = self._divide(settlements, f"{name}/")
 
     def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
         """Return the script calls."""
-        return [call("settle", keys_of(part.queue), *part.arguments) for part in self._parts]
+        return [
+            call("settle", keys_of(part.queue), self._dead_cap, len(part.indexes), *part.entries, *part.follow_ups)
+            for part in self._parts
+        ]
 
     def effects(self, replies: Sequence[Reply]) -> list[bool]:
         """Return for each settlement whether it took effect."""
@@ -51,7 +70,7 @@ class SettlementBatch:
                 self._effects[part.indexes[number]] = False
         return self._effects
 
-    def _divide(self, settlements: Sequence[Settlement], prefix: str, dead_cap: int) -> list[_Part]:
+    def _divide(self, settlements: Sequence[Settlement], prefix: str) -> list[_Part]:
         parts: list[_Part] = []
         open_parts: dict[str, _Part] = {}
         for index, settlement in enumerate(settlements):
@@ -61,12 +80,11 @@ class SettlementBatch:
                 continue
             part = open_parts.get(delivery.queue)
             if part is None or len(part.indexes) >= MAX_SETTLEMENTS or part.size >= MAX_BYTES:
-                part = open_parts[delivery.queue] = _Part(delivery.queue, dead_cap)
+                part = open_parts[delivery.queue] = _Part(delivery.queue)
                 parts.append(part)
-            entry = _entry(settlement, delivery)
-            part.indexes.append(index)
-            part.arguments += entry
-            part.size += len(entry[4])
+            part.add(index, _entry(settlement, delivery))
+            if isinstance(settlement, _HAVE_THEN) and settlement.then:
+                part.follow(settlement.then)
         return parts
 
 
@@ -81,7 +99,7 @@ def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
     if isinstance(settlement, Again):
         return member, delivery.token, f"a{settlement.due_ms}", "", settlement.body
     if isinstance(settlement, Return):
-        return member, delivery.token, "r", "", b""
+        return member, delivery.token, "c" if settlement.is_crash else "r", "", b""
     return member, delivery.token, *_last_words(settlement, settlement.outcome)
 
 

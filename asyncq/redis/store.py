@@ -1,11 +1,12 @@
 """The store: finds what the transport's settlements write, and is told when they do."""
 
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from asyncq.redis.client import RedisClient
 from asyncq.redis.keys import KeySpace
-from asyncq.redis.notices import Subscription
+from asyncq.redis.notices import Subscription, unpack_notices
 from asyncq.redis.server import Call, Reply, call
 from asyncq.store import Address, CallKey, Listener, Place, Sighting, Store
 
@@ -30,7 +31,7 @@ class RedisStore(Store):
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
         self._space = KeySpace(namespace)
-        self._subscription = Subscription(client.server, self._space.own["reply"])
+        self._subscription = Subscription(client.server, self._space.own["reply"] + secrets.token_urlsafe(8))
         self._listener: Listener | None = None
 
     async def open(self) -> None:
@@ -73,9 +74,14 @@ class RedisStore(Store):
 
     async def run(self) -> None:
         """Bring notices until cancelled."""
-        if self._listener is None:
+        listener = self._listener
+        if listener is None:
             raise RuntimeError("RedisStore.run() was called before listen().")
-        await self._subscription.run(self._listener)
+
+        async def catch_up() -> None:
+            listener.resync()
+
+        await self._subscription.run(lambda data: listener.notice(unpack_notices(data)), catch_up)
 
     async def report(self, key: CallKey, progress: bytes, *, reply: Address = "", ttl_ms: int) -> None:
         if key.queue is not None and await self._report_to([key.queue], key.id, progress, reply, ttl_ms):

@@ -4,13 +4,16 @@ Plans, because a lease's thread and an event loop do the same: each step may be 
 else by whoever dies in between. The last one is to forget the consumer.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import Command, Reply, call
 
 INTERRUPT_MS = 60_000
 """How long a token waits for a consumer that is to wake and find that it is out."""
+
+ABSOLVED_AT_ONCE = 500
+"""Members in one script call: it holds up everybody else while it runs."""
 
 
 def reclaim_expired(space: KeySpace, spared: str) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
@@ -47,6 +50,24 @@ def end_memberships(
     wakes = [call("interrupt", own, name, INTERRUPT_MS) for name in names if how == "crashed"]
     yield [*wakes, ("ZREM", own["workers"], *names), ("HDEL", own["queues_of"], *names)]
     return counts
+
+
+def absolve(
+    space: KeySpace, name: str, members: Mapping[str, Sequence[str]]
+) -> Generator[Sequence[Command], list[Reply], None]:
+    """Take back the crashes that were counted for these members, by queue, in the name of a reclaimed consumer.
+
+    Its reclaimer may still be at it. What that one has not come to yet is handed back unharmed, before the counts are
+    looked at: from then on it finds nothing.
+    """
+    [end_ms] = yield [("ZSCORE", space.own["workers"], name)]
+    if end_ms == b"inf":
+        yield from end_memberships(space, [name], "left")
+    yield [
+        call("absolve", space.queue(queue), name, *some[start : start + ABSOLVED_AT_ONCE])
+        for queue, some in members.items()
+        for start in range(0, len(some), ABSOLVED_AT_ONCE)
+    ]
 
 
 def _is_one_of(name: str, bases: Sequence[str]) -> bool:

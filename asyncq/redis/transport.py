@@ -7,6 +7,7 @@ from asyncq.queues import Queue
 from asyncq.redis.client import RedisClient
 from asyncq.redis.consumer import RedisConsumer
 from asyncq.redis.keys import KeySpace
+from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.publishing import Publication
 from asyncq.redis.server import Command, Reply, call
 from asyncq.redis.takeover import release
@@ -63,10 +64,10 @@ class RedisTransport(Transport):
         await self._client.commands.call(commands, wanted="join the consumers")
         return RedisConsumer(self._client, self._space, name, lease_ms, self._dead_cap)
 
-    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         has_record, record = (0, b"") if outcome.record is None else (1, outcome.record)
-        keys = self._space.queue(queue)
-        command = call("withdraw", keys, id, has_record, record, outcome.ttl_ms, outcome.reply)
+        keys, order_ms = self._space.queue(queue), ORDER_MS if even_running else 0
+        command = call("withdraw", keys, id, has_record, record, outcome.ttl_ms, outcome.reply, order_ms)
         [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
         return bool(is_out)
 

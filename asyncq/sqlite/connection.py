@@ -224,7 +224,8 @@ class Connection:
         if (version := self._number("user_version")) != SCHEMA_VERSION:
             raise ConfigurationError(
                 f"{str(self._path)!r} has tables of version {version}; this asyncq knows {SCHEMA_VERSION}. "
-                "Use one version of asyncq in all processes that share the file."
+                "Use one version of asyncq in all processes that share the file"
+                f"{', or give this one another file' if version < SCHEMA_VERSION else ''}."
             )
 
     def _number(self, pragma: str) -> int:

@@ -1,25 +1,27 @@
 """The consumer: takes what is ready, sleeps until something is, and settles."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from asyncq.clock import Clock
-from asyncq.errors import LeaseLost
+from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lease import SQLiteLease
 from asyncq.sqlite.leaving import dismiss
+from asyncq.sqlite.lending import Catch, Wish, take, take_back
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import READY, RUNNING, SCHEDULED
-from asyncq.sqlite.settling import settle, token_of
+from asyncq.sqlite.schema import HUNGER, HUNGER_FOR_ALL, SATED
+from asyncq.sqlite.settling import absolve, settle
+from asyncq.sqlite.severing import forget_severed, severed_from
 from asyncq.sqlite.sweeper import Sweeper
 from asyncq.transport import Consumer, Delivery, Lease, Settlement
 
-MAX_PROMOTED: Final = 1_000
-"""Messages that become ready in one transaction."""
+logger = logging.getLogger("asyncq.sqlite")
 
 MAX_NAP: Final = 5.0
 """Seconds until a waiting fetch looks again unasked: a publisher may be killed after its commit and before it rings."""
@@ -31,38 +33,7 @@ _JOIN: Final = """
 INSERT OR IGNORE INTO consumers(id, space, name, address, lease_ms, lease_end_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 """
 _JOIN_QUEUES: Final = "INSERT INTO members(queue, consumer) SELECT DISTINCT value, ?1 FROM json_each(?2)"
-_IS_MEMBER: Final = "SELECT 1 FROM consumers WHERE id = ?1"
-_SET_HUNGRY: Final = "UPDATE consumers SET is_hungry = ?2 WHERE id = ?1"
-
-_PROMOTE: Final = f"""
-UPDATE calls SET state = {READY} WHERE seq IN (
-    SELECT seq FROM calls WHERE queue = ?1 AND state = {SCHEDULED} AND due_ms <= ?2 ORDER BY due_ms LIMIT ?3
-)
-"""
-_READY: Final = f"""
-SELECT seq, id, body, priority, crashes FROM calls WHERE queue = ?1 AND state = {READY}
-ORDER BY priority DESC, due_ms, seq LIMIT ?2
-"""
-_LEND: Final = f"""
-UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2 WHERE seq IN (SELECT value FROM json_each(?3))
-"""
-_TAKE_BACK: Final = f"""
-UPDATE calls SET state = {READY}, holder = NULL
-WHERE state = {RUNNING} AND holder = ?1 AND fetch IN (SELECT value FROM json_each(?2))
-"""
-_NEXT_DUE: Final = f"SELECT min(due_ms) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
-
-
-class Catch(NamedTuple):
-    """What one look at the queues brought.
-
-    Attributes:
-        deliveries: what was taken.
-        due_ms: when there may be more; None: not before somebody rings.
-    """
-
-    deliveries: list[Delivery]
-    due_ms: int | None = None
+_SET_HUNGER: Final = "UPDATE consumers SET hunger = ?2 WHERE id = ?1"
 
 
 class SQLiteConsumer(Consumer):
@@ -92,7 +63,8 @@ class SQLiteConsumer(Consumer):
         self._fetches = 0
         self._full_fetches = 0
         self._lost_fetches: list[int] = []
-        self._is_hungry = True
+        self._hunger: int | None = HUNGER_FOR_ALL
+        self._may_be_severed = asyncio.Event()
         self._is_interrupted = False
 
     async def join(self, queues: Sequence[str], lease_ms: int) -> None:
@@ -104,14 +76,25 @@ class SQLiteConsumer(Consumer):
             self._database.doorbell.disconnect(self._address)
             raise
 
-    async def run(self) -> None:
-        await Sweeper(self._database, self._clock).run()
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        async with asyncio.TaskGroup() as doers:
+            doers.create_task(Sweeper(self._database, self._clock).run())
+            while True:
+                await self._may_be_severed.wait()
+                self._may_be_severed.clear()
+                try:
+                    await self._tell_severed(severed)
+                except BrokerUnavailable as error:  # the next renewal of the lease says it again
+                    logger.debug("Could not look for what was severed: %s", error)
 
-    async def fetch(self, limits: Mapping[str, int], count: int, *, wait: bool = True) -> Sequence[Delivery]:
+    async def fetch(
+        self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
+    ) -> Sequence[Delivery]:
+        wish = Wish({queue: limit for queue, limit in limits.items() if limit > 0}, count, suspects)
         while True:
             # Before the look, so that what comes after it is not slept through.
             self._due_ms = None
-            catch = await self._look(limits, count)
+            catch = await self._look(wish)
             if catch.due_ms is not None:
                 self._expect(catch.due_ms)
             if catch.deliveries or not wait:
@@ -132,6 +115,13 @@ class SQLiteConsumer(Consumer):
 
         return await self._database.write(work) if settlements else []
 
+    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
+        def work(transaction: Transaction) -> None:
+            absolve(transaction, transaction.space(self._namespace), self._number, deliveries)
+
+        if deliveries:
+            await self._database.write(work)
+
     def lease(self) -> Lease:
         return SQLiteLease(self._database, self._namespace, self._number, self._clock)
 
@@ -150,6 +140,8 @@ class SQLiteConsumer(Consumer):
         transaction.change(_JOIN_QUEUES, (self._number, as_json(numbers)))
 
     def _hear(self, ring: Ring) -> None:
+        if ring.due_ms is None:
+            self._may_be_severed.set()
         self._expect(ring.due_ms or 0)
 
     def _expect(self, due_ms: int) -> None:
@@ -173,17 +165,36 @@ class SQLiteConsumer(Consumer):
             finally:
                 timer.cancel()
 
-    async def _look(self, limits: Mapping[str, int], count: int) -> Catch:
+    async def _tell_severed(self, severed: Callable[[Sequence[str]], None]) -> None:
+        found = await self._database.read(lambda file: severed_from(file, self._number))
+        if not found:
+            return
+        if ids := [one.id for one in found if not one.is_back]:
+            severed(ids)
+        # Only now: who could not be told has to be told again.
+        await self._database.write(
+            lambda transaction: forget_severed(transaction, self._number, found), is_durable=False
+        )
+
+    async def _look(self, wish: Wish) -> Catch:
         self._fetches += 1
         fetch, lost = self._fetches, list(self._lost_fetches)
         is_sated = self._full_fetches >= _SATED_AFTER
 
+        def hunger_after(catch: Catch) -> int:
+            if is_sated and len(catch.deliveries) == wish.total:
+                return SATED
+            return HUNGER_FOR_ALL if wish.suspects else HUNGER
+
         def work(transaction: Transaction) -> Catch:
             if lost:
-                transaction.change(_TAKE_BACK, (self._number, as_json(lost)))
-            catch = self._take(transaction, fetch, limits, count)
-            if (is_hungry := len(catch.deliveries) < count or not is_sated) != self._is_hungry:
-                transaction.change(_SET_HUNGRY, (self._number, is_hungry))
+                take_back(transaction, self._number, lost)
+            space = transaction.space(self._namespace)
+            catch = take(transaction, space, self._number, fetch, wish, self._clock.now_ms())
+            if catch is None:
+                raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
+            if (hunger := hunger_after(catch)) != self._hunger:
+                transaction.change(_SET_HUNGER, (self._number, hunger))
             return catch
 
         try:
@@ -196,29 +207,9 @@ class SQLiteConsumer(Consumer):
             # It may have been done all the same: what it took is handed back by the next look, or by leaving.
             self._lost_fetches.append(fetch)
             self._full_fetches = 0
+            self._hunger = None
             raise
         del self._lost_fetches[: len(lost)]
-        is_full = len(catch.deliveries) == count
-        self._is_hungry = not (is_full and is_sated)
-        self._full_fetches = self._full_fetches + 1 if is_full else 0
+        self._hunger = hunger_after(catch)
+        self._full_fetches = self._full_fetches + 1 if len(catch.deliveries) == wish.total else 0
         return catch
-
-    def _take(self, transaction: Transaction, fetch: int, limits: Mapping[str, int], count: int) -> Catch:
-        if not transaction.rows(_IS_MEMBER, (self._number,)):
-            raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
-        now_ms = self._clock.now_ms()
-        space = transaction.space(self._namespace)
-        queues = {queue: transaction.queue(space, queue) for queue, limit in limits.items() if limit > 0}
-        deliveries: list[Delivery] = []
-        taken: list[int] = []
-        for queue, number in queues.items():
-            transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
-            limit = min(limits[queue], count - len(deliveries))
-            for seq, id, body, priority, crashes in transaction.rows(_READY, (number, limit)):
-                taken.append(seq)
-                deliveries.append(Delivery(id, queue, body, priority, token_of(seq, fetch), crashes))
-        if taken:
-            transaction.change(_LEND, (self._number, fetch, as_json(taken)))
-            return Catch(deliveries)
-        due_times = [transaction.rows(_NEXT_DUE, (number,))[0][0] for number in queues.values()]
-        return Catch([], min((due_ms for due_ms in due_times if due_ms is not None), default=None))

@@ -16,6 +16,7 @@ from asyncq.sqlite.connection import Connection, Parameters
 from asyncq.sqlite.directory import Directory
 from asyncq.sqlite.doorbell import Doorbell
 from asyncq.sqlite.rings import Ring, Ringer
+from asyncq.sqlite.schema import SATED
 from asyncq.store import Address
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ LOOK_AT_LOOP_EVERY: Final = 60.0
 _FOLD_EVERY: Final = 0.02
 _OF_BELLS: Final = "rtrim(address, '0123456789') IN (SELECT value || ':' FROM json_each(?1))"
 _FORGET_LISTENERS: Final = f"DELETE FROM listeners WHERE {_OF_BELLS}"
-_FORGET_CONSUMERS: Final = f"UPDATE consumers SET is_hungry = 0 WHERE {_OF_BELLS}"
+_FORGET_CONSUMERS: Final = f"UPDATE consumers SET hunger = {SATED} WHERE {_OF_BELLS}"
 
 
 class Transaction:

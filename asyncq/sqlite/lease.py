@@ -11,11 +11,16 @@ from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.directory import Directory
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.leaving import reclaim
+from asyncq.sqlite.rings import Ring
 from asyncq.transport import Lease
 
 T = TypeVar("T")
 
-_RENEW: Final = "UPDATE consumers SET lease_end_ms = ?2 + lease_ms WHERE id = ?1"
+# Whether something lies there of which the consumer was not told comes along.
+_RENEW: Final = """
+UPDATE consumers SET lease_end_ms = ?2 + lease_ms WHERE id = ?1
+RETURNING address, EXISTS(SELECT 1 FROM severed WHERE consumer = ?1)
+"""
 _NEXT_END: Final = """
 SELECT min(lease_end_ms) FROM consumers
 WHERE id <> ?1 AND space = (SELECT id FROM spaces WHERE name = ?2)
@@ -33,7 +38,10 @@ class SQLiteLease(Lease):
         self._clock = clock
 
     def renew(self) -> bool:
-        return self._call(lambda file: file.change(_RENEW, (self._consumer, self._clock.now_ms()))) == 1
+        self._ringer.retry()
+        renewed = self._call(lambda file: file.rows(_RENEW, (self._consumer, self._clock.now_ms())))
+        self._ringer.ring([(address, Ring(0)) for address, is_untold in renewed if is_untold])
+        return bool(renewed)
 
     def next_end(self) -> float | None:
         end_ms = self._call(lambda file: file.rows(_NEXT_END, (self._consumer, self._namespace)))[0][0]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import READY, RUNNING
 from asyncq.sqlite.telling import tell_all
@@ -20,12 +20,15 @@ SELECT consumers.id, consumers.name FROM json_each(?2) AS dead JOIN consumers ON
 )
 """
 
-_HELD_QUEUES: Final = f"SELECT DISTINCT queue FROM calls WHERE state = {RUNNING} AND holder = ?1"
-_HAND_BACK: Final = f"""
-UPDATE calls SET state = {READY}, holder = NULL, crashes = crashes + ?2 WHERE state = {RUNNING} AND holder = ?1
+_HELD_QUEUES: Final = f"SELECT DISTINCT queue, crashes > 0 FROM calls WHERE state = {RUNNING} AND holder = ?1"
+_HAND_BACK: Final = f"UPDATE calls SET state = {READY}, holder = NULL WHERE state = {RUNNING} AND holder = ?1"
+_HAND_BACK_BLAMED: Final = f"""
+UPDATE calls SET state = {READY}, holder = NULL, crashes = crashes + 1, blamed = ?1
+WHERE state = {RUNNING} AND holder = ?1
 """
 _END: Final = "DELETE FROM consumers WHERE id = ?1 RETURNING address"
 _END_MEMBERSHIPS: Final = "DELETE FROM members WHERE consumer = ?1"
+_FORGET_SEVERED: Final = "DELETE FROM severed WHERE consumer = ?1"
 
 
 def dismiss(transaction: Transaction, consumer: int, *, has_crashed: bool) -> int:
@@ -34,9 +37,10 @@ def dismiss(transaction: Transaction, consumer: int, *, has_crashed: bool) -> in
     if not ended:
         return 0
     transaction.change(_END_MEMBERSHIPS, (consumer,))
-    queues = [queue for (queue,) in transaction.rows(_HELD_QUEUES, (consumer,))]
-    count = transaction.change(_HAND_BACK, (consumer, has_crashed)) if queues else 0
-    wake_hungry(transaction, queues, 0)
+    transaction.change(_FORGET_SEVERED, (consumer,))
+    held = transaction.rows(_HELD_QUEUES, (consumer,))
+    count = transaction.change(_HAND_BACK_BLAMED if has_crashed else _HAND_BACK, (consumer,)) if held else 0
+    wake_for_returned(transaction, [(queue, is_suspect or has_crashed) for queue, is_suspect in held])
     transaction.ring(ended[0][0], Ring(0))  # its own waiting fetch has to learn of it
     return count
 

@@ -9,7 +9,7 @@ from asyncq.errors import PublishRefused
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import ENDED, READY, SCHEDULED
+from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, READY, SCHEDULED
 from asyncq.transport import Envelope, Receipt, Taken
 
 MAX_MESSAGES: Final = 2_000
@@ -34,12 +34,13 @@ _TAKEN: Final = f"""
 SELECT id, state = {ENDED}, body FROM calls WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
 """
 
-_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY}"
+_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND crashes = 0"
+_WAITING_SUSPECTS: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND crashes > 0"
 _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
 
 _HUNGRY: Final = """
 SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
-WHERE members.queue IN (SELECT value FROM json_each(?1)) AND is_hungry
+WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2
 """
 
 
@@ -77,16 +78,28 @@ def publish(
     return _publish_each(transaction, space, envelopes, max_lengths, now_ms)
 
 
-def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int) -> None:
+def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int, hunger: int = HUNGER) -> None:
     """Ring the consumers of these queues that have nothing better to do.
 
     Args:
         transaction: the transaction.
         queues: numbers of queues.
         due_ms: when there will be something; 0: now.
+        hunger: the least that they must have; HUNGER_FOR_ALL: what there is are suspects.
     """
-    for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)),)):
+    for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger)):
         transaction.ring(address, Ring(0, due_ms=due_ms))
+
+
+def wake_for_returned(transaction: Transaction, returned: Iterable[tuple[int, bool]]) -> None:
+    """Ring those who want what was handed back: pairs of a queue's number and whether it is a suspect."""
+    queues: dict[bool, set[int]] = {False: set(), True: set()}
+    for queue, is_suspect in returned:
+        queues[bool(is_suspect)].add(queue)
+    if queues[False]:
+        wake_hungry(transaction, queues[False], 0)
+    if for_all := queues[True] - queues[False]:
+        wake_hungry(transaction, for_all, 0, HUNGER_FOR_ALL)
 
 
 def _publish_each(
@@ -129,8 +142,8 @@ def _room(
     room = Counter[str]()
     for queue in {envelope.queue for envelope in envelopes} & max_lengths.keys():
         number = (transaction.queue(space, queue),)
-        waiting = transaction.rows(_WAITING, number)[0][0] + transaction.rows(_WAITING_LATER, number)[0][0]
-        room[queue] = max_lengths[queue] - waiting
+        counts = [transaction.rows(sql, number)[0][0] for sql in (_WAITING, _WAITING_SUSPECTS, _WAITING_LATER)]
+        room[queue] = max_lengths[queue] - sum(counts)
     return room
 
 

@@ -51,7 +51,7 @@ class Ring(NamedTuple):
         due_ms: for a consumer: a message is there that becomes due then; 0: that is ready.
         notices: for a listener: what has become of calls.
 
-    With neither: look at everything.
+    With neither: look at everything, for a consumer also at what was severed from it.
     """
 
     line: int

@@ -9,7 +9,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
@@ -17,6 +17,13 @@ READY: Final = 0
 SCHEDULED: Final = 1
 RUNNING: Final = 2
 ENDED: Final = 3
+
+# What `consumers.hunger` says.
+SATED: Final = 0
+"""It finds more than it can take anyway."""
+HUNGER: Final = 1
+"""For anything but suspects."""
+HUNGER_FOR_ALL: Final = 2
 
 TABLES: Final = f"""
 CREATE TABLE spaces(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -34,13 +41,15 @@ CREATE TABLE calls(
     holder INTEGER,                         -- consumers.id while it runs
     fetch INTEGER,                          -- which fetch of that consumer took it; with seq, the delivery's token
     crashes INTEGER NOT NULL DEFAULT 0,
+    blamed INTEGER,                         -- consumers.id in whose name the last crash was counted; NULL: nobody's
     expires_ms INTEGER,                     -- end of the result's time
     progress_end_ms INTEGER,
     progress BLOB,
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX calls_id ON calls(id, space);
-CREATE INDEX calls_ready ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY};
+CREATE INDEX calls_ready ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND crashes = 0;
+CREATE INDEX calls_suspect ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND crashes > 0;
 CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
 CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
 CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
@@ -66,10 +75,18 @@ CREATE TABLE consumers(
     address TEXT NOT NULL,                  -- the line of a doorbell to ring when there is something to fetch
     lease_ms INTEGER NOT NULL,
     lease_end_ms INTEGER NOT NULL,
-    is_hungry INTEGER NOT NULL DEFAULT 1,   -- wants to be rung; 0 while it finds more than it can take anyway
+    hunger INTEGER NOT NULL DEFAULT {HUNGER_FOR_ALL},      -- for what it wants to be rung
     UNIQUE(space, name)
 );
 CREATE TABLE members(queue INTEGER NOT NULL, consumer INTEGER NOT NULL, PRIMARY KEY(queue, consumer)) WITHOUT ROWID;
+
+CREATE TABLE severed(                       -- deliveries that were withdrawn, until their consumer was told
+    consumer INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    fetch INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY(consumer, seq, fetch)
+) WITHOUT ROWID;
 
 CREATE TABLE listeners(address TEXT PRIMARY KEY, space INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -7,11 +7,11 @@ import orjson
 
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
 from asyncq.sqlite.rings import notice_of_end
 from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.telling import tell
-from asyncq.transport import Again, Dead, Done, Outcome, Return, Settlement
+from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
 
 # Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.
 # CROSS JOIN fixes the order of the loops: the planner knows nothing of the length of a JSON array.
@@ -39,6 +39,17 @@ FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE
 _HAND_BACK: Final = f"""
 UPDATE calls SET state = {READY}, holder = NULL WHERE seq IN (SELECT value FROM json_each(?1))
 """
+_ADD_CRASH: Final = """
+UPDATE calls SET crashes = crashes + 1, blamed = NULL WHERE seq IN (SELECT value FROM json_each(?1))
+"""
+_RETURNED: Final = """
+SELECT DISTINCT queue, crashes > 0 FROM calls WHERE seq IN (SELECT value FROM json_each(?1))
+"""
+# A number that was given to another call meanwhile is no trouble: that one is blamed on nobody, or on somebody else.
+_ABSOLVE: Final = f"""
+UPDATE calls SET crashes = crashes - 1, blamed = NULL
+WHERE seq IN (SELECT value FROM json_each(?1)) AND blamed = ?2 AND state <> {ENDED}
+"""
 
 # ?1 the blob of records, ?2 rows of [seq, reason, expires_ms, has_record, start, length], ?3 now
 _BURY: Final = """
@@ -61,11 +72,13 @@ class Ending(NamedTuple):
         seq: number of its row.
         id: the call's.
         outcome: what is kept of it, and who is told.
+        then: what is published afterwards.
     """
 
     seq: int
     id: str
     outcome: Outcome
+    then: Sequence[Envelope] = ()
 
 
 def token_of(seq: int, fetch: int) -> str:
@@ -84,11 +97,11 @@ def settle(
     returns: list[tuple[int, Return]] = []
     for index, seq in own.items():
         match settlements[index]:
-            case Done(delivery, outcome):
-                endings.append(Ending(seq, delivery.id, outcome))
-            case Dead(delivery, outcome) as dead:
+            case Done(delivery, outcome, then):
+                endings.append(Ending(seq, delivery.id, outcome, then))
+            case Dead(delivery, outcome, then=then) as dead:
                 letters.append((seq, dead))
-                endings.append(Ending(seq, delivery.id, outcome))
+                endings.append(Ending(seq, delivery.id, outcome, then))
             case Again() as again:
                 next_attempts.append((seq, again))
             case Return() as back:
@@ -100,16 +113,15 @@ def settle(
     if next_attempts:
         _reschedule(transaction, space, next_attempts, now_ms)
     if returns:
-        transaction.change(_HAND_BACK, (as_json([seq for seq, _ in returns]),))
-        wake_hungry(transaction, {transaction.queue(space, back.delivery.queue) for _, back in returns}, 0)
+        _hand_back(transaction, returns)
     return [index in own for index in range(len(settlements))]
 
 
 def end_calls(transaction: Transaction, space: int, endings: Sequence[Ending], now_ms: int) -> None:
-    """Keep the outcomes of calls that end, and tell who waits for them."""
+    """Keep the outcomes of calls that end, tell who waits for them, and publish what follows."""
     kept: list[tuple[int, int, bytes]] = []
     dropped: list[int] = []
-    for seq, _, (record, ttl_ms, _) in endings:
+    for seq, _, (record, ttl_ms, _), _ in endings:
         if record is not None and ttl_ms > 0:
             kept.append((seq, now_ms + ttl_ms, record))
         else:
@@ -119,8 +131,18 @@ def end_calls(transaction: Transaction, space: int, endings: Sequence[Ending], n
         transaction.change(_KEEP, (records, rows))
     if dropped:
         transaction.change(_DROP, (as_json(dropped),))
-    told = [(notice_of_end(id, outcome.record), outcome.reply) for _, id, outcome in endings]
+    told = [(notice_of_end(id, outcome.record), outcome.reply) for _, id, outcome, _ in endings]
     tell(transaction, space, told, now_ms)
+    if follow_ups := _follow_ups(endings):
+        publish(transaction, space, follow_ups, {}, now_ms)
+
+
+def absolve(transaction: Transaction, space: int, consumer: int, deliveries: Sequence[Delivery]) -> None:
+    """Take back the crashes that were counted in a consumer's name for these deliveries."""
+    seqs = as_json([_numbers_in(delivery.token)[0] for delivery in deliveries])
+    if transaction.change(_ABSOLVE, (seqs, consumer)):
+        # No suspects any more, they may be for those who were not woken for them.
+        wake_hungry(transaction, {transaction.queue(space, delivery.queue) for delivery in deliveries}, 0)
 
 
 def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> dict[int, int]:
@@ -128,10 +150,34 @@ def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement
     first: dict[str, int] = {}
     for index, settlement in enumerate(settlements):
         first.setdefault(settlement.delivery.token, index)
-    tokens = [tuple(map(int, token.split("."))) for token in first]
+    tokens = [_numbers_in(token) for token in first]
     ((keys,),) = transaction.rows(_OWN, (as_json(tokens), holder))
     indexes = list(first.values())
     return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}
+
+
+def _numbers_in(token: str) -> tuple[int, int]:
+    seq, fetch = token.split(".")
+    return int(seq), int(fetch)
+
+
+def _follow_ups(endings: Sequence[Ending]) -> list[Envelope]:
+    """Return what follows calls that end one after the other, without what bears the id of one that ends later."""
+    turns = {ending.id: turn for turn, ending in enumerate(endings)}
+    return [
+        envelope
+        for turn, ending in enumerate(endings)
+        for envelope in ending.then
+        if turns.get(envelope.id, turn) <= turn
+    ]
+
+
+def _hand_back(transaction: Transaction, returns: Sequence[tuple[int, Return]]) -> None:
+    seqs = as_json([seq for seq, _ in returns])
+    if crashed := [seq for seq, back in returns if back.is_crash]:
+        transaction.change(_ADD_CRASH, (as_json(crashed),))
+    transaction.change(_HAND_BACK, (seqs,))
+    wake_for_returned(transaction, transaction.rows(_RETURNED, (seqs,)))
 
 
 def _reschedule(transaction: Transaction, space: int, attempts: Sequence[tuple[int, Again]], now_ms: int) -> None:

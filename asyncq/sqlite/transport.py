@@ -14,12 +14,13 @@ from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.leaving import release
 from asyncq.sqlite.publishing import parts_of, publish
-from asyncq.sqlite.schema import READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import Ending, end_calls
+from asyncq.sqlite.severing import sever
 from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
 
-_WITHDRAWABLE: Final = f"""
-SELECT seq FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED})
+_NOT_ENDED: Final = f"""
+SELECT seq, state = {RUNNING} FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state <> {ENDED}
 """
 
 _QUEUE: Final = """
@@ -28,7 +29,8 @@ _QUEUE: Final = """
 _COUNTS: Final = f"""
 WITH own(queue) AS (SELECT {_QUEUE})
 SELECT
-    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY}),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND crashes = 0),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND crashes > 0),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms <= ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms > ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {RUNNING}),
@@ -96,13 +98,17 @@ class SQLiteTransport(Transport):
         await consumer.join(queues, round(lease * 1000))
         return consumer
 
-    async def withdraw(self, id: str, queue: str, outcome: Outcome) -> bool:
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         def work(transaction: Transaction) -> bool:
             space = transaction.space(self._namespace)
-            found = transaction.rows(_WITHDRAWABLE, (id, space, transaction.queue(space, queue)))
-            if found:
-                end_calls(transaction, space, [Ending(found[0][0], id, outcome)], self._clock.now_ms())
-            return bool(found)
+            for seq, is_running in transaction.rows(_NOT_ENDED, (id, space, transaction.queue(space, queue))):
+                if is_running:
+                    if not even_running:
+                        return False
+                    sever(transaction, seq)
+                end_calls(transaction, space, [Ending(seq, id, outcome)], self._clock.now_ms())
+                return True
+            return False
 
         return await self._database.write(work)
 
@@ -116,7 +122,7 @@ class SQLiteTransport(Transport):
         def work(file: Connection) -> list[Counts]:
             now_ms = self._clock.now_ms()
             found = [file.rows(_COUNTS, (self._namespace, queue, now_ms))[0] for queue in queues]
-            return [Counts(ready + due, later, running, dead) for ready, due, later, running, dead in found]
+            return [Counts(sum(ready), later, running, dead) for *ready, later, running, dead in found]
 
         return await self._database.read(work)
 

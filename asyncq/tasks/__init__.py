@@ -1,7 +1,18 @@
 """What users declare and hold: tasks, the options of a call, and handles to calls."""
 
+from asyncq.tasks.failed import FailedCall, FailureHandler
 from asyncq.tasks.handle import Event, Handle
 from asyncq.tasks.options import CallOptions, TaskOptions
 from asyncq.tasks.task import AsyncTask, SyncTask, Task
 
-__all__ = ["AsyncTask", "CallOptions", "Event", "Handle", "SyncTask", "Task", "TaskOptions"]
+__all__ = [
+    "AsyncTask",
+    "CallOptions",
+    "Event",
+    "FailedCall",
+    "FailureHandler",
+    "Handle",
+    "SyncTask",
+    "Task",
+    "TaskOptions",
+]

@@ -60,6 +60,10 @@ class Calls(Protocol):
         """End a call whose time to start is over as EXPIRED; return False if it has started."""
         ...
 
+    async def cancel(self, key: CallKey) -> bool:
+        """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing."""
+        ...
+
     def watch(self, key: CallKey) -> AsyncIterator[Sighting | None]:
         """Yield what is known of a call now and after each change, until it has ended."""
         ...

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from asyncq.errors import ResultMissing
-from asyncq.result import Progress, Record, Result, Status, decode_record, exception_of, instant
+from asyncq.result import Attempt, Progress, Record, Result, Status, decode_record, exception_of, instant
 from asyncq.serializers import ResultCodec
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.tasks.calls import Calls, expiring_message, message_of
@@ -120,6 +120,27 @@ class Handle(Generic[R]):
             result = self._read(decode_record(sighting.record)) if sighting.record else None
             yield Event(status, _progress_of(sighting), result)
 
+    async def cancel(self) -> bool:
+        """End the call as CANCELLED, wherever it stands; return whether that is how it ends.
+
+        On return it is decided, for good and in every process: who waits gets `TaskCancelled`, and the call is never
+        tried again. What waits to be fetched, is scheduled or waits for a retry never runs. What runs is told to stop:
+        a coroutine is cancelled, and may clean up; a thread is told (`Context.is_cancelled`); a process is killed.
+        Whatever it still returns or raises is dropped.
+
+        Returns:
+            True: it ends as CANCELLED, now or since an earlier cancel. False: it had already ended otherwise.
+
+        Raises:
+            ResultMissing: nobody knows the id, or it has ended and its result is not kept (any more).
+            BrokerUnavailable: the server could not be asked; cancelling again is safe.
+        """
+        return await self._calls.cancel(CallKey(self.id, self.queue))
+
+    def cancel_sync(self) -> bool:
+        """Do what `cancel` does, from a thread without a running loop."""
+        return self._calls.run_sync(self.cancel, "await handle.cancel()")
+
     def result_sync(self, timeout: float | None = None) -> Result[R]:
         """Do what `result` does, from a thread without a running loop."""
         return self._calls.run_sync(lambda: self.result(timeout), "await handle.result(...)")
@@ -170,6 +191,7 @@ class Handle(Generic[R]):
             finished_at=instant(record.finished_ms),
             worker=record.worker,
             labels=record.labels,
+            history=[Attempt.of(past) for past in record.history],
         )
 
     def _decoded(self, value: Any) -> R:

@@ -14,6 +14,7 @@ from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, check_queue_name
 from asyncq.retry import RetryPolicy
 from asyncq.serializers.flaws import is_utf8
 from asyncq.serializers.plain import Plain
+from asyncq.tasks.failed import FailureHandler
 
 RunsIn = Literal["loop", "thread"]
 
@@ -34,6 +35,10 @@ class TaskOptions:
         store_result: whether results are kept at all, and told to who waits.
         local_concurrency: how many runs of the task one worker process has at once; a run over that waits and holds a
             slot of the worker. None: as many as there are slots.
+        max_crashes: how often the process that runs a call may die, each time with this call alone under suspicion,
+            until the call goes to the dead letters. None: it is tried for ever.
+        on_failure: a task of the same broker that takes a `FailedCall`. It is called once, when a call has failed for
+            good: not after each attempt, nor when it expires or is cancelled. Published in the step that ends the call.
         labels: facts about the call that travel with it.
     """
 
@@ -45,6 +50,8 @@ class TaskOptions:
     result_ttl: float = 3600.0
     store_result: bool = True
     local_concurrency: int | None = None
+    max_crashes: int | None = 3
+    on_failure: FailureHandler | None = None
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -54,10 +61,8 @@ class TaskOptions:
         check_retry(self.retry)
         check_store_result(self.store_result)
         object.__setattr__(self, "labels", checked_labels(self.labels))
-        if self.local_concurrency is not None and not (
-            is_whole(self.local_concurrency) and self.local_concurrency >= 1
-        ):
-            raise ConfigurationError(f"local_concurrency is 1 or more, or None; got {self.local_concurrency!r}.")
+        check_count(local_concurrency=self.local_concurrency, max_crashes=self.max_crashes)
+        check_on_failure(self.on_failure)
 
     def changed(self, options: Mapping[str, Any]) -> "TaskOptions":
         """Return these options with some of them changed."""
@@ -156,6 +161,19 @@ def check_seconds(**options: float | None) -> None:
             raise ConfigurationError(
                 f"{name}= is a number of seconds, 0 or more, a hundred years at most; got {value!r}."
             )
+
+
+def check_count(**options: int | None) -> None:
+    """Raise ConfigurationError for an option that is no whole number from 1."""
+    for name, value in options.items():
+        if value is not None and not (is_whole(value) and value >= 1):
+            raise ConfigurationError(f"{name} is 1 or more, or None; got {value!r}.")
+
+
+def check_on_failure(handler: FailureHandler | None) -> None:
+    """Raise ConfigurationError for what is no task."""
+    if handler is not None and not callable(getattr(handler, "message", None)):
+        raise ConfigurationError(f"on_failure= is a task, as @broker.task makes them; got {handler!r}.")
 
 
 def check_retry(retry: RetryPolicy | None) -> None:

@@ -2,11 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Any
-
-import msgspec
 
 from asyncq.broker import Broker
 from asyncq.context import log_facts
@@ -20,24 +17,20 @@ from asyncq.errors import (
     TaskTimeout,
     UnknownTask,
 )
-from asyncq.message import MAX_SECONDS, Message, RetryNumbers, amended, decode_message
-from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
-from asyncq.retry import RetryPolicy, leaves_of
-from asyncq.tasks import Task
+from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
+from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of, type_name_of
+from asyncq.retry import leaves_of
 from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
+from asyncq.worker.aftermath import follow_ups
+from asyncq.worker.run import Run, policy_of
 
 logger = logging.getLogger("asyncq.worker")
 
+MAX_HISTORY = 20
+"""Past attempts that a message carries along: the latest."""
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One attempt: a delivery, and what it turned out to be."""
-
-    delivery: Delivery
-    message: Message
-    task: Task[..., Any]
-    policy: RetryPolicy | None
-    started_ms: int
+MAX_HISTORY_TEXT = 500
+"""Characters of a past attempt's error that are kept."""
 
 
 class Conclusions:
@@ -84,7 +77,7 @@ class Conclusions:
 
     def failed(self, run: Run, error: BaseException) -> Settlement:
         """Conclude from what the task raised: a signal, a retry, or the end."""
-        attempts = run.message.attempt + 1
+        attempts = run.attempts
         signal = signal_in(error)
         if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
             return self._dead(run, error, f"{type(error).__name__} is never tried again")
@@ -101,6 +94,11 @@ class Conclusions:
             return self._dead(run, error, f"attempt {attempts} of {run.policy.max_attempts} failed")
         delay = signal.delay if signal is not None else None
         return self._again(run, error, run.policy.seconds_after(attempts, self._random) if delay is None else delay)
+
+    def poisonous(self, run: Run) -> Settlement:
+        """Conclude that nobody is to run the call any more, because whoever does dies of it."""
+        text = f"{run.delivery.crashes} processes have died while they ran it (max_crashes)."
+        return self._buried(run, Failure("asyncq.errors:TaskFailed", text, ["Poison", text]), f"poison: {text}")
 
     def expired(self, run: Run) -> Settlement:
         """Conclude that the call came too late."""
@@ -149,7 +147,20 @@ class Conclusions:
             text_of(error),
             extra=log_facts(run.message),
         )
-        return Again(run.delivery, amended(run.delivery.body, attempt=run.message.attempt + 1), self._after(delay))
+        attempt = run.message.attempt + 1
+        body = amended(run.delivery.body, attempt=attempt, history=self._history(run, error))
+        return Again(run.delivery, body, self._after(delay))
+
+    def _history(self, run: Run, error: BaseException) -> list[PastAttempt]:
+        latest = PastAttempt(
+            number=run.message.attempt + 1,
+            error=type_name_of(error),
+            message=text_of(error)[:MAX_HISTORY_TEXT],
+            started_ms=run.started_ms,
+            finished_ms=self._now_ms(),
+            worker=self._worker,
+        )
+        return [*run.message.history, latest][-MAX_HISTORY:]
 
     def _started(self, run: Run) -> bytes:
         """Return the body for a run that uses no attempt: its call has started, and so it cannot expire any more."""
@@ -159,16 +170,20 @@ class Conclusions:
         return self._now_ms() + round(min(delay, MAX_SECONDS) * 1000)
 
     def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
+        return self._buried(run, failure_of(error), reason, error)
+
+    def _buried(self, run: Run, failure: Failure, reason: str, error: BaseException | None = None) -> Settlement:
         logger.error(
             "%s %s failed for good: %s",
             run.task.name,
             run.message.id,
             reason,
             extra=log_facts(run.message),
-            exc_info=(type(error), error, error.__traceback__),
+            exc_info=None if error is None else (type(error), error, error.__traceback__),
         )
-        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure_of(error)))
-        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms)
+        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure))
+        then = follow_ups(run, failure, reason, worker=self._worker, now_ms=self._now_ms())
+        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms, then)
 
     def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
         return encode_record(
@@ -177,7 +192,7 @@ class Conclusions:
                 status,
                 value=value,
                 error=error,
-                attempts=run.message.attempt + 1,
+                attempts=run.attempts,
                 started_ms=run.started_ms,
                 finished_ms=self._now_ms(),
                 worker=self._worker,
@@ -202,22 +217,6 @@ class Conclusions:
         if overrides is not None and overrides.store_result is not None:
             return overrides.store_result
         return run.task.declared.store_result
-
-
-def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
-    """Return the retry policy of a call: the task's, with the numbers that the call gives. Raises DecodeError."""
-    declared = task.declared.retry
-    overrides = message.overrides
-    if overrides is None or overrides.retry is None:
-        return declared
-    if not overrides.retry:
-        return None
-    base = declared or RetryPolicy()
-    try:
-        numbers = msgspec.convert(overrides.retry, RetryNumbers)
-    except msgspec.ValidationError as error:
-        raise DecodeError(f"The retry policy in the message makes no sense: {error}") from error
-    return RetryPolicy(**msgspec.structs.asdict(numbers), on=base.on, never=base.never)
 
 
 def _reply_in(delivery: Delivery) -> str:

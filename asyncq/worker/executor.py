@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -18,8 +18,9 @@ from asyncq.message import Message, decode_message
 from asyncq.result import text_of
 from asyncq.tasks import Task
 from asyncq.transport import Delivery, Return, Settlement
-from asyncq.worker.conclusion import Conclusions, Run, signal_in
+from asyncq.worker.conclusion import Conclusions, signal_in
 from asyncq.worker.progress import ProgressReporter
+from asyncq.worker.run import Run
 from asyncq.worker.slots import SlotLoan, Slots
 
 logger = logging.getLogger("asyncq.worker")
@@ -27,6 +28,9 @@ logger = logging.getLogger("asyncq.worker")
 
 class Executor:
     """Runs what is delivered. Nothing that user code raises leaves it; a failing task disturbs no other.
+
+    Attributes:
+        suspects: how many of the deliveries here have a crash on their count.
 
     Args:
         broker: whose tasks they are.
@@ -52,7 +56,10 @@ class Executor:
         self._reporter = reporter
         self._conclusions = conclusions
         self._group = group
-        self._runs: set[asyncio.Task[None]] = set()
+        self._held: dict[str, Delivery] = {}
+        self._severed: set[str] = set()
+        self._runs: dict[asyncio.Task[None], Delivery] = {}
+        self.suspects = 0
         self._threads = anyio.CapacityLimiter(inf)  # the slots are the limit; a lent one counts for two threads
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
@@ -63,9 +70,35 @@ class Executor:
         """How many runs have not ended, those that wait for another task included."""
         return len(self._runs)
 
+    @property
+    def held(self) -> Sequence[Delivery]:
+        """What was started and is not handed to be settled yet."""
+        return list(self._held.values())
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
+        self._held[delivery.token] = delivery
+        if delivery.crashes:
+            self.suspects += 1
         self._slots.enter(delivery.queue, partial(self._begin, delivery))
+
+    def sever(self, ids: Sequence[str]) -> None:
+        """Cancel what runs of calls that were withdrawn: nobody wants their ends any more.
+
+        It may name one that was published anew meanwhile. So what is cancelled is handed back all the same: of a call
+        that was withdrawn that takes no effect, and the new one runs again.
+        """
+        wanted = set(ids)
+        self._severed |= {token for token, delivery in self._held.items() if delivery.id in wanted}
+        for run, delivery in self._runs.items():
+            if delivery.token in self._severed and run.cancelling() == 0:
+                run.cancel("the call was cancelled")
+
+    def forget_severed(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery was severed, once: its settlement has taken no effect, and should not have."""
+        is_severed = delivery.token in self._severed
+        self._severed.discard(delivery.token)
+        return is_severed
 
     async def wait_finished(self) -> None:
         """Wait until another run has ended, or none is running."""
@@ -89,17 +122,23 @@ class Executor:
             run.cancel("the worker is stopping")
 
     def _begin(self, delivery: Delivery) -> None:
-        if self._is_stopping:
+        if self._is_stopping or delivery.token in self._severed:
+            self._let_go(delivery)
             self._slots.leave(delivery.queue)
             self._settle(Return(delivery))
             return
         run = self._group.create_task(self._run(delivery), name=delivery.id)
-        self._runs.add(run)
+        self._runs[run] = delivery
         run.add_done_callback(self._ended)
 
     def _ended(self, run: asyncio.Task[None]) -> None:
-        self._runs.discard(run)
+        del self._runs[run]
         self._finished.set()
+
+    def _let_go(self, delivery: Delivery) -> None:
+        del self._held[delivery.token]
+        if delivery.crashes:
+            self.suspects -= 1
 
     async def _run(self, delivery: Delivery) -> None:
         loan = SlotLoan(self._slots, delivery.queue)
@@ -109,6 +148,7 @@ class Executor:
             settlement = Return(delivery)  # only our own cancellation comes this far
         except BaseException as fault:  # what users give is in every step: converters, texts, comparisons
             settlement = self._conclusions.inconclusive(delivery, fault)
+        self._let_go(delivery)
         loan.end()
         self._settle(settlement)
 
@@ -119,6 +159,8 @@ class Executor:
             run = self._conclusions.run_of(delivery, message)
             if self._conclusions.is_expired(run):
                 return self._conclusions.expired(run)
+            if delivery.crashes and run.is_poison:
+                return self._conclusions.poisonous(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
         except MessageError as error:
             return self._conclusions.undeliverable(delivery, message, error)
@@ -147,7 +189,7 @@ class Executor:
                 self._call(run, args, kwargs) if seconds is None else self._limited(run, args, kwargs, seconds)
             )
         except asyncio.CancelledError as error:
-            if self._is_stopping:
+            if self._is_stopping or run.delivery.token in self._severed:
                 raise
             # The task's own doing. If it cancelled itself, what follows here must not be cancelled with it.
             own = asyncio.current_task()
@@ -155,7 +197,7 @@ class Executor:
                 own.uncancel()
             return self._conclusions.failed(run, error)
         except BaseException as error:
-            if self._is_cancelled() and signal_in(error) is None:
+            if run.delivery.token in self._severed or (self._is_cancelled() and signal_in(error) is None):
                 return Return(run.delivery)  # an error on the way out, which says nothing about the call
             return self._conclusions.failed(run, error)
         return self._conclusions.succeeded(run, value)

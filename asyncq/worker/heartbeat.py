@@ -26,6 +26,9 @@ LATE_SECONDS = 0.1
 CUT_OFF = 2 / 3
 """Part of a lease without a renewal after which others may have lost theirs: everybody renews each third of it."""
 
+STEP_SECONDS = 0.3
+"""A lease that ends so much earlier than was seen before: nobody shortens one, so the clock that tells it was set."""
+
 EXIT_BLOCKED = 70
 """Exit code of a process that its blocked loop has ended (EX_SOFTWARE)."""
 
@@ -67,6 +70,7 @@ class Heartbeat:
         self._reported_block = 0.0
         self._connected_since: float | None = None
         self._renewed_at = 0.0
+        self._next_end_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="asyncq-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -133,10 +137,14 @@ class Heartbeat:
         try:
             end = self._lease.next_end()
             if end is None:
+                self._next_end_at = None
                 return self._seconds
+            has_jumped = self._has_jumped(end)
             if end > 0:
                 return min(self._seconds, end + LATE_SECONDS)
-            if self._is_cut_off():  # the answer has been so long on its way: ours and theirs are to be renewed first
+            # The answer has been so long on its way, or the machine was asleep, or its clock was set: everybody's lease
+            # may have run out at once, and is to be renewed first.
+            if self._is_cut_off() or has_jumped:
                 self._connected_since = None
                 return LATE_SECONDS
             for name, count in self._lease.reclaim().items():
@@ -144,6 +152,11 @@ class Heartbeat:
         except BrokerUnavailable:
             self._connected_since = None
         return LATE_SECONDS
+
+    def _has_jumped(self, end: float) -> bool:
+        """Tell whether the earliest end has come nearer faster than time has passed."""
+        before, self._next_end_at = self._next_end_at, time.monotonic() + end
+        return before is not None and self._next_end_at < before - STEP_SECONDS
 
     def _is_cut_off(self) -> bool:
         """Tell whether the server gave no sign for so long, without an error, that it may have been away for all."""

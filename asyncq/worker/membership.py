@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.transport import Consumer, Settlement
+from asyncq.transport import Consumer, Delivery, Settlement
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
 from asyncq.worker.heartbeat import Heartbeat
@@ -73,7 +73,10 @@ class Membership:
         self._has_left = False
         self._fault: Exception | None = None
         self._over = asyncio.Event()
-        self._is_severed = asyncio.Event()
+        self._is_cut_off = asyncio.Event()
+        self._executor: Executor | None = None
+        self._settler: Settler | None = None
+        self._bereft: Sequence[Delivery] = ()
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -102,7 +105,7 @@ class Membership:
     async def _work(self) -> None:
         settings, consumer = self._settings, self._consumer
         session = await self._broker.open()
-        settler = Settler(consumer, self._refused)
+        settler = self._settler = Settler(consumer, self._refused)
         reporter = ProgressReporter(self._broker, session.store)
         slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
         async with asyncio.TaskGroup() as doers:
@@ -110,9 +113,10 @@ class Membership:
             try:
                 async with asyncio.TaskGroup() as runs:
                     conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
-                    executor = Executor(self._broker, slots, conclusions, settler.put, reporter, runs)
+                    executor = self._executor = Executor(self._broker, slots, conclusions, settler.put, reporter, runs)
                     receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
-                    upkeep = [doers.create_task(doer) for doer in (consumer.run(), reporter.run())]
+                    doing = (consumer.run(self._sever), reporter.run(), receiver.widen())
+                    upkeep = [doers.create_task(doer) for doer in doing]
                     receiving = doers.create_task(self._receive(receiver))
                     stopping = doers.create_task(self._wait_for_order())
                     try:
@@ -124,8 +128,7 @@ class Membership:
             finally:  # also when cancelled: what has ended should not run again
                 if not self._is_lost and not settling.done():
                     await self._settle_rest(settler)
-            if not self._is_lost:
-                await self._leave()
+            await (self._absolve() if self._is_lost else self._leave())
             for doer in (*upkeep, settling, receiving, stopping):
                 doer.cancel()
 
@@ -143,16 +146,18 @@ class Membership:
     def _lose(self) -> None:
         if not self._is_lost:
             self._is_lost = True
+            if self._executor is not None and self._settler is not None:
+                self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
             logger.error(
                 "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
             )
-        self._is_severed.set()
+        self._is_cut_off.set()
         self._over.set()
 
     def _fail(self, fault: Exception) -> None:
         """Stop for a fault of our own: without its heartbeat a worker must not go on."""
         self._fault = fault
-        self._is_severed.set()
+        self._is_cut_off.set()
         self._over.set()
 
     async def _stop_receiving(self, receiver: Receiver, receiving: asyncio.Task[None]) -> None:
@@ -166,10 +171,10 @@ class Membership:
 
     async def _finish(self, executor: Executor) -> None:
         """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
-        if executor.running and not self._is_severed.is_set():
+        if executor.running and not self._is_cut_off.is_set():
             seconds = self._settings.shutdown_timeout
             logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
-            ends = (executor.wait_idle(), self._stopping.at_once.wait(), self._is_severed.wait())
+            ends = (executor.wait_idle(), self._stopping.at_once.wait(), self._is_cut_off.wait())
             async with asyncio.TaskGroup() as group:
                 waits = [group.create_task(end) for end in ends]
                 await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -201,10 +206,20 @@ class Membership:
             if count:
                 logger.info("Handed back %d tasks.", count)
 
+    async def _absolve(self) -> None:
+        """Say that this worker has not died of what it held when it was taken for dead."""
+        with suppress(BrokerUnavailable, TimeoutError):  # then some are under suspicion without need
+            async with asyncio.timeout(HAND_BACK_SECONDS):
+                await self._consumer.absolve(self._bereft)
+
+    def _sever(self, ids: Sequence[str]) -> None:
+        if self._executor is not None:
+            self._executor.sever(ids)
+
     def _refused(self, settlement: Settlement) -> None:
         delivery = settlement.delivery
-        logger.warning(
-            "The end of %s took no effect: it was no longer ours.",
-            delivery.id,
-            extra={"task_id": delivery.id, "queue": delivery.queue},
-        )
+        facts = {"task_id": delivery.id, "queue": delivery.queue}
+        if self._executor is not None and self._executor.forget_severed(delivery):
+            logger.info("%s was cancelled.", delivery.id, extra=facts)
+        else:
+            logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)

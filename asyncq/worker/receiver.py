@@ -46,6 +46,9 @@ class Receiver:
         self._is_burst = is_burst
         self._turns = deque(slots.free_by_queue())
         self.is_fetching = False
+        self._left_out: Sequence[str] = ()
+        self._is_without_suspects = False
+        self._is_restricted = asyncio.Event()
         self._is_stopping = False
         self._failures = 0
         self._random = Random()
@@ -73,6 +76,20 @@ class Receiver:
                     return
                 await self._wait_for_more()
 
+    async def widen(self) -> None:
+        """Until cancelled: end a waiting fetch that might take more by now than it was allowed to when it began.
+
+        It passes over queues that were at their limit, and suspects while one ran here.
+        """
+        while True:
+            await self._is_restricted.wait()
+            if not self._may_take_more():
+                await self._slots.wait_freed()
+                continue
+            self._is_restricted.clear()
+            with suppress(BrokerUnavailable):  # then the fetch fails, too
+                await self._consumer.interrupt()
+
     async def stop(self, seconds: float) -> None:
         """Make `run` return within so many seconds; what a fetch brings after this is handed back."""
         self._is_stopping = True
@@ -87,6 +104,7 @@ class Receiver:
             await self._executor.wait_finished()
             return ()
         self._turns.rotate(-1)
+        self._left_out = [queue for queue in self._turns if not free[queue]]
         try:
             deliveries = await self._fetch(limits, count)
         except BrokerUnavailable as error:
@@ -98,11 +116,22 @@ class Receiver:
         return deliveries
 
     async def _fetch(self, limits: Mapping[str, int], count: int) -> Sequence[Delivery]:
+        suspects = 0 if self._executor.suspects else 1
+        self._is_without_suspects = not suspects
+        if self._left_out or not suspects:
+            self._is_restricted.set()
         self.is_fetching = True
         try:
-            return await self._consumer.fetch(limits, count, wait=not self._is_burst)
+            return await self._consumer.fetch(limits, count, wait=not self._is_burst, suspects=suspects)
         finally:
             self.is_fetching = False
+            self._is_restricted.clear()
+
+    def _may_take_more(self) -> bool:
+        if self._is_without_suspects and not self._executor.suspects:
+            return True
+        free = self._slots.free_by_queue()
+        return any(free[queue] for queue in self._left_out)
 
     async def _back_off(self, error: BrokerUnavailable) -> None:
         self._failures += 1

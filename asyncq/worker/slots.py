@@ -29,6 +29,7 @@ class Slots:
         self._is_admitting = False
         self._has_free = asyncio.Event()
         self._has_free.set()
+        self._has_freed = asyncio.Event()
 
     @property
     def free(self) -> int:
@@ -46,6 +47,11 @@ class Slots:
             await self._has_free.wait()
         return self.free
 
+    async def wait_freed(self) -> None:
+        """Wait until a slot is given back or lent."""
+        self._has_freed.clear()
+        await self._has_freed.wait()
+
     def enter(self, queue: str, start: Callable[[], None]) -> None:
         """Take a slot and call `start`, now or when one is free. `start` may leave at once."""
         if self._fits(queue):
@@ -62,6 +68,7 @@ class Slots:
         if self._line or self._returning:
             self._admit()
         self._has_free.set()
+        self._has_freed.set()
 
     def lend(self, queue: str) -> bool:
         """Give a slot back while its run waits for another task; False when too many do."""

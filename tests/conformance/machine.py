@@ -45,6 +45,7 @@ class Call:
     delivery: Delivery | None = None
     holder: "Member | None" = None
     crashes: int = 0
+    crashed_with: str = ""
     record: bytes | None = None
 
 
@@ -109,17 +110,22 @@ class SettlementMachine(RuleBasedStateMachine):
             assert receipt is None
             self.calls[id] = Call(body, priority, None if delay_ms else next(self.ranks), due_ms)
 
-    @rule(member=numbers, limit=st.integers(1, 4))
-    def fetch(self, member: int, limit: int) -> None:
+    @rule(member=numbers, limit=st.integers(1, 4), suspects=st.sampled_from([0, 1, 10]))
+    def fetch(self, member: int, limit: int, suspects: int) -> None:
         holder = self.member(member)
         ready = sorted((call for call in self.waiting() if call.due_ms <= self.now_ms), key=lambda call: -call.priority)
         try:
-            deliveries = self.run(holder.consumer.fetch(LIMITS, limit, wait=False))
+            deliveries = self.run(holder.consumer.fetch(LIMITS, limit, wait=False, suspects=suspects))
         except LeaseLost:
             assert holder.is_out
             return
         assert not holder.is_out
-        assert [delivery.priority for delivery in deliveries] == [call.priority for call in ready[:limit]]
+        lent = [call for call in ready if not call.crashes]
+        lent += [call for call in ready if call.crashes][:suspects]
+        assert len(deliveries) == min(limit, len(lent))
+        assert sum(delivery.crashes > 0 for delivery in deliveries) <= suspects
+        if suspects == 10:
+            assert [delivery.priority for delivery in deliveries] == [call.priority for call in ready[:limit]]
         for delivery in deliveries:
             call = self.calls[delivery.id]
             assert call in ready
@@ -127,9 +133,9 @@ class SettlementMachine(RuleBasedStateMachine):
             assert delivery.crashes == call.crashes
             call.delivery, call.holder = delivery, holder
             holder.history.append(delivery)
-        self.check_order(deliveries, ready)
+        self.check_order(deliveries, ready, is_whole=suspects == 10)
 
-    @rule(member=numbers, past=numbers, kind=st.sampled_from(["done", "forget", "again", "return", "dead"]))
+    @rule(member=numbers, past=numbers, kind=st.sampled_from(["done", "forget", "again", "return", "crash", "dead"]))
     @precondition(lambda self: any(member.history for member in self.members))
     def settle(self, member: int, past: int, kind: str) -> None:
         """Settle one of the latest deliveries of anybody, by a consumer whose it may be or not."""
@@ -144,13 +150,26 @@ class SettlementMachine(RuleBasedStateMachine):
             self.apply(settlement, call)
             assert self.run(settler.consumer.settle([settlement])) == [False]
 
-    @rule(id=ids)
-    def withdraw(self, id: str) -> None:
+    @rule(id=ids, even_running=st.booleans())
+    def withdraw(self, id: str, even_running: bool) -> None:
         call = self.calls.get(id)
-        is_waiting = call is not None and call.record is None and call.delivery is None
-        assert self.run(self.process.transport.withdraw(id, QUEUE, Outcome(b"withdrawn", TTL_MS))) == is_waiting
-        if is_waiting and call is not None:
-            call.record = b"withdrawn"
+        is_open = call is not None and call.record is None and (even_running or call.delivery is None)
+        outcome = Outcome(b"withdrawn", TTL_MS)
+        withdrawing = self.process.transport.withdraw(id, QUEUE, outcome, even_running=even_running)
+        assert self.run(withdrawing) == is_open
+        if is_open and call is not None:
+            call.record, call.delivery = b"withdrawn", None
+
+    @rule(member=numbers)
+    def absolve(self, member: int) -> None:
+        """Take back the crashes that were counted when a consumer was taken for dead; nothing, where it was not."""
+        absolving = self.member(member)
+        self.run(absolving.consumer.absolve(absolving.history))
+        held = {delivery.id for delivery in absolving.history}
+        for id, call in self.calls.items():
+            if id in held and call.crashed_with == absolving.consumer.name and call.record is None:
+                call.crashes -= 1
+                call.crashed_with = ""
 
     @rule(member=numbers)
     def leave(self, member: int) -> None:
@@ -231,8 +250,11 @@ class SettlementMachine(RuleBasedStateMachine):
             place = Place.READY if call.due_ms <= self.now_ms else Place.SCHEDULED
         return Sighting(QUEUE, body=call.body, place=place, was_started=call.crashes > 0)
 
-    def check_order(self, deliveries: Any, ready: list[Call]) -> None:
+    def check_order(self, deliveries: Any, ready: list[Call], *, is_whole: bool) -> None:
         """Among those of one priority that were never scheduled, the ones with the lowest ranks came, in order."""
+        if not is_whole:
+            ready = [call for call in ready if not call.crashes]
+            deliveries = [delivery for delivery in deliveries if not delivery.crashes]
         for priority in range(3):
             ranks = [self.calls[d.id].rank for d in deliveries if d.priority == priority]
             fetched = [rank for rank in ranks if rank is not None]
@@ -244,7 +266,9 @@ class SettlementMachine(RuleBasedStateMachine):
         held = [call for call in self.calls.values() if call.delivery is not None and call.holder is member]
         for call in held:
             call.delivery = None
-            call.crashes += crashes
+            if crashes:
+                call.crashes += crashes
+                call.crashed_with = member.consumer.name
         member.is_out = True
         return len(held)
 
@@ -258,6 +282,8 @@ class SettlementMachine(RuleBasedStateMachine):
                 return Again(delivery, self.new_body(), due_ms)
             case "return":
                 return Return(delivery)
+            case "crash":
+                return Return(delivery, is_crash=True)
             case _:
                 return Dead(delivery, Outcome(self.new_body(), TTL_MS), "It failed.", TTL_MS)
 
@@ -271,8 +297,10 @@ class SettlementMachine(RuleBasedStateMachine):
             case Again(_, body, due_ms):
                 call.body, call.due_ms = body, due_ms
                 call.rank = None if due_ms else next(self.ranks)
-            case Return():
-                pass
+            case Return(_, is_crash):
+                if is_crash:
+                    call.crashes += 1
+                    call.crashed_with = ""
             case Dead(_, outcome):
                 call.record = outcome.record
                 self.deaths.append(id)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from asyncq import Broker, Reject, Retry, RetryPolicy, Snooze, Status, TaskTimeout
+from asyncq import Broker, FailedCall, Reject, Retry, RetryPolicy, Snooze, Status, TaskTimeout
+from tests.waiting import wait_until
 
 SOON = RetryPolicy(max_attempts=3, delay=0.01)
 
@@ -116,3 +117,85 @@ async def test_whatever_a_task_raises(broker: Broker, worker: None) -> None:
     for kind in ("exit", "interrupt", "cancelled"):
         assert (await (await rude.kiq(kind)).result(timeout=5)).status is Status.FAILED
     assert await (await polite.kiq()) == "still here"
+
+
+async def test_the_history_of_attempts(broker: Broker, worker: None) -> None:
+    """A result tells of each attempt before the last: what it raised, when, and where."""
+    attempts = 0
+
+    @broker.task(retry=SOON)
+    async def flaky() -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise ConnectionError(f"attempt {attempts}")
+        return "at last"
+
+    result = await (await flaky.kiq()).result(timeout=5)
+    assert [(past.number, past.error_type, past.error_message) for past in result.history] == [
+        (1, "builtins:ConnectionError", "attempt 1"),
+        (2, "builtins:ConnectionError", "attempt 2"),
+    ]
+    first, second = result.history
+    assert first.started_at
+    assert first.finished_at
+    assert second.started_at
+    assert result.finished_at
+    assert first.started_at <= first.finished_at <= second.started_at <= result.finished_at
+    assert first.worker == result.worker
+
+
+async def test_when_all_has_failed(broker: Broker, worker: None) -> None:
+    """A task named as `on_failure` is called once, when no attempt is left, and told what has failed and why."""
+    told: list[FailedCall] = []
+    has_told = asyncio.Event()
+
+    @broker.task
+    async def report(call: FailedCall) -> None:
+        told.append(call)
+        has_told.set()
+
+    @broker.task(retry=SOON, on_failure=report, labels={"team": "growth"})
+    async def hopeless(number: int, name: str) -> None:
+        raise ValueError("never")
+
+    handle = await hopeless.kiq(1, name="x")
+    await has_told.wait()
+    [call] = told
+    assert (call.id, call.task, call.args, call.kwargs) == (handle.id, hopeless.name, [1], {"name": "x"})
+    assert (call.error_type, call.error_message, call.attempts) == ("builtins:ValueError", "never", 3)
+    assert (call.labels, call.reason) == ({"team": "growth"}, "attempt 3 of 3 failed")
+    assert "raise ValueError" in call.traceback
+    assert call.enqueued_at
+    assert call.failed_at
+    assert call.enqueued_at <= call.failed_at
+
+
+async def test_what_is_no_failure_for_good(broker: Broker, worker: None) -> None:
+    """`on_failure` is not called for a success after retries, nor for what expires or is cancelled."""
+    told: list[str] = []
+
+    @broker.task
+    async def report(call: FailedCall) -> None:
+        told.append(call.task)
+
+    attempts = 0
+
+    @broker.task(retry=SOON, on_failure=report)
+    async def flaky() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise ConnectionError
+
+    @broker.task(on_failure=report, retry=None)
+    async def fails() -> None:
+        raise OSError
+
+    await (await flaky.kiq())
+    cancelled = await flaky.options(delay=60).kiq()
+    assert await cancelled.cancel()
+    assert (await (await flaky.options(expires=0).kiq()).result(timeout=5)).status is Status.EXPIRED
+    await (await fails.kiq()).result(timeout=5)
+    await wait_until(lambda: bool(told), "the failure is told")
+    assert told == [fails.name]

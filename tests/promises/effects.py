@@ -43,6 +43,21 @@ async def hold(name: str) -> int:
 
 
 @broker.task
+async def poison(name: str) -> None:
+    note(name)
+    os._exit(9)
+
+
+@broker.task
+async def cleaning(name: str) -> None:
+    note(name)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        note(f"{name}-cleaned")
+
+
+@broker.task
 async def block(name: str, how: str, seconds: float) -> int:
     note(name)
     end = time.monotonic() + seconds
@@ -83,6 +98,11 @@ class Effects:
     def runs_of(self, name: str) -> list[int]:
         """Return the processes in which a task ran, in order."""
         return self.runs()[name]
+
+    async def wait_for_more(self, what: str) -> None:
+        """Return when there has been another run."""
+        count = self.count()
+        await wait_until(lambda: self.count() > count, what, timeout=20)
 
     async def midway(self, count: int, total: int) -> None:
         """Return when at least so many of all tasks have run, and not all of them."""

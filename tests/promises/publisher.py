@@ -29,7 +29,14 @@ class Publisher:
         @broker.task(name="app:block")
         async def block(name: str, how: str, seconds: float) -> int: ...
 
+        @broker.task(name="app:poison")
+        async def poison(name: str) -> None: ...
+
+        @broker.task(name="app:cleaning")
+        async def cleaning(name: str) -> None: ...
+
         self.work, self.wait, self.hold, self.block = work, wait, hold, block
+        self.poison, self.cleaning = poison, cleaning
 
     async def publish(self, count: int) -> list[Handle[int]]:
         """Publish so many numbered tasks."""

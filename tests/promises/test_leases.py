@@ -7,8 +7,9 @@ from time import monotonic
 import pytest
 
 from tests.cli.programs import StartProgram
+from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
-from tests.promises.publisher import Publisher, results_of, started
+from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 
@@ -64,6 +65,51 @@ async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: S
     result = await (await publisher.wait.kiq("b", 0)).result(timeout=10)
     assert (result.value, result.worker.endswith(".2")) == (frozen.pid, True)
     assert (await publisher.broker.handle(handle.id).result()).value == other.pid, "what it said last has no effect"
+
+
+async def test_a_zombie_among_fifty(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
+    """A worker frozen for three leases in the middle of 50 tasks: each result is that of one run, seen by all alike."""
+    names = [f"task-{number}" for number in range(50)]
+    handles = [await publisher.wait.kiq(name, 0.5) for name in names]
+    early = asyncio.ensure_future(results_of(handles))
+    frozen = await started(asyncq, "--lease", "1", "--concurrency", "25")
+    await wait_until(lambda: effects.count() == 25, "half of them run")
+    frozen.signal(SIGSTOP)
+    other = await started(asyncq, "--lease", "1", "--concurrency", "25")
+    await asyncio.sleep(3)  # the frost itself
+    frozen.signal(SIGCONT)
+
+    async with asyncio.timeout(20):
+        values = await early
+    late = [(await publisher.broker.handle(handle.id).result(timeout=1)).value for handle in handles]
+    assert late == values
+    assert all(value in effects.runs_of(name) for name, value in zip(names, values, strict=True))
+    assert set(values) <= {frozen.pid, other.pid}
+    await frozen.says("lost its lease")
+    await stopped(frozen, other)
+    await assert_drained(publisher, url)
+
+
+@pytest.mark.parametrize("kind", ["redis"])
+async def test_an_outage_with_hundreds_in_flight(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer
+) -> None:
+    """Five workers run 100 tasks each while Redis is down for three leases: after its return none has run twice."""
+    names = [f"task-{number}" for number in range(500)]
+    handles = await publisher.broker.kiq_many(publisher.hold.message(name) for name in names)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(started(asyncq, "--lease", "1", "--concurrency", "100"))
+    await wait_until(lambda: effects.count() == 500, "all of them run", timeout=20)
+
+    await asyncio.to_thread(server.kill)
+    effects.let_go_on(*names[::2])
+    await asyncio.sleep(3)  # the outage itself
+    await asyncio.to_thread(server.start)
+    effects.let_go_on(*names[1::2])
+    async with asyncio.timeout(20):
+        values = await results_of(handles)
+    assert effects.runs() == {name: [pid] for name, pid in zip(names, values, strict=True)}
 
 
 @pytest.mark.parametrize("kind", ["redis"])

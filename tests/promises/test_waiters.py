@@ -4,10 +4,12 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from asyncq import Status
 from tests.cli.programs import StartProgram
+from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.servers import RedisServer
 
@@ -32,6 +34,22 @@ async def test_ten_thousand_waiters(publisher: Publisher, asyncq: StartProgram, 
         async with asyncio.timeout(30):
             assert await waiting == [2 * number for number in range(WAITERS)]
     assert resident_bytes() - memory < WAITERS * BYTES_EACH
+
+
+@pytest.mark.parametrize("kind", ["redis"])
+async def test_ten_thousand_waiters_and_a_restart(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer
+) -> None:
+    """Ten thousand wait while Redis is killed and comes back: each is told its result within 10 s of its return."""
+    handles = await publisher.publish(WAITERS)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(results_of(handles))
+        worker = await started(asyncq, "--concurrency", "1000")
+        await effects.midway(1_000, WAITERS)
+        await asyncio.to_thread(server.restart)
+        async with asyncio.timeout(10):
+            assert await waiting == [2 * number for number in range(WAITERS)]
+    await stopped(worker)
 
 
 async def connections_now(server: RedisServer | None) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Transport and store on a server, opened together."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -38,6 +39,19 @@ class Pair(NamedTuple):
 async def finish(consumer: RedisConsumer, deliveries: list[Delivery]) -> None:
     """End deliveries that have to be the consumer's."""
     assert all(await consumer.settle([Done(delivery, KEPT) for delivery in deliveries]))
+
+
+@asynccontextmanager
+async def kept_up(
+    consumer: RedisConsumer, severed: Callable[[Sequence[str]], None] = lambda _: None
+) -> AsyncIterator[None]:
+    """Keep a consumer up as a worker does, and end that."""
+    async with asyncio.TaskGroup() as group:
+        upkeep = group.create_task(consumer.run(severed))
+        try:
+            yield
+        finally:
+            upkeep.cancel()
 
 
 @asynccontextmanager

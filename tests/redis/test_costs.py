@@ -7,13 +7,17 @@ from redis.asyncio import Redis
 
 from asyncq.message import Message, encode_message, new_id
 from asyncq.redis.consumer import BLOCK_SECONDS
+from asyncq.redis.notices import PING_SECONDS
 from asyncq.store import CallKey, Listener, Notice
-from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return
-from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_of, finish, opened
+from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return
+from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_of, finish, kept_up, opened
 from tests.servers import StartRedis
 from tests.waiting import wait_until
 
-KEYS_THAT_STAY = ["*{namespace}:mail}:sequence", "*{namespace}:mail}:wake", "{{namespace}}:queues"]
+KEYS_THAT_STAY = [
+    *("*{namespace}:mail}:sequence", "*{namespace}:mail}:wake", "*{namespace}:mail}:wake_suspects"),
+    "{{namespace}}:queues",
+]
 
 
 async def test_nothing_is_left_after_a_drain(
@@ -32,21 +36,29 @@ async def test_nothing_is_left_after_a_drain(
         await dead.fetch(LIMITS, 2)
         assert await pair.transport.release([dead.name]) == 2
         consumer = await pair.consumer()
-        running = asyncio.create_task(consumer.run())
         left = 39
-        for settle in (Return, lambda delivery: Again(delivery, b"", now_ms + 100)):
-            deliveries = await consumer.fetch(LIMITS, 3)
-            await consumer.settle([settle(delivery) for delivery in deliveries])
-        while left:
-            deliveries = list(await consumer.fetch(LIMITS, 10))
-            for delivery in deliveries:
-                await pair.store.report(CallKey(delivery.id, QUEUE), b"half", ttl_ms=MINUTE_MS)
-            await finish(consumer, deliveries[1:])
-            await consumer.settle([Dead(delivery, KEPT, "reason", MINUTE_MS) for delivery in deliveries[:1]])
+        async with kept_up(consumer):
+            for settle in (
+                Return,
+                lambda delivery: Return(delivery, is_crash=True),
+                lambda delivery: Again(delivery, b"", now_ms + 100),
+            ):
+                deliveries = await consumer.fetch(LIMITS, 3)
+                await consumer.settle([settle(delivery) for delivery in deliveries])
+            [severed, *deliveries] = await consumer.fetch(LIMITS, 3)
+            assert await pair.transport.withdraw(severed.id, QUEUE, KEPT, even_running=True)
+            then = [Envelope("next", QUEUE, b"", due_ms=now_ms + 100)]
+            await consumer.settle([Done(delivery, KEPT, then) for delivery in deliveries])
             left -= len(deliveries)
-        await consumer.interrupt()
-        assert await consumer.leave() == 0
-        running.cancel()
+            while left:
+                deliveries = list(await consumer.fetch(LIMITS, 10))
+                for delivery in deliveries:
+                    await pair.store.report(CallKey(delivery.id, QUEUE), b"half", ttl_ms=MINUTE_MS)
+                await finish(consumer, deliveries[1:])
+                await consumer.settle([Dead(delivery, KEPT, "reason", MINUTE_MS) for delivery in deliveries[:1]])
+                left -= len(deliveries)
+            await consumer.interrupt()
+            assert await consumer.leave() == 0
     await no_keys_left(allowed=KEYS_THAT_STAY)
 
 
@@ -65,7 +77,7 @@ async def test_withdrawn_messages_leave_the_line_when_it_is_fetched(redis_url: s
 
 
 async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:
-    """Twenty idle seconds of a worker with a lease of 15 s cost at most 20 commands, those of its scripts included."""
+    """Twenty idle seconds of a worker with a lease of 15 s cost at most 20 commands, scripts and orders included."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         consumer = await pair.consumer(lease=15)
@@ -84,8 +96,48 @@ async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:
         look = await cost_of(redis, lambda: asyncio.to_thread(lease.next_end), besides=("info",))
         waiting += 1  # its own script, which is counted out with the one that interrupts
         assert BLOCK_SECONDS >= 20
-        assert waiting + 4 * renewal + 2 * look <= 20, (waiting, renewal, look)
+        assert PING_SECONDS >= 10
+        pings = 2
+        assert waiting + 4 * renewal + 2 * look + pings <= 20, (waiting, renewal, look)
         await asyncio.to_thread(lease.close)
+
+
+async def test_without_crashes_suspects_cost_nothing(own_redis: StartRedis) -> None:
+    """Ten messages are published, fetched and settled with the commands that it takes without suspects."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        consumer = await pair.consumer()
+        await pair.publish("known queue")
+        await consumer.fetch(LIMITS, 1)
+        deliveries: list[Delivery] = []
+
+        async def fetch() -> None:
+            deliveries.extend(await consumer.fetch(LIMITS, 10, wait=False))
+
+        envelopes = [Envelope(str(n), QUEUE, b"", is_fresh=True) for n in range(10)]
+        assert await cost_of(redis, lambda: pair.transport.publish(envelopes), besides=("info",)) == 5
+        assert await cost_of(redis, fetch, besides=("info", "time")) == 13
+        assert await cost_of(redis, lambda: finish(consumer, deliveries), besides=("info", "time")) == 15
+        assert len(deliveries) == 10
+
+
+async def test_waiting_beside_suspects_costs_nothing(own_redis: StartRedis) -> None:
+    """While suspects are ready that a waiting consumer may not take, it sends no commands."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        dead, busy = await pair.consumer(), await pair.consumer()
+        await pair.publish("a", "b")
+        await dead.fetch(LIMITS, 2)
+        fetching = asyncio.create_task(busy.fetch(LIMITS, 10, suspects=0))
+        await wait_until(lambda: has_blocked_client(redis), "the fetch waits")
+        assert await pair.transport.release([dead.name]) == 2
+        before = await commands_of(redis)
+        looks = 100
+        for _ in range(looks):
+            assert await has_blocked_client(redis)
+        assert await commands_of(redis) == before + looks + 1
+        await busy.interrupt()
+        assert list(await fetching) == []
 
 
 async def test_a_queued_message_takes_little_memory(own_redis: StartRedis) -> None:

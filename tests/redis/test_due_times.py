@@ -1,8 +1,6 @@
 """How precisely messages become due."""
 
-import asyncio
-
-from tests.redis.pairs import LIMITS, finish, opened
+from tests.redis.pairs import LIMITS, finish, kept_up, opened
 from tests.servers import StartRedis
 
 COUNT = 60
@@ -26,15 +24,14 @@ async def latenesses(url: str) -> list[int]:
     lateness: list[int] = []
     async with opened(url) as publisher, opened(url) as worker:
         consumer = await worker.consumer()
-        alarm = asyncio.create_task(consumer.run())
-        first_ms = publisher.transport.now_ms() + 200
-        for due_ms in range(first_ms, first_ms + 17 * COUNT, 17):
-            await publisher.publish(str(due_ms), due_ms=due_ms)
-        while len(lateness) < COUNT:
-            deliveries = list(await consumer.fetch(LIMITS, 10))
-            fetched_ms = worker.transport.now_ms()
-            lateness += [fetched_ms - int(delivery.id) for delivery in deliveries]
-            await finish(consumer, deliveries)
-        await consumer.leave()
-        alarm.cancel()
+        async with kept_up(consumer):
+            first_ms = publisher.transport.now_ms() + 200
+            for due_ms in range(first_ms, first_ms + 17 * COUNT, 17):
+                await publisher.publish(str(due_ms), due_ms=due_ms)
+            while len(lateness) < COUNT:
+                deliveries = list(await consumer.fetch(LIMITS, 10))
+                fetched_ms = worker.transport.now_ms()
+                lateness += [fetched_ms - int(delivery.id) for delivery in deliveries]
+                await finish(consumer, deliveries)
+            await consumer.leave()
     return lateness

@@ -7,12 +7,13 @@ import pytest
 from redis.asyncio import Redis
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
-from asyncq.redis import RedisClient
+from asyncq.queues import Queue
+from asyncq.redis import RedisClient, RedisTransport
 from asyncq.redis.consumer import RedisConsumer
 from asyncq.redis.script import ScriptSet
 from asyncq.store import CallKey, Listener
-from asyncq.transport import Done, Envelope
-from tests.redis.pairs import KEPT, LIMITS, QUEUE, RECORD, Pair, finish, opened
+from asyncq.transport import Done, Envelope, Return
+from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, Pair, finish, opened
 from tests.servers import RedisServer, StartRedis, free_port
 from tests.waiting import wait_until
 
@@ -67,9 +68,9 @@ async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis, 
     server = own_redis("--maxmemory-policy", "noeviction")
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         pair.client.server._scripts = ScriptSet(with_flags=knows_flags)  # pyright: ignore[reportPrivateUsage]
-        await pair.publish("a", "b", "c")
+        await pair.publish("a", "b", "c", "d")
         await redis.config_set("maxmemory", "1")
-        [receipt] = await pair.transport.publish([Envelope("d", QUEUE, b"")])
+        [receipt] = await pair.transport.publish([Envelope("e", QUEUE, b"")])
         assert isinstance(receipt, PublishRefused)
         assert "maxmemory" in str(receipt)
         consumer = await pair.consumer()
@@ -77,13 +78,36 @@ async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis, 
         assert await asyncio.to_thread(lease.renew)
         await asyncio.to_thread(lease.close)
         await pair.store.look([CallKey("a", QUEUE)], watcher="somebody")
-        a, b, c = await consumer.fetch(LIMITS, 10)
+        a, b, c, d = await consumer.fetch(LIMITS, 10)
         await finish(consumer, [a, b])
+        assert list(await consumer.settle([Return(c, is_crash=True)])) == [True]
+        assert [(delivery.id, delivery.crashes) for delivery in await consumer.fetch(LIMITS, 10)] == [("c", 1)]
+        await consumer.absolve([c])
+        assert await pair.transport.withdraw("d", QUEUE, KEPT, even_running=True)
+        assert list(await consumer.settle([Done(d, KEPT)])) == [False]
         assert await consumer.leave() == 1
         assert await pair.transport.withdraw("c", QUEUE, KEPT)
-        assert c.id == "c"
         await redis.config_set("maxmemory", "0")
-        await pair.publish("d")
+        await pair.publish("e")
+
+
+@pytest.mark.parametrize("knows_flags", [True, False])
+async def test_what_follows_is_published_by_a_full_server(own_redis: StartRedis, knows_flags: bool) -> None:
+    """A follow-up is part of its settlement: no full memory and no full queue keeps it out."""
+    server = own_redis("--maxmemory-policy", "noeviction")
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        pair.client.server._scripts = ScriptSet(with_flags=knows_flags)  # pyright: ignore[reportPrivateUsage]
+        bounded = RedisTransport(pair.client, namespace="test", queues=[Queue("small", max_length=1)])
+        await bounded.publish([Envelope("waiting", "small", b"")])
+        await pair.publish("a")
+        consumer = await pair.consumer()
+        [delivery] = await consumer.fetch(LIMITS, 1)
+        await redis.config_set("maxmemory", "1")
+        due_ms = pair.transport.now_ms() + MINUTE_MS
+        then = [Envelope("next", "small", b"", priority=3), Envelope("later", "reports", b"", due_ms=due_ms)]
+        assert list(await consumer.settle([Done(delivery, KEPT, then)])) == [True]
+        [small, reports] = await pair.transport.counts(["small", "reports"])
+        assert (small.ready, reports.scheduled) == (2, 1)
 
 
 async def test_a_server_that_is_not_there_is_named(namespace: str) -> None:

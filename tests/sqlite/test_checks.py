@@ -53,15 +53,16 @@ async def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     await refused(path, "the database of another program")
 
 
-async def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
-    """A file that a later asyncq has made is not written."""
+@pytest.mark.parametrize(("version", "advice"), [(99, "the file\\."), (1, "or give this one another file")])
+async def test_tables_of_another_version_are_refused(tmp_path: Path, version: int, advice: str) -> None:
+    """A file that a later or an earlier asyncq has made is not written."""
     path = tmp_path / "queue.db"
     async with opened(path):
         pass
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    await refused(path, "tables of version 99")
+    await refused(path, f"tables of version {version}; .*{advice}")
 
 
 async def test_a_file_that_cannot_be_made_is_refused() -> None:

@@ -11,6 +11,8 @@ from asyncq.sqlite.doorbell import PollingDoorbell
 from asyncq.store import Store
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
+from asyncq.testing.conformance.severing import SeveringSuite
+from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.transport import Transport
 
 
@@ -48,8 +50,10 @@ class PollingBackend(SQLiteBackend):
         )
 
 
-class TestPolling(FetchingSuite):
-    """The promises of fetching without sockets; listeners there are told to look, not what has ended."""
+class TestPolling(FetchingSuite, SuspectingSuite):
+    """The promises to consumers without sockets; listeners there are told to look, not what has ended."""
+
+    test_who_runs_it_is_told = SeveringSuite.test_who_runs_it_is_told
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> PollingBackend:

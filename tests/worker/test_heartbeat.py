@@ -51,3 +51,40 @@ async def test_server_that_freezes(freezes_in: str) -> None:
     await wait_until(lambda: lease.calls.count("next_end") == 3, "it has judged again")
     await heartbeat.stop()
     assert "reclaim" not in lease.calls
+
+
+class SteppedLease(Lease):
+    """A lease told by a clock that is set ahead by minutes once; the other's lease was renewed just before."""
+
+    def __init__(self) -> None:
+        self._step = 0.0
+        self._ends_at = time.monotonic() + 3 * LEASE
+        self.calls: list[str] = []
+
+    def renew(self) -> bool:
+        self.calls.append("renew")
+        return True
+
+    def next_end(self) -> float | None:
+        self.calls.append("next_end")
+        if self.calls.count("next_end") == 2:
+            self._step = 600.0
+        if self.calls[-2:] == ["renew", "next_end"] and self._step and self.calls.count("next_end") > 2:
+            self._ends_at, self._step = time.monotonic() + 3 * LEASE, 0.0  # the other has had time to renew
+        return self._ends_at - time.monotonic() - self._step
+
+    def reclaim(self) -> Mapping[str, int]:
+        self.calls.append("reclaim")
+        return {}
+
+    def close(self) -> None: ...
+
+
+async def test_clock_that_is_set() -> None:
+    """When the clock that tells the leases jumps ahead, nobody is taken for dead: everybody gets to renew first."""
+    lease = SteppedLease()
+    heartbeat = Heartbeat(lease, seconds=LEASE, max_block=60, lost=lambda: None, failed=lambda _: None)
+    heartbeat.start()
+    await wait_until(lambda: lease.calls.count("next_end") == 4, "it has judged again")
+    await heartbeat.stop()
+    assert "reclaim" not in lease.calls

@@ -1,20 +1,23 @@
--- KEYS* consumer messages line ahead due running crashes withdrawn wake sequence
--- USES: queue
+-- KEYS* consumer messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence
+-- USES: queue suspects
 -- FLAGS: allow-oom
--- ARGV: name of the consumer, number of this fetch, how many in all; then of each queue how many at most
+-- ARGV: name of the consumer, number of this fetch, how many in all, how many suspects among them; then of each queue
+--       how many at most
 -- Returns -1: the consumer is no member (any more); -2: this fetch was given up. Else
 --       {ms until the next message is due (-1: none), number of its queue from 1,
 --        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0)}.
-local WIDTH, PROMOTED_AT_ONCE, ROUNDS = 10, 1000, 10
-local name, number, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local WIDTH, PROMOTED_AT_ONCE, ROUNDS = 12, 1000, 10
+local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local prefix = name .. '/' .. ARGV[2] .. '/'
 local now, next_due, next_queue = nil, -1, 0
+local has_crashes = false -- without any, nothing is looked up that has to do with suspects
 
 local function names_of(q)
   local at = (q - 1) * WIDTH
   return {
-    messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], running = KEYS[at + 6],
-    crashes = KEYS[at + 7], withdrawn = KEYS[at + 8], wake = KEYS[at + 9], sequence = KEYS[at + 10],
+    messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], suspects = KEYS[at + 6],
+    running = KEYS[at + 7], crashes = KEYS[at + 8], withdrawn = KEYS[at + 9], wake = KEYS[at + 10],
+    wake_suspects = KEYS[at + 11], sequence = KEYS[at + 12],
   }
 end
 
@@ -24,6 +27,9 @@ local function refuse(code)
     local key = names_of(q)
     if redis.call('EXISTS', key.line, key.ahead, key.due) > 0 then
       ring(key.wake)
+    end
+    if redis.call('EXISTS', key.suspects) == 1 then
+      ring(key.wake_suspects)
     end
   end
   return code
@@ -39,7 +45,11 @@ local function promote(key)
   if tonumber(first[2]) <= now then
     local members = redis.call('ZRANGEBYSCORE', key.due, '-inf', now, 'LIMIT', 0, PROMOTED_AT_ONCE)
     redis.call('ZREMRANGEBYRANK', key.due, 0, #members - 1)
-    line_up(members, key.line, key.ahead, key.sequence)
+    if has_crashes then
+      line_up_apart(members, key.line, key.ahead, key.sequence, key.crashes, key.suspects)
+    else
+      line_up(members, key.line, key.ahead, key.sequence)
+    end
     first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
   end
   return first[2] and math.max(0, tonumber(first[2]) - now)
@@ -112,12 +122,36 @@ local function lend(key, members, numbers)
     lent[2 * i] = tokens[i]
   end
   redis.call('HSET', key.running, unpack(lent))
-  local crashes = redis.call('EXISTS', key.crashes) == 1 and redis.call('HMGET', key.crashes, unpack(members)) or {}
+  local crashes = has_crashes and redis.call('HMGET', key.crashes, unpack(members)) or {}
+  for i, crash in ipairs(crashes) do
+    crashes[i] = crash and string.match(crash, '^%d+')
+  end
   return tokens, crashes
 end
 
+-- As many suspects as may be lent join those that are ahead, so that each comes when it is its turn.
+local function admit_suspects(key, limit)
+  local admitted = redis.call('ZRANGE', key.suspects, 0, math.min(limit, suspects_left) - 1, 'WITHSCORES')
+  for i = 1, #admitted, 2 do
+    redis.call('ZADD', key.ahead, admitted[i + 1], admitted[i])
+  end
+  return admitted
+end
+
+-- Those whose turn it was are taken; the others go on standing apart.
+local function dismiss_suspects(key, admitted)
+  for i = 1, #admitted, 2 do
+    if redis.call('ZREM', key.ahead, admitted[i]) == 0 then
+      redis.call('ZREM', key.suspects, admitted[i])
+      suspects_left = suspects_left - 1
+    end
+  end
+end
+
 local function take(key, limit)
+  local admitted = has_crashes and suspects_left > 0 and admit_suspects(key, limit) or {}
   local members, numbers = pop(key, limit)
+  dismiss_suspects(key, admitted)
   if #members == 0 then
     return {}, {}, {}, {}
   end
@@ -129,11 +163,12 @@ local function take(key, limit)
   return kept, bodies, tokens, crashes
 end
 
-local memberships, places = {}, {}
+local memberships, places, crashes = {}, {}, {}
 for q = 1, #KEYS / WIDTH do
   local at = (q - 1) * WIDTH
   memberships[q] = KEYS[at + 1] .. name
-  for place = 3, 5 do
+  crashes[q] = KEYS[at + 8]
+  for place = 3, suspects_left > 0 and 6 or 5 do
     places[#places + 1] = KEYS[at + place]
   end
 end
@@ -147,10 +182,11 @@ end
 if redis.call('EXISTS', unpack(places)) == 0 then
   return {-1, 0}
 end
+has_crashes = redis.call('EXISTS', unpack(crashes)) > 0
 
 local reply = {}
 for q = 1, #KEYS / WIDTH do
-  local key, limit = names_of(q), math.min(left, tonumber(ARGV[3 + q]))
+  local key, limit = names_of(q), math.min(left, tonumber(ARGV[4 + q]))
   local ms = promote(key)
   if ms and (next_due < 0 or ms < next_due) then
     next_due, next_queue = ms, q
@@ -164,6 +200,11 @@ for q = 1, #KEYS / WIDTH do
     ring(key.wake) -- there is more: the next that wakes wakes the one after it
   elseif #members > 0 then
     redis.call('DEL', key.wake)
+  end
+  if has_crashes and redis.call('EXISTS', key.suspects) == 1 then
+    ring(key.wake_suspects)
+  elseif has_crashes then
+    redis.call('DEL', key.wake_suspects)
   end
   for _, list in ipairs({members, bodies, tokens, crashes}) do
     reply[#reply + 1] = list

@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due running wake sequence queues
--- USES: queue
+-- USES: queue known
 -- ARGV: how many may wait (0: any number); then of each message its member, its body, and '' or
 --       f (its id is fresh) or k (its id may be known) with its due time in ms, 0: at once
 -- Returns of each message that was not published: its number from 0, what stands in the way (body, record, full), and that.
@@ -11,31 +11,6 @@ local function refuse(i, why, what)
   refused[#refused + 1] = (i - 2) / 3
   refused[#refused + 1] = why
   refused[#refused + 1] = what
-end
-
--- Of ids that may be known: what is kept under them in any queue of the namespace, apart from messages of this one.
-local function find_known(ids)
-  local found = {}
-  local function note(values, why)
-    for i, value in ipairs(values) do
-      if value then
-        found[ids[i]] = {why, value}
-      end
-    end
-  end
-  local space = string.match(queues, '^{(.*)}')
-  for _, queue in ipairs(redis.call('SMEMBERS', queues)) do
-    local prefix = '{' .. space .. ':' .. queue .. '}:'
-    local results = {}
-    for i, id in ipairs(ids) do
-      results[i] = prefix .. 'result:' .. id
-    end
-    note(redis.call('MGET', unpack(results)), 'record')
-    if prefix .. 'messages' ~= messages then
-      note(redis.call('HMGET', prefix .. 'messages', unpack(ids)), 'body')
-    end
-  end
-  return found
 end
 
 local function place(member, due_ms)
@@ -56,7 +31,7 @@ for i = 2, #ARGV, 3 do
     unsure[#unsure + 1] = string.sub(ARGV[i], 2)
   end
 end
-local known = #unsure > 0 and find_known(unsure) or {}
+local known = #unsure > 0 and find_known(unsure, messages) or {}
 
 for i = 2, #ARGV, 3 do
   local member, extra = ARGV[i], ARGV[i + 2]

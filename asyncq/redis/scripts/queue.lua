@@ -26,6 +26,20 @@ local function ring(bell)
   end
 end
 
+-- Let new messages stand in a set that is ordered as `ahead` is.
+local function stand_in(members, set, sequences)
+  if #members == 0 then
+    return
+  end
+  local sequence = redis.call('INCRBY', sequences, #members) - #members
+  local ranked = {}
+  for i, member in ipairs(members) do
+    ranked[2 * i - 1] = rank(member, NEW + sequence + i)
+    ranked[2 * i] = member
+  end
+  redis.call('ZADD', set, unpack(ranked))
+end
+
 -- Let new messages line up.
 local function line_up(members, line, ahead, sequences)
   local plain, urgent = {}, {}
@@ -36,15 +50,7 @@ local function line_up(members, line, ahead, sequences)
   if #plain > 0 then
     redis.call('RPUSH', line, unpack(plain))
   end
-  if #urgent > 0 then
-    local sequence = redis.call('INCRBY', sequences, #urgent) - #urgent
-    local ranked = {}
-    for i, member in ipairs(urgent) do
-      ranked[2 * i - 1] = rank(member, NEW + sequence + i)
-      ranked[2 * i] = member
-    end
-    redis.call('ZADD', ahead, unpack(ranked))
-  end
+  stand_in(urgent, ahead, sequences)
 end
 
 -- Let messages wait for their time; `entries` are due_ms, member, due_ms, ... Returns whether the first to be due changed.

@@ -1,5 +1,5 @@
--- KEYS: messages line ahead due running crashes wake consumer
--- USES: queue
+-- KEYS: line ahead due suspects running crashes wake wake_suspects consumer
+-- USES: queue suspects
 -- FLAGS: allow-oom
 -- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of a fetch whose reply it never got
 -- Returns how many messages it gave back.
@@ -20,15 +20,18 @@ for i = 1, #held, 2 do
   local member, token = held[i], held[i + 1]
   if string.sub(token, 1, #prefix) == prefix and string.find(token, rest, #prefix + 1) then
     redis.call('HDEL', running, member)
-    redis.call('ZADD', ahead, rank(member, tonumber(string.match(token, '%d+$'))), member)
     if what == 'crashed' then
-      redis.call('HINCRBY', crashes, member, 1)
+      count_crash(crashes, member, name)
     end
+    put_back({member}, {[member] = token}, ahead, crashes, suspects)
     count = count + 1
   end
 end
 -- Also when there is something due later only: the one that has left may have been the one that knew the time.
 if redis.call('EXISTS', line, ahead, due) > 0 then
   ring(wake)
+end
+if redis.call('EXISTS', suspects) == 1 then
+  ring(wake_suspects)
 end
 return count

@@ -1,21 +1,22 @@
--- KEYS: messages line ahead due running crashes wake sequence progress watch dead fading letters result
--- USES: queue ending burial
+-- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues
+-- USES: queue suspects ending burial known following
 -- FLAGS: allow-oom
--- ARGV: how many dead letters are kept; then of each settlement its member, its token, what becomes of it, the address
---       to reply to, and a payload. What becomes of it:
+-- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
+--       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
 --         d, ttl_ms  it is done and has a record: the payload        n  it is done, and nothing is kept
 --         x, ttl_ms  it is dead and has a record                     y  it is dead, and no record is kept
 --                    both with a payload of ttl_ms and size of the reason, each and a space, then reason and record
---         a, due_ms  it runs again, with the payload as its body     r  it is handed back
+--         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash
 -- Returns the numbers, from 0, of those that took no effect.
-local WIDTH = 5
+local WIDTH, FIRST = 5, 3
+local count = tonumber(ARGV[2])
 local function argument(i, field)
-  return ARGV[2 + (i - 1) * WIDTH + field]
+  return ARGV[FIRST + (i - 1) * WIDTH + field]
 end
 
 local members, outdated, held, ended = {}, {}, {}, {}
-local ready, later, returned = {}, {}, {}
-for i = 1, (#ARGV - 1) / WIDTH do
+local ready, later, returned, tokens = {}, {}, {}, {}
+for i = 1, count do
   members[i] = argument(i, 0)
 end
 local seen = {}
@@ -57,9 +58,12 @@ end
 for _, i in ipairs(held) do
   local member, what = members[i], argument(i, 2)
   local id, kind, amount = string.sub(member, 2), string.byte(what), tonumber(string.sub(what, 2)) or 0
-  if kind == 114 then
-    returned[#returned + 1] = rank(member, tonumber(string.match(argument(i, 1), '%d+$')))
+  if kind == 114 or kind == 99 then
+    if kind == 99 then
+      count_crash(crashes, member, '')
+    end
     returned[#returned + 1] = member
+    tokens[member] = argument(i, 1)
   elseif kind == 97 then
     redis.call('HSET', messages, id, argument(i, 4))
     if amount > now then
@@ -81,12 +85,26 @@ if has_dead then
   forget_faded(now)
   keep_newest(tonumber(ARGV[1]))
 end
+local has_ready, has_suspects, has_returned, has_returned_suspects = false, false, false, false
 if #returned > 0 then
-  redis.call('ZADD', ahead, unpack(returned))
+  has_returned, has_returned_suspects = put_back(returned, tokens, ahead, crashes, suspects)
 end
-line_up(ready, line, ahead, sequence)
+if #ready > 0 then
+  has_ready, has_suspects = line_up_apart(ready, line, ahead, sequence, crashes, suspects)
+end
 local is_earlier = #later > 0 and schedule(later, due)
-if #returned > 0 or #ready > 0 or is_earlier then
+if has_returned or has_ready or is_earlier then
   ring(wake)
+end
+if has_returned_suspects or has_suspects then
+  ring(wake_suspects)
+end
+local end_of_settlements = FIRST + count * WIDTH
+if #ARGV >= end_of_settlements then
+  local has_effect = {}
+  for _, i in ipairs(held) do
+    has_effect[i - 1] = true
+  end
+  publish_follow_ups(end_of_settlements, has_effect, now)
 end
 return outdated

@@ -1,9 +1,20 @@
--- KEYS: messages ahead due running crashes withdrawn progress watch result
+-- KEYS: messages ahead due suspects running crashes withdrawn progress watch result orders
 -- USES: ending
 -- FLAGS: allow-oom
--- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to
--- Returns 1, 0: it is not here, or runs.
-local id = ARGV[1]
+-- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, and for how many ms a consumer that holds
+--       it can learn that it is over; 0: what is lent stays as it is
+-- Returns 1, 0: it is not here, or runs and stays as it is.
+local id, order_ms = ARGV[1], tonumber(ARGV[6])
+
+-- Take it from the consumer that holds it, which finds its token outdated, and tell it so.
+local function sever(member, token)
+  redis.call('HDEL', running, member)
+  local address, order = orders .. string.match(token, '^(.*)/%d+/%d+$'), token .. '\n' .. id
+  redis.call('SADD', address, order)
+  redis.call('PEXPIRE', address, order_ms)
+  redis.call('PUBLISH', address, order)
+end
+
 if redis.call('HEXISTS', messages, id) == 0 then
   return 0
 end
@@ -11,12 +22,18 @@ local members = {}
 for priority = 0, 9 do
   members[priority + 1] = priority .. id
 end
-for _, token in ipairs(redis.call('HMGET', running, unpack(members))) do
-  if token then
+local is_out = false
+for i, token in ipairs(redis.call('HMGET', running, unpack(members))) do
+  if token and order_ms == 0 then
     return 0
+  elseif token then
+    sever(members[i], token)
+    is_out = true
   end
 end
-local is_out = redis.call('ZREM', ahead, unpack(members)) + redis.call('ZREM', due, unpack(members)) > 0
+for _, set in ipairs({ahead, due, suspects}) do
+  is_out = redis.call('ZREM', set, unpack(members)) > 0 or is_out
+end
 if not is_out then
   redis.call('HINCRBY', withdrawn, '0' .. id, 1) -- it stands in `line`; whoever pops it drops it
 end

@@ -18,12 +18,24 @@ from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
+from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
+from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 
 __all__ = ["Backend", "StoreSuite", "TransportSuite"]
 
 
-class TransportSuite(PublishingSuite, FetchingSuite, SettlingSuite, BuryingSuite, LeasingSuite, ManagingSuite):
+class TransportSuite(
+    PublishingSuite,
+    FetchingSuite,
+    SettlingSuite,
+    FollowingSuite,
+    BuryingSuite,
+    LeasingSuite,
+    SuspectingSuite,
+    ManagingSuite,
+    SeveringSuite,
+):
     """All that is promised of a transport."""
 
 

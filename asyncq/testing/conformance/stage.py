@@ -113,6 +113,7 @@ class Process:
         address: where it listens; empty before `listen`.
         notices: what it was told, by id.
         resyncs: how often it was told to look everything up.
+        severed: ids of calls that its consumers were told they have lost.
     """
 
     def __init__(self, stage: Stage, transport: Transport, store: Store) -> None:
@@ -122,6 +123,7 @@ class Process:
         self.address: Address = ""
         self.notices: dict[str, list[Notice]] = defaultdict(list)
         self.resyncs = 0
+        self.severed: list[str] = []
         self._exits = AsyncExitStack()
 
     async def open(self) -> None:
@@ -149,7 +151,7 @@ class Process:
     ) -> Consumer:
         """Return a new consumer whose upkeep runs beside the test."""
         consumer = await self.transport.consumer(name or self.stage.new_name(), queues, lease=lease)
-        self._keep_up(consumer.run())
+        self._keep_up(consumer.run(self.severed.extend))
         return consumer
 
     async def lease_of(self, consumer: Consumer) -> "LeaseThread":
@@ -249,7 +251,8 @@ def body_of(id: str) -> bytes:
 async def _fetch_all(consumer: Consumer, count: int, limits: Mapping[str, int]) -> list[Delivery]:
     deliveries: list[Delivery] = []
     while len(deliveries) < count:
-        deliveries += await consumer.fetch(limits, count - len(deliveries))
+        left = count - len(deliveries)
+        deliveries += await consumer.fetch(limits, left, suspects=left)
     return deliveries
 
 

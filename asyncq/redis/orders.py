@@ -1,0 +1,60 @@
+"""The orders: what a consumer is told of calls that it holds and that are over."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from asyncq.redis.client import RedisClient
+from asyncq.redis.keys import KeySpace
+from asyncq.redis.notices import Subscription
+from asyncq.transport import Delivery
+
+ORDER_MS = 600_000
+"""How long an order is kept for a consumer that is cut off."""
+
+MAX_REMEMBERED = 10_000
+"""Orders that a consumer remembers, so that none is obeyed twice."""
+
+
+class Orders:
+    """What one consumer is told. An order names a delivery by its token: a later one of the same call is another.
+
+    Whoever withdraws a call that is lent publishes the order, and keeps it for the holder to read when it subscribes.
+    """
+
+    def __init__(self, client: RedisClient, space: KeySpace, name: str) -> None:
+        self._client = client
+        self._key = space.own["orders"] + name
+        self._subscription = Subscription(client.server, self._key)
+        self._tokens: dict[str, None] = {}
+
+    def without_severed(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Leave out what has just been fetched and is over: the order was here first, on its own connection."""
+        if not self._tokens:
+            return deliveries
+        return [delivery for delivery in deliveries if delivery.token not in self._tokens]
+
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Call `severed` with the ids of calls that are over, until cancelled."""
+
+        def take(orders: Iterable[bytes]) -> None:
+            if ids := self._new_ids(orders):
+                severed(ids)
+
+        async def catch_up() -> None:
+            [orders] = await self._client.commands.call([("SMEMBERS", self._key)], wanted="look for orders")
+            take(orders)
+
+        try:
+            await self._subscription.run(lambda order: take([order]), catch_up)
+        finally:
+            await self._subscription.close()
+
+    def _new_ids(self, orders: Iterable[bytes]) -> list[str]:
+        ids: list[str] = []
+        for order in orders:
+            token, _, id = order.decode().partition("\n")
+            if token not in self._tokens:
+                self._tokens[token] = None
+                ids.append(id)
+        while len(self._tokens) > MAX_REMEMBERED:
+            del self._tokens[next(iter(self._tokens))]
+        return ids

@@ -1,0 +1,212 @@
+"""What is promised of suspects: messages that somebody died with, and those of whom it was wrongly thought."""
+
+from collections.abc import Sequence
+
+from asyncq.store import Place
+from asyncq.testing.conformance.settling import NOTHING
+from asyncq.testing.conformance.stage import LEASE, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, finish, settle_one
+from asyncq.testing.conformance.suite import Suite
+from asyncq.transport import Again, Consumer, Delivery, Done, Outcome, Return
+
+A_MOMENT = 0.05
+"""Seconds in which a fetch that should wait shows whether it does."""
+
+
+class SuspectingSuite(Suite):
+    """Suspects are lent one by one where that is asked for, and nothing is held up by them."""
+
+    async def test_no_more_suspects_are_lent_than_asked_for(self, stage: Stage, process: Process) -> None:
+        """Of three suspects one is lent, with what stands behind them; the others stay, in their places."""
+        await _suspects(stage, process, "abc")
+        await process.publish_ids("d", "e")
+        consumer = await process.consumer()
+        assert await _ids(consumer, 10, suspects=1) == ["a", "d", "e"]
+        assert await _ids(consumer, 10, suspects=0) == []
+        assert await process.counts() == NOTHING._replace(ready=2, running=3)
+        other = await (await stage.process()).consumer()
+        assert await _ids(other, 10, suspects=2) == ["b", "c"]
+
+    async def test_one_suspect_is_lent_unless_it_says_otherwise(self, stage: Stage, process: Process) -> None:
+        """A fetch that says nothing of suspects is lent one."""
+        await _suspects(stage, process, "ab")
+        consumer = await process.consumer()
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10, wait=False)] == ["a"]
+
+    async def test_suspects_are_counted_over_all_queues(self, stage: Stage, process: Process) -> None:
+        """One suspect of two queues is lent: that of the queue which is asked first."""
+        await _suspects(stage, process, "a")
+        await _suspects(stage, process, "b", queue=OTHER_QUEUE)
+        consumer = await process.consumer()
+        deliveries = await consumer.fetch({OTHER_QUEUE: 5, QUEUE: 5}, 10, wait=False, suspects=1)
+        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 1)]
+        assert await _ids(consumer, 10, suspects=1) == ["a"]
+
+    async def test_a_suspect_keeps_its_priority(self, stage: Stage, process: Process) -> None:
+        """A suspect comes after what has a larger priority, and before what has a smaller one or came later."""
+        await _suspects(stage, process, "b", priority=5)
+        await process.publish_ids("d", priority=1)
+        await process.publish_ids("c", priority=5)
+        await process.publish_ids("a", priority=9)
+        assert await stage.fetch_ids(await process.consumer(), 4) == ["a", "b", "c", "d"]
+
+    async def test_a_limit_counts_suspects(self, stage: Stage, process: Process) -> None:
+        """A suspect is one of those that the limits allow."""
+        await _suspects(stage, process, "ab")
+        await process.publish_ids("c")
+        consumer = await process.consumer()
+        deliveries = await consumer.fetch({QUEUE: 2}, 10, wait=False, suspects=1)
+        assert [delivery.id for delivery in deliveries] == ["a", "c"]
+
+    async def test_who_may_take_no_suspect_waits(self, stage: Stage, process: Process) -> None:
+        """A fetch that may take none waits while only suspects are ready, and is woken by what it may take."""
+        await _suspects(stage, process, "ab")
+        consumer = await process.consumer()
+        fetching = stage.start(consumer.fetch(LIMITS, 10, suspects=0))
+        await stage.backend.pass_time(A_MOMENT)
+        assert not fetching.done()
+        await process.publish_ids("c")
+        assert [delivery.id for delivery in await stage.outcome(fetching, "the plain message")] == ["c"]
+
+    async def test_a_suspect_wakes_who_may_take_it(self, stage: Stage, process: Process) -> None:
+        """Of two consumers that wait, the one that may take a suspect is woken when one comes free."""
+        await process.publish_ids("a")
+        dead = await process.consumer()
+        await stage.fetch(dead, 1)
+        busy = await (await stage.process()).consumer()
+        idle = await (await stage.process()).consumer()
+        in_vain = stage.start(busy.fetch(LIMITS, 10, suspects=0))
+        fetching = stage.start(stage.fetch(idle, 1))
+        await stage.backend.pass_time(A_MOMENT)
+        died_ms = stage.backend.now_ms()
+        assert await process.transport.release([dead.name]) == 1
+        (delivery,) = await stage.outcome(fetching, "the suspect")
+        assert (delivery.id, delivery.crashes) == ("a", 1)
+        assert stage.backend.now_ms() - died_ms < SOON * 1000
+        assert not in_vain.done()
+
+    async def test_an_interrupt_ends_the_wait_of_who_may_take_none(self, stage: Stage, process: Process) -> None:
+        """Who waits and may take no suspect is interrupted, and takes one with the next fetch."""
+        await _suspects(stage, process, "a")
+        consumer = await process.consumer()
+        fetching = stage.start(consumer.fetch(LIMITS, 10, suspects=0))
+        await stage.backend.pass_time(A_MOMENT)
+        await consumer.interrupt()
+        assert list(await stage.outcome(fetching, "the interrupted fetch")) == []
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+
+    async def test_a_suspect_stays_one(self, stage: Stage, process: Process) -> None:
+        """Handed back or tried again, at once or later, it is a suspect still; ended and published anew it is none."""
+        await _suspects(stage, process, "a")
+        consumer = await process.consumer()
+        for due_ms in (None, 0, process.transport.now_ms() + 200):
+            (delivery,) = await stage.fetch(consumer, 1)
+            assert delivery.crashes == 1
+            settlement = Return(delivery) if due_ms is None else Again(delivery, b"retry", due_ms)
+            assert await settle_one(consumer, settlement)
+
+            async def is_ready() -> bool:
+                return (await process.counts()).ready == 1
+
+            await stage.until(is_ready, "the suspect to be ready")
+            assert await _ids(consumer, 10, suspects=0) == []
+        (delivery,) = await stage.fetch(consumer, 1)
+        assert await settle_one(consumer, Done(delivery, Outcome(None)))
+        await process.publish_ids("a")
+        assert await _ids(consumer, 10, suspects=0) == ["a"]
+
+    async def test_a_suspect_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
+        """A suspect that waits is withdrawn like anything that waits; published anew it is none."""
+        await _suspects(stage, process, "ab")
+        assert await process.transport.withdraw("a", QUEUE, Outcome(None))
+        assert await process.counts() == NOTHING._replace(ready=1)
+        await process.publish_ids("a")
+        assert await stage.fetch_ids(await process.consumer(), 2) == ["b", "a"]
+
+    async def test_a_crash_of_one_call(self, stage: Stage, process: Process) -> None:
+        """`Return` of what died by itself hands it back in its place with one more crash; its neighbours have none."""
+        await process.publish_ids("a", "b", "c")
+        consumer = await process.consumer()
+        a, b = await stage.fetch(consumer, 2)
+        assert list(await consumer.settle([Return(a, is_crash=True), Return(b)])) == [True, True]
+        sighting = await process.look("a")
+        assert sighting is not None
+        assert (sighting.place, sighting.was_started) == (Place.READY, True)
+        deliveries = await stage.fetch(consumer, 3)
+        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 0), ("c", 0)]
+        assert await settle_one(consumer, Return(deliveries[0], is_crash=True))
+        (again,) = await stage.fetch(consumer, 1)
+        assert (again.id, again.crashes) == ("a", 2)
+
+    async def test_who_did_not_die_takes_its_crashes_back(self, stage: Stage, process: Process) -> None:
+        """A consumer that was reclaimed and lives absolves what it held: no suspects, in their old places."""
+        await process.publish_ids(*"abc")
+        late, deliveries = await _reclaimed(stage, process, 2)
+        await process.publish_ids("d")
+        await late.absolve(deliveries)
+        await late.absolve(deliveries)
+        consumer = await process.consumer()
+        fetched = await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
+        assert [(delivery.id, delivery.crashes) for delivery in fetched] == [(id, 0) for id in "abcd"]
+
+    async def test_what_is_absolved_wakes_who_waits(self, stage: Stage, process: Process) -> None:
+        """Who may take no suspect is woken when one turns out to be none."""
+        await process.publish_ids("a")
+        late, deliveries = await _reclaimed(stage, process, 1)
+        other = await (await stage.process()).consumer()
+        fetching = stage.start(other.fetch(LIMITS, 10, suspects=0))
+        await stage.backend.pass_time(A_MOMENT)
+        await late.absolve(deliveries)
+        fetched = await stage.outcome(fetching, "what is no suspect")
+        assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 0)]
+
+    async def test_what_runs_elsewhere_is_absolved(self, stage: Stage, process: Process) -> None:
+        """What another has fetched meanwhile goes on there, and counts no crash when it is handed back."""
+        await process.publish_ids("a")
+        late, deliveries = await _reclaimed(stage, process, 1)
+        other = await process.consumer()
+        (running,) = await stage.fetch(other, 1)
+        assert running.crashes == 1
+        await late.absolve(deliveries)
+        assert await settle_one(other, Return(running))
+        (delivery,) = await stage.fetch(other, 1)
+        assert delivery.crashes == 0
+
+    async def test_only_ones_own_death_is_taken_back(self, stage: Stage, process: Process) -> None:
+        """A crash that another's death has counted since stays; so does one of a consumer that was not reclaimed."""
+        await process.publish_ids("a")
+        late, deliveries = await _reclaimed(stage, process, 1)
+        dead = await process.consumer()
+        await stage.fetch(dead, 1)
+        assert await process.transport.release([dead.name]) == 1
+        await late.absolve(deliveries)
+        other = await process.consumer()
+        (delivery,) = await stage.fetch(other, 1)
+        assert delivery.crashes == 2
+        await other.absolve([delivery])
+        await finish(other, [delivery])
+        await late.absolve(deliveries)
+        assert await process.counts() == NOTHING
+
+
+async def _suspects(stage: Stage, process: Process, ids: str, *, queue: str = QUEUE, priority: int = 0) -> None:
+    """Publish messages that somebody dies with."""
+    await process.publish_ids(*ids, queue=queue, priority=priority)
+    dead = await process.consumer()
+    await stage.fetch(dead, len(ids), {queue: len(ids)})
+    assert await process.transport.release([dead.name]) == len(ids)
+
+
+async def _reclaimed(stage: Stage, process: Process, count: int) -> tuple[Consumer, Sequence[Delivery]]:
+    """Return a consumer that lives, though it was reclaimed, and the deliveries it held."""
+    other = await stage.process()
+    reclaimer = await other.lease_of(await other.consumer(lease=LEASE * 2))
+    late = await process.consumer(lease=LEASE)
+    deliveries = await stage.fetch(late, count)
+    assert await stage.lapse(late.name, reclaimer) == count
+    return late, deliveries
+
+
+async def _ids(consumer: Consumer, count: int, *, suspects: int) -> list[str]:
+    """Return the ids that one fetch brings at once."""
+    fetched = await consumer.fetch({QUEUE: 10_000, OTHER_QUEUE: 10_000}, count, wait=False, suspects=suspects)
+    return [delivery.id for delivery in fetched]

@@ -1,0 +1,51 @@
+"""The run: one attempt at a call, as a worker makes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from asyncq.errors import DecodeError
+from asyncq.message import Message, RetryNumbers
+from asyncq.retry import RetryPolicy
+from asyncq.tasks import Task
+from asyncq.transport import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt: a delivery, and what it turned out to be."""
+
+    delivery: Delivery
+    message: Message
+    task: Task[..., Any]
+    policy: RetryPolicy | None
+    started_ms: int
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts are used once this one is; one that is not made uses none."""
+        used = self.message.attempt
+        return used if self.delivery.crashes and self.is_poison else used + 1
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether so many processes have died of the call that no other is to run it."""
+        limit = self.task.declared.max_crashes
+        return limit is not None and self.delivery.crashes >= limit
+
+
+def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
+    """Return the retry policy of a call: the task's, with the numbers that the call gives. Raises DecodeError."""
+    declared = task.declared.retry
+    overrides = message.overrides
+    if overrides is None or overrides.retry is None:
+        return declared
+    if not overrides.retry:
+        return None
+    base = declared or RetryPolicy()
+    try:
+        numbers = msgspec.convert(overrides.retry, RetryNumbers)
+    except msgspec.ValidationError as error:
+        raise DecodeError(f"The retry policy in the message makes no sense: {error}") from error
+    return RetryPolicy(**msgspec.structs.asdict(numbers), on=base.on, never=base.never)

@@ -1,0 +1,208 @@
+"""Suspects: what somebody died with runs one by one, and what kills again and again is put aside."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from asyncq import Broker, ConfigurationError, FailedCall, MemoryBroker, Queue, Status, TaskFailed
+from asyncq.transport import Return
+from tests.working import working
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    """An open broker in memory."""
+    async with MemoryBroker(queues=[Queue("mail", concurrency=1)]) as broker:
+        yield broker
+
+
+async def crash(broker: Broker, *, times: int = 1, count: int = 100) -> None:
+    """Let a consumer die with all that is ready, so many times."""
+    transport = (await broker.open()).transport
+    for number in range(times):
+        consumer = await transport.consumer(f"dead-{number}", ["default"], lease=60)
+        await consumer.fetch({"default": count}, count, wait=False, suspects=count)
+        await transport.release([consumer.name])
+
+
+async def test_one_suspect_at_a_time(broker: Broker) -> None:
+    """A worker runs one suspect at a time, beside whatever else there is; all of them end."""
+    running: set[int] = set()
+    most = 0
+    plain_beside = asyncio.Event()
+
+    @broker.task
+    async def suspect(number: int) -> int:
+        nonlocal most
+        running.add(number)
+        most = max(most, len(running))
+        await plain_beside.wait()
+        await asyncio.sleep(0)
+        running.remove(number)
+        return number
+
+    @broker.task
+    async def plain() -> None:
+        plain_beside.set()
+
+    handles = [await suspect.kiq(number) for number in range(20)]
+    await crash(broker)
+    async with working(broker):
+        await (await plain.kiq())
+        assert await asyncio.gather(*handles) == list(range(20))
+    assert most == 1
+
+
+async def test_poison(broker: Broker) -> None:
+    """A call that three processes have died of is not run again: it goes to the dead letters, and its waiter knows."""
+    ran = 0
+    told: list[str] = []
+
+    @broker.task
+    async def report(call: FailedCall) -> None:
+        told.append(call.reason)
+
+    @broker.task(on_failure=report)
+    async def poison() -> None:
+        nonlocal ran
+        ran += 1
+
+    handle = await poison.kiq()
+    await crash(broker, times=3)
+    async with working(broker, burst=True):
+        result = await handle.result(timeout=5)
+    assert result.status is Status.FAILED
+    assert isinstance(result.error, TaskFailed)
+    assert result.error.type_name == "Poison"
+    assert (result.attempts, ran) == (0, 0)
+    [letter] = await (await broker.open()).transport.dead_letters("default")
+    assert letter.reason.startswith("poison: 3 processes have died")
+    assert told == [letter.reason]
+
+
+async def test_a_crash_is_no_attempt(broker: Broker) -> None:
+    """After two crashes a call runs all the same, and its first attempt is its first."""
+
+    @broker.task
+    async def work() -> int:
+        return 1
+
+    handle = await work.kiq()
+    await crash(broker, times=2)
+    async with working(broker, burst=True):
+        result = await handle.result(timeout=5)
+    assert (result.value, result.attempts) == (1, 1)
+
+
+async def test_the_limit_is_an_option(broker: Broker) -> None:
+    """A task may bear more crashes, or any number of them; a limit that makes no sense is refused."""
+
+    @broker.task(max_crashes=None)
+    async def tough() -> int:
+        return 1
+
+    @broker.task(max_crashes=1)
+    async def frail() -> int:
+        return 1
+
+    tough_one = await tough.kiq()
+    await crash(broker, times=5)
+    frail_one = await frail.kiq()
+    await crash(broker)
+    async with working(broker, burst=True):
+        assert (await tough_one.result(timeout=5)).value == 1
+        assert (await frail_one.result(timeout=5)).status is Status.FAILED
+    with pytest.raises(ConfigurationError, match="max_crashes is 1 or more"):
+        broker.task(max_crashes=0)
+
+
+async def test_a_suspect_that_ends_makes_room_for_the_next(broker: Broker) -> None:
+    """While a suspect runs, the worker's fetch waits without suspects; when it ends, that wait is ended, too."""
+    may_end = asyncio.Event()
+
+    @broker.task
+    async def suspect() -> None:
+        await may_end.wait()
+
+    handles = [await suspect.kiq() for _ in range(2)]
+    await crash(broker)
+    async with working(broker):
+        while await handles[0].status() is not Status.RUNNING:
+            await asyncio.sleep(0)
+        for _ in range(20):  # the next fetch is under way, and waits
+            await asyncio.sleep(0)
+        may_end.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*handles)
+
+
+async def test_a_queue_at_its_limit_goes_on(broker: Broker) -> None:
+    """When a queue's only slot comes free while the fetch waits for other queues, its next message is fetched."""
+
+    @broker.task(queue="mail")
+    async def mail(number: int) -> int:
+        await asyncio.sleep(0.01)
+        return number
+
+    handles = [await mail.kiq(number) for number in range(5)]
+    async with working(broker, concurrency=10), asyncio.timeout(5):
+        assert await asyncio.gather(*handles) == [0, 1, 2, 3, 4]
+
+
+async def test_a_lent_slot_of_a_queue_at_its_limit(broker: Broker) -> None:
+    """A task that awaits another of its queue, which runs one at a time, lends it its slot there."""
+
+    @broker.task(queue="mail")
+    async def child() -> int:
+        return 1
+
+    @broker.task(queue="mail")
+    async def parent() -> int:
+        return 1 + await (await child.kiq())
+
+    async with working(broker, concurrency=10), asyncio.timeout(5):
+        assert await (await parent.kiq()) == 2
+
+
+async def test_the_lost_lease_of_a_living_worker(broker: Broker) -> None:
+    """A worker that lost its lease and lives says so: what it held is under no suspicion."""
+    started = asyncio.Semaphore(0)
+    running = 0
+    both = asyncio.Event()
+
+    @broker.task
+    async def work() -> int:
+        nonlocal running
+        started.release()
+        running += 1
+        if running == 4:  # both at the same time, after both were cancelled: so neither is a suspect
+            both.set()
+        await both.wait()
+        return 1
+
+    transport = (await broker.open()).transport
+    async with working(broker) as worker:
+        handles = [await work.kiq() for _ in range(2)]
+        for _ in range(2):
+            await started.acquire()
+        assert await transport.release([worker.name]) == 2  # as if it had been frozen past its lease
+        async with asyncio.timeout(10):
+            assert await asyncio.gather(*handles) == [1, 1]
+
+
+async def test_what_is_handed_back_is_no_suspect(broker: Broker) -> None:
+    """A worker that stops counts no crash for what it hands back."""
+    transport = (await broker.open()).transport
+
+    @broker.task
+    async def work() -> int:
+        return 1
+
+    await work.kiq()
+    consumer = await transport.consumer("one", ["default"], lease=60)
+    [delivery] = await consumer.fetch({"default": 1}, 1)
+    assert list(await consumer.settle([Return(delivery)])) == [True]
+    [delivery] = await consumer.fetch({"default": 1}, 1, suspects=0)
+    assert delivery.crashes == 0
+    await consumer.leave()
