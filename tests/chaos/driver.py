@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from tests.chaos.calls import calls_of
 from tests.chaos.checker import MAX_BLOCK, check
 from tests.chaos.crew import Member
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
-from tests.chaos.history import History, Hit
-from tests.chaos.journal import JournalReader
+from tests.chaos.history import History
+from tests.chaos.journal import Journal, JournalReader
 from tests.chaos.sites import NAMESPACE, Site, site_of
 from tests.chaos.table import table_of
 from tests.chaos.watching import value_of
@@ -91,7 +91,7 @@ class Driver:
         self._producers = [self._producer(name, number) for number, name in enumerate(names)]
         self._waiters = [self._waiter("waiter-0", names)]
         self._workers = [self._worker(number) for number in range(settings.workers)]
-        self._hits: list[Hit] = []
+        self._journal = Journal(folder / "faults")
         self._wrong: list[str] = []
 
     async def run(self) -> Report:
@@ -105,9 +105,8 @@ class Driver:
                     await self._wait("the queue is empty", self._is_empty)
                     await self._wait("the dead workers are forgotten", self._is_clean)
             except TimeoutError:
-                self._wrong.append(
-                    f"Not ended {self._settings.patience:g} s after the last fault.\n{self._open_ends()}"
-                )
+                late = f"Not ended {self._settings.patience:g} s after the last fault."
+                self._wrong.append(f"{late} {self._open_ends()}")
             for worker in self._workers:
                 worker.stop()
             _, late = await asyncio.wait(members, timeout=20)
@@ -124,11 +123,13 @@ class Driver:
         return [*self._workers, *self._producers, *self._waiters]
 
     def _worker(self, number: int) -> Member:
-        options = f"--lease 1 --concurrency 40 --shutdown-timeout 1 --max-block {MAX_BLOCK:g} --log-level info"
+        options = (
+            f"--lease 1 --concurrency 40 --shutdown-timeout 1 --max-block {MAX_BLOCK:g} "
+            f"--processes {self._settings.processes}"
+        )
         return Member(
             f"worker-{number}",
-            ["-m", "asyncq", "worker", "tests.chaos.app:broker", *options.split()]
-            + ["--processes", str(self._settings.processes)],
+            ["-m", "asyncq", "worker", "tests.chaos.app:broker", *options.split()],
             self._folder,
             self._variables(f"worker-{number}", number),
             may_end=WORKERS_END.__contains__,
@@ -171,14 +172,14 @@ class Driver:
 
     async def _have(self, fault: Fault) -> None:
         begin = time.monotonic()
+        pids: Sequence[int] = ()
+        crews: Collection[str] = ()
         if fault.kind in OF_PROCESSES:
             pids = await self._have_process(fault)
-            hit = Hit(fault.kind, begin, time.monotonic(), pids=pids)
         else:
             await self._site.suffer(fault)
             crews = self._site.crews_hit(fault, [worker.name for worker in self._workers])
-            hit = Hit(fault.kind, begin, time.monotonic(), crews=crews)
-        self._hits.append(hit)
+        self._journal.write("fault", kind=fault.kind, begin=begin, pids=list(pids), crews=list(crews))
 
     async def _have_process(self, fault: Fault) -> Sequence[int]:
         """Send its signal to whom it is for; return the processes that suffer of it, once it is over."""
@@ -251,15 +252,15 @@ class Driver:
         return Report(table_of(self._plan, history, verdict, dead), verdict.wrong)
 
     def _history(self) -> History:
-        history = History(self._calls, [member.name for member in (*self._producers, *self._waiters)])
-        history.hits += self._hits
+        history = History(self._calls, [waiter.name for waiter in self._waiters])
+        history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
-        for name in history.watchers:
-            history.take_watcher(name, JournalReader(self._folder / name).read())
+        for member in (*self._producers, *self._waiters):
+            history.take_watcher(member.name, JournalReader(self._folder / member.name).read())
         return history
 
     async def _look_again(self, broker: Broker, history: History, wrong: list[str]) -> int:
-        """Check that each result is still what was seen, and what the queue holds; return how many dead letters there are."""
+        """Check that results are still what was seen, and that nothing else is left; return the number of dead letters."""
         ids = list(history.seen)
         for start in range(0, len(ids), LAST_LOOKS):
             some = ids[start : start + LAST_LOOKS]

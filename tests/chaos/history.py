@@ -87,6 +87,11 @@ class History:
                 by_name[entry["run"]].end = entry["at"]
                 by_name[entry["run"]].how = entry["how"]
 
+    def take_faults(self, entries: Iterable[Entry]) -> None:
+        """Take what the driver wrote at the end of each fault."""
+        for entry in entries:
+            self.hits.append(Hit(entry["kind"], entry["begin"], entry["at"], entry["pids"], entry["crews"]))
+
     def take_watcher(self, by: str, entries: Iterable[Entry]) -> None:
         """Take what a producer or a waiter wrote."""
         for entry in entries:

@@ -1,6 +1,8 @@
 """A process that dies, or stands still, in the middle of a transaction.
 
-Usage: python -m tests.chaos.writer PATH   It says "locked" when it holds the file, and rolls back at the end of its input.
+It says "locked" when it holds the file, and rolls back at the end of its input.
+
+Usage: python -m tests.chaos.writer PATH
 """
 
 import sqlite3
