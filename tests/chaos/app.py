@@ -14,9 +14,9 @@ from asyncq.message import Message
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.journal import Journal
 
-# A worker has some 300 MB of addresses; what is above, a hog may take.
-ADDRESSES = 3_000_000_000
-BLOCK = 256_000_000
+# A worker has some 500 MB of addresses; what is above, a hog may take.
+ADDRESSES = 1_500_000_000
+BLOCK = 32_000_000
 FOR_EVER = 600.0
 SOON = RetryPolicy(max_attempts=5, delay=0.1, max_delay=0.5)
 

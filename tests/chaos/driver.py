@@ -260,7 +260,7 @@ class Driver:
         return history
 
     async def _look_again(self, broker: Broker, history: History, wrong: list[str]) -> int:
-        """Check that results are still what was seen, and that nothing else is left; return the number of dead letters."""
+        """Check that results are still what was seen, and that nothing else is left; return how many dead letters."""
         ids = list(history.seen)
         for start in range(0, len(ids), LAST_LOOKS):
             some = ids[start : start + LAST_LOOKS]

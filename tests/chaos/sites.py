@@ -172,7 +172,7 @@ class SQLiteSite(Site):
                 await asyncio.sleep(fault.seconds)
                 if fault.kind is FaultKind.FREEZE_WRITER:
                     writer.send_signal(signal.SIGCONT)
-                    await writer.communicate()
+                    await writer.communicate(b"")
             finally:
                 if writer.returncode is None:
                     writer.kill()
