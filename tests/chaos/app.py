@@ -1,11 +1,12 @@
 """The application whose workers are killed: its tasks write down when they start and how they end."""
 
 import asyncio
+import mmap
 import os
 import resource
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from asyncq.message import Message
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.journal import Journal
 
-# A worker has some 500 MB of addresses; what is above, a hog may take.
-ADDRESSES = 1_500_000_000
-BLOCK = 32_000_000
+# A worker has some 500 MB of addresses; what is above, a hog may take, all but the rest of a block.
+ADDRESSES = 2_000_000_000
+BLOCK = 64_000_000
 FOR_EVER = 600.0
 SOON = RetryPolicy(max_attempts=5, delay=0.1, max_delay=0.5)
 
@@ -136,12 +137,19 @@ def misbehave_once(kind: Kind) -> None:
         case Kind.SNOOZES:
             raise Snooze(0.2)
         case Kind.HOG:
-            blocks = []
-            while True:
-                blocks.append(bytearray(BLOCK))  # ends in MemoryError
+            take_all_memory()
         case Kind.EXITS:
             os._exit(33)
         case Kind.STUCK:
             time.sleep(FOR_EVER)
         case _:
             pass
+
+
+def take_all_memory() -> None:
+    """End in MemoryError, with nothing left for whoever runs beside this. Touching it would take seconds."""
+    taken: list[mmap.mmap] = []
+    with suppress(OSError):
+        while True:
+            taken.append(mmap.mmap(-1, BLOCK))
+    bytearray(BLOCK)

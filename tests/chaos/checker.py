@@ -18,6 +18,9 @@ AFTER = 3.0
 MAX_BLOCK = 4.0
 """Seconds that the workers' loops may be blocked, and within which one that a task blocks for ever is gone."""
 
+STILL_STARTING = 2.0
+"""Seconds after a cancel in which what a worker had fetched may still start, when others block its loop."""
+
 MAX_CRASHES = 3
 POISONED = "processes have died"
 
@@ -116,7 +119,7 @@ def _runs_after_a_cancel(history: History, id: str, explanations: "Explanations"
     cancelled = history.cancelled.get(id)
     if cancelled is not None and cancelled.took_effect:
         for run in history.runs[id]:
-            if run.begin > cancelled.at and explanations.of(run) == UNEXPLAINED:
+            if run.begin > cancelled.at + STILL_STARTING and explanations.of(run) == UNEXPLAINED:
                 yield f"{id} was cancelled at {cancelled.at:.3f}, and then run: {run}"
 
 

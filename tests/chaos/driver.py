@@ -26,8 +26,8 @@ SHOWN = 10
 LAST_LOOKS = 500
 
 KILLED = -signal.SIGKILL
-WORKERS_END = {0, KILLED, 33, 70}
-"""Exit codes of workers: in order, killed, a task's os._exit, and a loop blocked for too long."""
+WORKERS_END = {0, KILLED, -signal.SIGTERM, 33, 70}
+"""Exit codes of workers: in order, killed, stopped before they were up, by a task, and with a loop blocked too long."""
 
 PRODUCERS_END = {0, KILLED, 3, -signal.SIGTERM}
 

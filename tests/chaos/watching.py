@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from asyncq import Broker, BrokerUnavailable, Result, ResultMissing
 from tests.chaos.journal import Journal
@@ -30,7 +30,7 @@ class Watching:
             self._journal.write("seen", id=id, status=result.status, value=value_of(result))
 
 
-def value_of(result: Result[object]) -> str:
+def value_of(result: Result[Any]) -> str:
     """Return the run whose result it is, or the error as text: what two looks at one call have to agree in."""
     if result.error is not None:
         return f"{type(result.error).__name__} {result.error} by {result.worker} at {result.finished_at}"
