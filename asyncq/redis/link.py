@@ -35,6 +35,11 @@ class Link:
         self._random = Random()
         self._is_closed = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is open, as far as is known; that one broke in silence is found out by the next call."""
+        return self._wire is not None
+
     async def call(
         self,
         commands: Sequence[Command],
@@ -138,7 +143,7 @@ class Link:
         return wire
 
     async def _exchange(self, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
-        await wire.send_packed_command(self._server.pack(commands), check_health=False)
+        await self._server.send(wire, commands)
         return [await _read(wire) for _ in commands]
 
     async def _drop(self) -> None:

@@ -68,7 +68,7 @@ class Subscription:
         try:
             async with asyncio.timeout(self._server.connect_timeout):
                 await wire.connect()
-                await wire.send_packed_command(self._server.pack([("SUBSCRIBE", self.address)]), check_health=False)
+                await self._server.send(wire, [("SUBSCRIBE", self.address)])
                 await wire.read_response()
         except BaseException:
             await self.close()
@@ -82,7 +82,7 @@ class Subscription:
             if reply is None:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
-                await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
+                await self._server.send(wire, [("PING",)])
             elif reply[0] == b"message":
                 take(reply[2])
             is_asked = reply is None
