@@ -17,7 +17,10 @@ Importing this package loads no client library: a broker's is loaded when that b
 from typing import TYPE_CHECKING, Any
 
 from asyncq.broker import Broker
+from asyncq.broker.dead import DeadLetters, Retried
+from asyncq.broker.inspection import QueueCounts, WorkerInfo
 from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
+from asyncq.broker.letter import DeadLetter
 from asyncq.context import Context, Depends, current_context
 from asyncq.errors import (
     AsyncqError,
@@ -68,6 +71,8 @@ __all__ = [
     "BrokerUnavailable",
     "ConfigurationError",
     "Context",
+    "DeadLetter",
+    "DeadLetters",
     "DecodeError",
     "Depends",
     "DuplicateId",
@@ -85,12 +90,14 @@ __all__ = [
     "PublishError",
     "PublishRefused",
     "Queue",
+    "QueueCounts",
     "RedisBroker",
     "Reject",
     "Result",
     "ResultError",
     "ResultMissing",
     "ResultTimeout",
+    "Retried",
     "Retry",
     "RetryPolicy",
     "SQLiteBroker",
@@ -105,6 +112,7 @@ __all__ = [
     "TaskTimeout",
     "UnknownTask",
     "Worker",
+    "WorkerInfo",
     "broker_from_url",
     "current_context",
 ]

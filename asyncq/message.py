@@ -115,6 +115,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
+_OF_ONE_LIFE = frozenset({"attempt", "expires_ms", "history"})
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -147,6 +148,19 @@ def amended(body: bytes, **changes: object) -> bytes:
     To the byte: what reads and writes a value again may round a number, or refuse what is deeply nested.
     """
     return _encoder.encode(_fields_decoder.decode(body) | changes)
+
+
+def revived(body: bytes, *, due_ms: int) -> bytes:
+    """Return a message's JSON for another life: due now, and without what this one left in it (attempts, expiry).
+
+    What is no message stays as it is: the next worker may know better.
+    """
+    try:
+        fields = _fields_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+    kept = {name: value for name, value in fields.items() if name not in _OF_ONE_LIFE}
+    return _encoder.encode(kept | {"due_ms": due_ms})
 
 
 def new_id() -> str:

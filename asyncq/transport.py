@@ -11,9 +11,17 @@ client library's exception. All times are milliseconds since 1970 by the server'
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import PublishRefused
+
+SUSPECT_CRASHES = 2
+"""Crashes on a message's count from which on it is a suspect, to be run one at a time.
+
+The first may be an accident, or some other message's doing: what a killed worker held runs again as it did before. What
+was there the second time is tried one by one, so that the third death shows whose fault it is.
+"""
 
 
 class Envelope(NamedTuple):
@@ -58,7 +66,7 @@ class Delivery(NamedTuple):
     Attributes:
         id, queue, body, priority: as published (or as `Again` changed them).
         token: names this one delivery; a settlement with an outdated token takes no effect.
-        crashes: how often a consumer died while it held this message. Above 0 it is a suspect.
+        crashes: how often a consumer died while it held this message. From SUSPECT_CRASHES on it is a suspect.
     """
 
     id: str
@@ -122,6 +130,7 @@ class Dead(NamedTuple):
         reason: why, in one sentence.
         letter_ttl_ms: how long the letter is kept.
         then: as in `Done`.
+        record: the final result, for the letter, of a call whose outcome keeps none.
     """
 
     delivery: Delivery
@@ -129,6 +138,12 @@ class Dead(NamedTuple):
     reason: str
     letter_ttl_ms: int
     then: Sequence[Envelope] = ()
+    record: bytes | None = None
+
+    @property
+    def letter_record(self) -> bytes | None:
+        """What the letter keeps: the outcome's record, so that it is sent and stored once, or else its own."""
+        return self.record if self.outcome.record is None else self.outcome.record
 
 
 Settlement: TypeAlias = Done | Again | Return | Dead
@@ -142,6 +157,7 @@ class DeadLetter(NamedTuple):
         body: the message as it was when it died.
         record: its final result, with error and traceback; None where none was kept.
         died_ms: when.
+        place: its number in the order of the queue's deaths; larger died later.
     """
 
     id: str
@@ -150,6 +166,31 @@ class DeadLetter(NamedTuple):
     reason: str
     record: bytes | None
     died_ms: int
+    place: int
+
+
+class Revival(NamedTuple):
+    """A dead letter that is to run again.
+
+    Attributes:
+        letter: as it was read.
+        body: the message for its next life.
+        priority: 0-9.
+    """
+
+    letter: DeadLetter
+    body: bytes
+    priority: int = 0
+
+
+class Revived(Enum):
+    """What became of a `Revival`."""
+
+    DONE = "done"
+    GONE = "gone"
+    """There is no such letter any more: somebody else was faster, or its message has died once more since."""
+    TAKEN = "taken"
+    """Its id belongs to another call that has not ended, or whose result is kept: the letter stays."""
 
 
 class Counts(NamedTuple):
@@ -166,6 +207,22 @@ class Counts(NamedTuple):
     scheduled: int
     running: int
     dead: int
+
+
+class Member(NamedTuple):
+    """A consumer, as everybody may see it.
+
+    Attributes:
+        name: of the consumer.
+        queues: that it consumes.
+        lease_end_ms: when its lease runs out unless it is renewed; past: it awaits being reclaimed; 0: it is being.
+        about: what it told of itself at its last renewal; empty: nothing yet.
+    """
+
+    name: str
+    queues: Sequence[str]
+    lease_end_ms: int
+    about: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +243,13 @@ class Lease(ABC):
     """
 
     @abstractmethod
-    def renew(self) -> bool:
+    def renew(self, about: bytes | None = None) -> bool:
         """Prolong the lease by its full length from now, by the server's clock.
 
         A lease that ran out is renewed all the same, as long as nobody reclaimed it.
+
+        Args:
+            about: what the consumer has to tell of itself, for `Transport.members`; None: as before.
 
         Returns:
             Whether the consumer is still a member. False: it was reclaimed or forgotten, its deliveries are no longer
@@ -229,6 +289,14 @@ class Consumer(ABC):
 
     name: str
 
+    @property
+    @abstractmethod
+    def answered_at(self) -> float:
+        """When the server last answered this consumer's fetching, by `time.monotonic()`.
+
+        While a fetch waits for messages it moves on at least every 20 seconds, as long as the server answers.
+        """
+
     @abstractmethod
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Do the upkeep that consuming needs (due times, wake-ups) until cancelled, in the worker's task group.
@@ -252,8 +320,8 @@ class Consumer(ABC):
             limits: how many of each queue may be taken; queues with 0 are passed over.
             count: how many in all, 1 or more.
             wait: when nothing is ready, wait until something is, or `interrupt` is called.
-            suspects: how many messages with a crash on their count may be among them, over all queues. Those beyond
-                stay in their place for others, and are passed over: what stands behind them is not held up.
+            suspects: how many messages with SUSPECT_CRASHES on their count may be among them, over all queues. Those
+                beyond stay in their place for others, and are passed over: what stands behind them is not held up.
 
         Returns:
             The deliveries, in the order in which they should start; empty when nothing was ready and `wait` is False,
@@ -352,5 +420,42 @@ class Transport(ABC):
         """Return the counts of each queue; all zero for one that was never used."""
 
     @abstractmethod
-    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
-        """Return the newest dead letters of a queue, newest first."""
+    async def first_in_line(self, queues: Sequence[str]) -> Sequence[Sequence[bytes]]:
+        """Return of each queue the bodies of those that have been ready for longest: one at least of each priority.
+
+        Costs the server no more when a million wait.
+        """
+
+    @abstractmethod
+    async def known_queues(self) -> Sequence[str]:
+        """Return the queues that were ever published to, as far as is remembered, in alphabetical order."""
+
+    @abstractmethod
+    async def members(self) -> Sequence[Member]:
+        """Return the consumers, in alphabetical order."""
+
+    @abstractmethod
+    async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
+        """Return the newest dead letters of a queue, newest first.
+
+        Args:
+            queue: its name.
+            limit: how many at most.
+            before: only those that died before the one with this `DeadLetter.place`: the next page.
+        """
+
+    @abstractmethod
+    async def find_letters(self, queue: str, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
+        """Return the dead letter of each id; None: the queue has none."""
+
+    @abstractmethod
+    async def drop_letters(self, letters: Sequence[DeadLetter]) -> Sequence[bool]:
+        """Forget dead letters of one queue. Returns for each whether it was still there."""
+
+    @abstractmethod
+    async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+        """Let dead letters of one queue run again: each in one atomic step.
+
+        The letter goes, and so does the result that its death has left, so that the id is the new run's; the message
+        becomes ready behind all that are, with no crash on its count, however long the queue may be.
+        """

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from asyncq.errors import DecodeError
-from asyncq.message import Message, amended, decode_message, encode_message, new_id
+from asyncq.message import Message, amended, decode_message, encode_message, new_id, revived
 
 
 def test_round_trip() -> None:
@@ -22,6 +22,26 @@ def test_unknown_fields_survive_a_retry() -> None:
     later = orjson.loads(amended(body, attempt=2))
     assert later["from_the_future"] == {"x": 1}
     assert decode_message(amended(body, attempt=2)).attempt == 2
+
+
+def test_another_life() -> None:
+    """A message that is revived is due at once and has nothing of its former life; all else stays, to the byte."""
+    body = (
+        b'{"v":1,"id":"a","task":"t","args":[1.0,12345678901234567890],"priority":3,"attempt":5,"expires_ms":9,'
+        b'"due_ms":8,"enqueued_ms":7,"history":[{"attempt":1}],"from_the_future":{"x":1}}'
+    )
+    message = decode_message(revived(body, due_ms=100))
+    assert (message.attempt, message.expires_ms, message.due_ms, message.enqueued_ms) == (0, 0, 100, 7)
+    assert message.priority == 3
+    assert b'"args":[1.0,12345678901234567890]' in revived(body, due_ms=100)
+    assert orjson.loads(revived(body, due_ms=100))["from_the_future"] == {"x": 1}
+    assert b"history" not in revived(body, due_ms=100)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff no message", b"[1]", b"{"])
+def test_what_is_no_message_is_revived_as_it_is(body: bytes) -> None:
+    """Bytes that are no message stay as they are."""
+    assert revived(body, due_ms=100) == body
 
 
 @pytest.mark.parametrize(

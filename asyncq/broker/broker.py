@@ -10,7 +10,9 @@ from typing import Any, Self, TypeVar
 
 from asyncq.broker.cancelling import Cancelling
 from asyncq.broker.chunk import Chunk, chunked
+from asyncq.broker.dead import DeadLetters
 from asyncq.broker.declaring import Declaring
+from asyncq.broker.inspection import QueueCounts, WorkerInfo, counts_of, workers_of
 from asyncq.broker.portal import Portal, refuse_on_loop, running_loop
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
@@ -47,6 +49,7 @@ class Broker(Declaring, ABC):
         max_message_size: bytes a message may have; a larger one is refused before it is sent.
         max_result_size: bytes a result may have; a task that returns a larger one fails.
         dead_letter_ttl: seconds a dead letter is kept.
+        dead_letter_cap: dead letters that are kept of each queue; beyond it the oldest make room.
     """
 
     capabilities: Capabilities
@@ -62,6 +65,7 @@ class Broker(Declaring, ABC):
         max_message_size: int = 1_000_000,
         max_result_size: int = 1_000_000,
         dead_letter_ttl: float = 30 * 24 * 3600.0,
+        dead_letter_cap: int = 10_000,
     ) -> None:
         super().__init__(defaults or TaskOptions())
         self.namespace = _checked_namespace(namespace)
@@ -71,6 +75,7 @@ class Broker(Declaring, ABC):
         self.max_message_size = _positive("max_message_size", max_message_size)
         self.max_result_size = _positive("max_result_size", max_result_size)
         self.dead_letter_ttl_ms = round(_positive("dead_letter_ttl", dead_letter_ttl) * 1000)
+        self.dead_letter_cap = _positive("dead_letter_cap", dead_letter_cap)
         self._session: Session | None = None
         self._portal = Portal(self._leave_portal)
         self._clock = SystemClock()
@@ -217,6 +222,27 @@ class Broker(Declaring, ABC):
         self._known_queues.add(queue)
         if queue not in self.queues and queue != DEFAULT_QUEUE:
             logger.warning("Publishing to queue %r, which no declared task or Queue names.", queue)
+
+    # Looking after it
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The calls that failed for good: to be listed, looked at, run again and dropped."""
+        return DeadLetters(self._transport, self._all_queues)
+
+    async def queue_counts(self) -> Sequence[QueueCounts]:
+        """Return how each queue stands: those that tasks and Queues name, and those that were ever published to."""
+        return await counts_of(await self._transport(), await self._all_queues())
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Return the workers of this namespace, wherever they run, as they last told of themselves."""
+        return await workers_of(await self._transport())
+
+    async def _transport(self) -> Transport:
+        return (await self.open()).transport
+
+    async def _all_queues(self) -> Sequence[str]:
+        return sorted({*self._known_queues, *self.queues, *await (await self._transport()).known_queues()})
 
     # What tasks and handles ask (`asyncq.tasks.calls.Calls`)
 

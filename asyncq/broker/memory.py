@@ -30,6 +30,6 @@ class MemoryBroker(Broker):
     def connect(self) -> tuple[Transport, Store]:
         queues = list(self.queues.values())
         return (
-            MemoryTransport(self._state, namespace=self.namespace, queues=queues),
+            MemoryTransport(self._state, namespace=self.namespace, queues=queues, dead_cap=self.dead_letter_cap),
             MemoryStore(self._state, namespace=self.namespace),
         )

@@ -29,6 +29,8 @@ class RedisBroker(Broker):
     def connect(self) -> tuple[Transport, Store]:
         client = RedisClient(self.url, connect_timeout=self.connect_timeout, command_timeout=self.command_timeout)
         return (
-            RedisTransport(client, namespace=self.namespace, queues=list(self.queues.values())),
+            RedisTransport(
+                client, namespace=self.namespace, queues=list(self.queues.values()), dead_cap=self.dead_letter_cap
+            ),
             RedisStore(client, namespace=self.namespace),
         )

@@ -34,6 +34,8 @@ class SQLiteBroker(Broker):
     def connect(self) -> tuple[Transport, Store]:
         database = SQLiteDatabase(self.path, command_timeout=self.command_timeout, synchronous=self._synchronous)
         return (
-            SQLiteTransport(database, namespace=self.namespace, queues=list(self.queues.values())),
+            SQLiteTransport(
+                database, namespace=self.namespace, queues=list(self.queues.values()), dead_cap=self.dead_letter_cap
+            ),
             SQLiteStore(database, namespace=self.namespace),
         )

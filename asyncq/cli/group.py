@@ -3,7 +3,10 @@
 import click
 
 from asyncq import __version__
+from asyncq.cli.dead import dead
+from asyncq.cli.queues import queues
 from asyncq.cli.worker import worker
+from asyncq.cli.workers import workers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -12,4 +15,5 @@ def main() -> None:
     """An asyncio-native distributed task queue."""
 
 
-main.add_command(worker)
+for command in (worker, workers, queues, dead):
+    main.add_command(command)

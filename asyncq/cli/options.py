@@ -1,5 +1,6 @@
 """What the options of a command line are turned into, and how they are checked."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -10,6 +11,10 @@ import click
 
 from asyncq.errors import ConfigurationError
 from asyncq.queues import check_queue_name
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
+_DURATION = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?[smhdw])+")
 
 
 class QueueSlots(NamedTuple):
@@ -51,6 +56,31 @@ class SecondsType(click.ParamType[float]):
         if not isfinite(seconds) or seconds < self._least or (seconds == self._least and not self._or_equal):
             wanted = f"{self._least:g} or more" if self._or_equal else f"more than {self._least:g}"
             self.fail(f"a number of seconds, {wanted}, is wanted; got {value!r}.", param, ctx)
+        return seconds
+
+
+class QueueNameType(click.ParamType[str]):
+    """The name of a queue."""
+
+    name = "NAME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return check_queue_name(str(value))
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DurationType(click.ParamType[float]):
+    """A span of time: a number of seconds, or numbers with a unit each, as `90s`, `15m`, `2h`, `1d12h`."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        seconds = sum(float(number) * _UNITS[unit or "s"] for number, unit in _PARTS.findall(text))
+        if not _DURATION.fullmatch(text) or not isfinite(seconds):
+            self.fail(f"{value!r} is no span of time, such as 90, 90s, 15m, 2h or 3d.", param, ctx)
         return seconds
 
 

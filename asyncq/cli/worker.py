@@ -4,12 +4,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from asyncq import __version__
+from asyncq.cli.asking import Refused, app_dir_option
 from asyncq.cli.loading import split_app
 from asyncq.cli.logs import set_up_logging
 from asyncq.cli.options import QueueSlotsType, SecondsType, WorkerOptions, unique_queues
@@ -20,12 +20,6 @@ from asyncq.worker.reload import Reloader
 from asyncq.worker.supervisor import Supervisor
 
 ARGUMENTS = "asyncq.arguments"
-
-
-class Refused(click.ClickException):
-    """What was asked cannot be done: shown as one paragraph, without usage and traceback."""
-
-    exit_code = 2
 
 
 class WorkerCommand(click.Command):
@@ -55,13 +49,7 @@ class WorkerCommand(click.Command):
     help="Tasks that run at once in each process.",
 )
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", default=1, help="Worker processes.")
-@click.option(
-    "--app-dir",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
-    default=".",
-    show_default="the current one",
-    help="Folder that comes first on sys.path.",
-)
+@app_dir_option
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
 @click.option("--reload", is_flag=True, help="Restart when Python code in the app folder changes (for development).")
 @click.option(

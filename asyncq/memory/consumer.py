@@ -1,6 +1,7 @@
 """The consumer within one process, and its lease."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from asyncq.errors import LeaseLost
@@ -23,6 +24,10 @@ class MemoryConsumer(Consumer):
         self._member = member
         self._dead_cap = dead_cap
         self._is_interrupted = False
+
+    @property
+    def answered_at(self) -> float:
+        return time.monotonic()  # there is nobody who could fail to answer
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Tell what is severed until cancelled; a waiting fetch sets its own timer."""
@@ -92,8 +97,10 @@ class MemoryLease(Lease):
         self._space = space
         self._member = member
 
-    def renew(self) -> bool:
+    def renew(self, about: bytes | None = None) -> bool:
         with self._state.lock:
+            if about is not None:
+                self._member.about = about
             self._member.ends_ms = self._state.now_ms() + self._member.lease_ms
             return self._member.name in self._space.members
 

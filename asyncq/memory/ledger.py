@@ -39,6 +39,11 @@ class Ledger:
         self._forget_expired(now_ms)
         return self._records.get(id)
 
+    def forget(self, id: str) -> None:
+        """Keep nothing of a call that has ended."""
+        self._records.pop(id, None)
+        self._ends.discard(id)
+
     def report(self, id: str, progress: bytes, reply: Address, ttl_ms: int, now_ms: int) -> None:
         """Keep the progress of a call that has not ended, and tell it."""
         self._progress[id] = (progress, now_ms + ttl_ms)

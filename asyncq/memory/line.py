@@ -1,14 +1,14 @@
 """The line: the messages of one queue, each in its place."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from asyncq.memory.home import Bell
+from asyncq.memory.letters import Letters
 from asyncq.memory.ranking import Ranking
 from asyncq.store import Place
-from asyncq.transport import Counts, DeadLetter
+from asyncq.transport import SUSPECT_CRASHES, Counts
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +20,7 @@ class Entry:
         place: where it stands.
         serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
         token: of its latest delivery.
-        crashes: how often a consumer died while it held it. Above 0 it is a suspect.
+        crashes: how often a consumer died while it held it.
         crashed_with: the consumer that died last; empty where its own process alone died, or it did not die after all.
     """
 
@@ -34,6 +34,11 @@ class Entry:
     crashes: int = 0
     crashed_with: str = ""
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is to run without others of its kind."""
+        return self.crashes >= SUSPECT_CRASHES
+
 
 @dataclass(slots=True, eq=False)
 class Member:
@@ -43,6 +48,7 @@ class Member:
         lease_ms: how long it lives without being renewed.
         ends_ms: when its lease runs out.
         bell: rung when fetching may be worth a try.
+        about: what it has told of itself.
         held: what it has fetched and not settled, by id. Emptied when it is reclaimed: that is the fence.
         severed: ids of calls that were withdrawn while it held them, until it is told.
         severing: rung when there are some.
@@ -53,6 +59,7 @@ class Member:
     lease_ms: int
     ends_ms: int
     bell: Bell
+    about: bytes = b""
     held: dict[str, Entry] = field(default_factory=dict[str, Entry])
     severed: list[str] = field(default_factory=list[str])
     severing: Bell = field(default_factory=Bell)
@@ -63,15 +70,16 @@ class Line:
 
     Attributes:
         members: who consumes it.
+        letters: its dead letters.
     """
 
     def __init__(self) -> None:
         self.members: set[Member] = set()
+        self.letters = Letters()
         self._ready = Ranking[Entry]()
         self._suspects = Ranking[Entry]()
         self._scheduled = Ranking[Entry]()
         self._running: set[Entry] = set()
-        self._letters: OrderedDict[str, tuple[DeadLetter, int]] = OrderedDict()
         self._serials = count(1)
 
     @property
@@ -107,7 +115,7 @@ class Line:
         self.promote(now_ms)
         entries: list[Entry] = []
         while len(entries) < limit and (entry := self._pop(suspects)) is not None:
-            suspects -= entry.crashes > 0
+            suspects -= entry.is_suspect
             entry.place = Place.RUNNING
             entries.append(entry)
         self._running.update(entries)
@@ -129,24 +137,21 @@ class Line:
         """Return when the next scheduled message becomes due; None: there is none."""
         return self._scheduled.first_key()
 
-    def bury(self, letter: DeadLetter, end_ms: int, cap: int) -> None:
-        """Keep a dead letter until `end_ms`, at the cost of the oldest when there are more than `cap`."""
-        self._letters.pop(letter.id, None)
-        self._letters[letter.id] = (letter, end_ms)
-        while len(self._letters) > cap:
-            self._letters.popitem(last=False)
-
-    def letters(self, now_ms: int) -> list[DeadLetter]:
-        """Return the dead letters that are still kept, newest first."""
-        for id in [id for id, (_, end_ms) in self._letters.items() if end_ms <= now_ms]:
-            del self._letters[id]
-        return [letter for letter, _ in reversed(self._letters.values())]
+    def first(self, now_ms: int) -> list[Entry]:
+        """Return those that have been ready for longest, one of each priority."""
+        self.promote(now_ms)
+        firsts: dict[int, Entry] = {}
+        for entry in (*self._ready.items(), *self._suspects.items()):
+            other = firsts.setdefault(entry.priority, entry)
+            if entry.serial < other.serial:
+                firsts[entry.priority] = entry
+        return list(firsts.values())
 
     def counts(self, now_ms: int) -> Counts:
         """Return how many messages stand where."""
         self.promote(now_ms)
         ready = len(self._ready) + len(self._suspects)
-        return Counts(ready, len(self._scheduled), len(self._running), len(self.letters(now_ms)))
+        return Counts(ready, len(self._scheduled), len(self._running), self.letters.count(now_ms))
 
     def _line_up(self, entry: Entry) -> None:
         entry.serial = next(self._serials)
@@ -154,7 +159,7 @@ class Line:
 
     def _stand(self, entry: Entry) -> None:
         entry.place = Place.READY
-        among = self._suspects if entry.crashes else self._ready
+        among = self._suspects if entry.is_suspect else self._ready
         among.add(entry, -entry.priority, entry.serial)
 
     def _pop(self, suspects: int) -> Entry | None:

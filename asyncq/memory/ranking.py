@@ -1,6 +1,6 @@
 """The ranking: items in the order of their keys, any of which can be taken out again."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -34,6 +34,10 @@ class Ranking(Generic[T]):
         """Take an item out, if it is here."""
         self._places.pop(item, None)
         self._sweep()
+
+    def items(self) -> Iterable[T]:
+        """Return all items, in no order."""
+        return self._places.keys()
 
     def first_key(self) -> int | None:
         """Return the smallest key, None when nothing is here."""

@@ -6,6 +6,7 @@ from itertools import count
 from asyncq.errors import PublishRefused
 from asyncq.memory.home import Bell
 from asyncq.memory.ledger import Ledger
+from asyncq.memory.letters import Letters
 from asyncq.memory.line import Entry, Line, Member
 from asyncq.store import Address, Place, Sighting
 from asyncq.transport import (
@@ -19,6 +20,8 @@ from asyncq.transport import (
     Outcome,
     Receipt,
     Return,
+    Revival,
+    Revived,
     Settlement,
     Taken,
 )
@@ -69,7 +72,7 @@ class Space:
         deliveries: list[Delivery] = []
         for queue, queue_limit in limits.items():
             for entry in self._line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
-                suspects -= entry.crashes > 0
+                suspects -= entry.is_suspect
                 member.held[entry.id] = entry
                 entry.token = str(next(self._deliveries))
                 deliveries.append(Delivery(entry.id, queue, entry.body, entry.priority, entry.token, entry.crashes))
@@ -102,8 +105,8 @@ class Space:
                     entry.crashed_with = ""
                 line.put_back(entry)
             case Dead(_, outcome, reason, letter_ttl_ms, then):
-                letter = DeadLetter(id, entry.queue, entry.body, reason, outcome.record, now_ms)
-                line.bury(letter, now_ms + letter_ttl_ms, dead_cap)
+                letter = DeadLetter(id, entry.queue, entry.body, reason, settlement.letter_record, now_ms, place=0)
+                line.letters.bury(letter, now_ms + letter_ttl_ms, dead_cap)
                 self._end(entry, outcome, now_ms)
                 self._follow(then, now_ms)
         return True
@@ -123,9 +126,10 @@ class Space:
         for id in ids:
             entry = self._entries.get(id)
             if entry is not None and entry.crashed_with == name:
+                was_suspect = entry.is_suspect
                 entry.crashes -= 1
                 entry.crashed_with = ""
-                if not entry.crashes:
+                if was_suspect and not entry.is_suspect:
                     self._line(entry.queue).clear(entry)
 
     def dismiss(self, member: Member, *, has_crashed: bool) -> int:
@@ -173,10 +177,34 @@ class Space:
         line = self._lines.get(queue)
         return _NO_COUNTS if line is None else line.counts(now_ms)
 
-    def letters(self, queue: str, limit: int, now_ms: int) -> list[DeadLetter]:
-        """Return the queue's newest dead letters, newest first."""
+    def first_in_line(self, queue: str, now_ms: int) -> list[bytes]:
+        """Return the bodies of those in the queue that have been ready for longest, one of each priority."""
         line = self._lines.get(queue)
-        return [] if line is None else line.letters(now_ms)[:limit]
+        return [] if line is None else [entry.body for entry in line.first(now_ms)]
+
+    def queues(self) -> list[str]:
+        """Return the queues that were ever used, in alphabetical order."""
+        return sorted(self._lines)
+
+    def letters(self, queue: str) -> Letters:
+        """Return the queue's dead letters."""
+        line = self._lines.get(queue)
+        return Letters() if line is None else line.letters
+
+    def revive(self, revival: Revival, now_ms: int) -> Revived:
+        """Let a dead letter run again, in place of the result that it has left."""
+        letter, body, priority = revival
+        letters = self.letters(letter.queue)
+        if not letters.has(letter, now_ms):
+            return Revived.GONE
+        kept = self.ledger.record(letter.id, now_ms)
+        if letter.id in self._entries or (kept is not None and kept[1] != letter.record):
+            return Revived.TAKEN
+        self.ledger.forget(letter.id)
+        letters.drop(letter, now_ms)
+        entry = self._entries[letter.id] = Entry(letter.id, letter.queue, body, priority)
+        self._line(letter.queue).put(entry, 0, now_ms)
+        return Revived.DONE
 
     def _follow(self, envelopes: Iterable[Envelope], now_ms: int) -> None:
         for envelope in envelopes:

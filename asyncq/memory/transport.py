@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from asyncq.memory.consumer import MemoryConsumer
 from asyncq.memory.state import MemoryState
 from asyncq.queues import Queue
-from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
+from asyncq.transport import (
+    Capabilities,
+    Counts,
+    DeadLetter,
+    Envelope,
+    Member,
+    Outcome,
+    Receipt,
+    Revival,
+    Revived,
+    Transport,
+)
 
 
 class MemoryTransport(Transport):
@@ -64,9 +75,34 @@ class MemoryTransport(Transport):
         with self._state.lock:
             return [self._space.counts(queue, self._state.now_ms()) for queue in queues]
 
-    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+    async def first_in_line(self, queues: Sequence[str]) -> Sequence[Sequence[bytes]]:
         with self._state.lock:
-            return self._space.letters(queue, limit, self._state.now_ms())
+            return [self._space.first_in_line(queue, self._state.now_ms()) for queue in queues]
+
+    async def known_queues(self) -> Sequence[str]:
+        with self._state.lock:
+            return self._space.queues()
+
+    async def members(self) -> Sequence[Member]:
+        with self._state.lock:
+            members = sorted(self._space.members.values(), key=lambda member: member.name)
+            return [Member(member.name, member.queues, member.ends_ms, member.about) for member in members]
+
+    async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
+        with self._state.lock:
+            return self._space.letters(queue).newest(limit, before, self._state.now_ms())
+
+    async def find_letters(self, queue: str, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
+        with self._state.lock:
+            return [self._space.letters(queue).find(id, self._state.now_ms()) for id in ids]
+
+    async def drop_letters(self, letters: Sequence[DeadLetter]) -> Sequence[bool]:
+        with self._state.lock:
+            return [self._space.letters(letter.queue).drop(letter, self._state.now_ms()) for letter in letters]
+
+    async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+        with self._state.lock:
+            return [self._space.revive(revival, self._state.now_ms()) for revival in revivals]
 
 
 def _is_one_of(name: str, bases: Sequence[str]) -> bool:

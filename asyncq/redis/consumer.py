@@ -1,6 +1,7 @@
 """The consumer: fetches with one blocking read, and knows when the next message becomes due."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -58,6 +59,11 @@ class RedisConsumer(Consumer):
         self._is_blocked = False
         self._is_interrupted = False
         self._has_left = False
+        self._answered_at = time.monotonic()
+
+    @property
+    def answered_at(self) -> float:
+        return self._answered_at
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Wake a consumer, this one or another, whenever something becomes due; and take orders."""
@@ -131,6 +137,7 @@ class RedisConsumer(Consumer):
             replies = await self._link.attempt(commands, wanted="fetch", seconds=seconds)
         finally:
             self._is_blocked = False
+        self._answered_at = time.monotonic()
         self._unanswered = 0
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))

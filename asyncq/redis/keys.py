@@ -6,7 +6,7 @@ several queues in one step, and publishing an id that may be known looks for it 
     {ns:queue}:messages     HASH    id -> body, of every message that has not ended
     {ns:queue}:line         LIST    members (digit of the priority, and id) that are ready, priority 0, in order
     {ns:queue}:ahead        ZSET    members that are fetched before the line: larger priorities, and the handed back
-    {ns:queue}:suspects     ZSET    members like those of `ahead`, with a crash on their count: lent a few at a time
+    {ns:queue}:suspects     ZSET    members like those of `ahead` that are suspects: lent one at a time
     {ns:queue}:due          ZSET    member -> ms since 1970 at which it joins the ready ones
     {ns:queue}:running      HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
     {ns:queue}:crashes      HASH    member -> how often who held it died, a space, the consumer last taken for dead
@@ -24,6 +24,7 @@ several queues in one step, and publishing an id that may be known looks for it 
     {ns}:queues             SET     names of queues that were ever published to
     {ns}:workers            ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of          HASH    consumer -> its queues
+    {ns}:about              HASH    consumer -> what it told of itself at its last renewal
     {ns}:interrupt:C        LIST    one token that ends C's wait; expires
     {ns}:orders:C           SET     token, line feed, id of calls that were withdrawn while C held them; expires
                             channel of the same name, on which C is told of each
@@ -40,7 +41,7 @@ QUEUE_KEYS = (
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "interrupt", "orders", "reply")
+SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply")
 
 _PREFIXES = {"consumer", "result", "interrupt", "orders", "reply"}
 """Names that are followed by a colon and the name of what they are kept for."""

@@ -34,8 +34,9 @@ class RedisLease(Lease):
         self._name = name
         self._lease_ms = lease_ms
 
-    def renew(self) -> bool:
-        [now_ms] = self._link.call([call("renew", self._space.own, self._name, self._lease_ms)], "renew a lease")
+    def renew(self, about: bytes | None = None) -> bool:
+        command = call("renew", self._space.own, self._name, self._lease_ms, *(() if about is None else (about,)))
+        [now_ms] = self._link.call([command], "renew a lease")
         if now_ms:
             self._link.clock.set(now_ms)
         return now_ms > 0

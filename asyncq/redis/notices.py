@@ -8,9 +8,6 @@ from asyncq.backoff import Backoff
 from asyncq.redis.server import FAULTS, Reply, Server, Wire
 from asyncq.store import Notice
 
-PING_SECONDS = 12.0
-"""Silence after which the server is asked whether it is there; when it says nothing for as long again, it is not."""
-
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
 _AGAIN = Backoff(delay=0.05, max_delay=1.0)
 
@@ -21,10 +18,13 @@ class Subscription:
     Args:
         server: where to subscribe.
         address: the channel.
+        silence: seconds without a message after which the server is asked whether it is there; when it says nothing for
+            as long again, it is not.
     """
 
-    def __init__(self, server: Server, address: str) -> None:
+    def __init__(self, server: Server, address: str, *, silence: float) -> None:
         self.address = address
+        self._silence = silence
         self._server = server
         self._wire: Wire | None = None
 
@@ -78,7 +78,7 @@ class Subscription:
     async def _listen(self, wire: Wire, take: Callable[[bytes], None]) -> None:
         is_asked = False
         while True:
-            reply: Reply = await wire.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
+            reply: Reply = await wire.read_response(timeout=self._silence, disconnect_on_error=False)
             if reply is None:
                 if is_asked:
                     raise TimeoutError("The server is silent.")

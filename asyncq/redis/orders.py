@@ -10,6 +10,9 @@ from asyncq.transport import Delivery
 ORDER_MS = 600_000
 """How long an order is kept for a consumer that is cut off."""
 
+SILENCE_SECONDS = 12.0
+"""Of the subscription, until it asks whether the server is there: every idle worker does."""
+
 MAX_REMEMBERED = 10_000
 """Orders that a consumer remembers, so that none is obeyed twice."""
 
@@ -23,7 +26,7 @@ class Orders:
     def __init__(self, client: RedisClient, space: KeySpace, name: str) -> None:
         self._client = client
         self._key = space.own["orders"] + name
-        self._subscription = Subscription(client.server, self._key)
+        self._subscription = Subscription(client.server, self._key, silence=SILENCE_SECONDS)
         self._tokens: dict[str, None] = {}
 
     def without_severed(self, deliveries: list[Delivery]) -> list[Delivery]:

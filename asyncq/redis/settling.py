@@ -105,5 +105,5 @@ def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
 
 def _last_words(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
     reason = settlement.reason.encode("utf-8", "replace")
-    letter = b"%d %d %b%b" % (settlement.letter_ttl_ms, len(reason), reason, outcome.record or b"")
+    letter = b"%d %d %b%b" % (settlement.letter_ttl_ms, len(reason), reason, settlement.letter_record or b"")
     return ("y" if outcome.record is None else f"x{outcome.ttl_ms}"), outcome.reply, letter

@@ -13,6 +13,9 @@ from asyncq.store import Address, CallKey, Listener, Place, Sighting, Store
 WATCH_MS = 600_000
 """How long watchers of a queue are remembered after anybody has looked."""
 
+SILENCE_SECONDS = 12.0
+"""Of a subscription, until it asks whether the server is there."""
+
 LOOKS_AT_ONCE = 200
 """Ids in one script call: it holds up everybody else while it runs."""
 
@@ -31,7 +34,8 @@ class RedisStore(Store):
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
         self._space = KeySpace(namespace)
-        self._subscription = Subscription(client.server, self._space.own["reply"] + secrets.token_urlsafe(8))
+        address = self._space.own["reply"] + secrets.token_urlsafe(8)
+        self._subscription = Subscription(client.server, address, silence=SILENCE_SECONDS)
         self._listener: Listener | None = None
 
     async def open(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import Command, Reply, call
+from asyncq.transport import Member
 
 INTERRUPT_MS = 60_000
 """How long a token waits for a consumer that is to wake and find that it is out."""
@@ -48,8 +49,24 @@ def end_memberships(
         counts[name] += count
     own = space.own
     wakes = [call("interrupt", own, name, INTERRUPT_MS) for name in names if how == "crashed"]
-    yield [*wakes, ("ZREM", own["workers"], *names), ("HDEL", own["queues_of"], *names)]
+    yield [*wakes, ("ZREM", own["workers"], *names), ("HDEL", own["queues_of"], *names), ("HDEL", own["about"], *names)]
     return counts
+
+
+def members_of(leases: Reply, queues_of: Reply, about: Reply) -> list[Member]:
+    """Return the consumers that these replies (lease ends, then two hashes by name) tell of."""
+    queues = dict(zip(queues_of[::2], queues_of[1::2], strict=True))
+    told = dict(zip(about[::2], about[1::2], strict=True))
+    return sorted(
+        # That of one who is being reclaimed ends at infinity.
+        Member(
+            name.decode(),
+            queues.get(name, b"").decode().split(),
+            0 if end_ms == b"inf" else int(end_ms),
+            told.get(name, b""),
+        )
+        for name, end_ms in zip(leases[::2], leases[1::2], strict=True)
+    )
 
 
 def absolve(

@@ -7,11 +7,23 @@ from asyncq.queues import Queue
 from asyncq.redis.client import RedisClient
 from asyncq.redis.consumer import RedisConsumer
 from asyncq.redis.keys import KeySpace
+from asyncq.redis.letters import LetterBox
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.publishing import Publication
-from asyncq.redis.server import Command, Reply, call
-from asyncq.redis.takeover import release
-from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
+from asyncq.redis.server import Command, call
+from asyncq.redis.takeover import members_of, release
+from asyncq.transport import (
+    Capabilities,
+    Counts,
+    DeadLetter,
+    Envelope,
+    Member,
+    Outcome,
+    Receipt,
+    Revival,
+    Revived,
+    Transport,
+)
 
 PUBLISHED_AT_ONCE = 10_000
 """Envelopes in one round trip."""
@@ -37,6 +49,7 @@ class RedisTransport(Transport):
     ) -> None:
         self._client = client
         self._space = KeySpace(namespace)
+        self._letters = LetterBox(client, self._space)
         self._max_lengths = {queue.name: queue.max_length for queue in queues}
         self._dead_cap = dead_cap
         self._announced: dict[str, float] = {}
@@ -79,10 +92,30 @@ class RedisTransport(Transport):
         calls = [call("counts", self._space.queue(queue)) for queue in queues]
         return [Counts(*reply) for reply in await self._client.commands.call(calls, wanted="count")]
 
-    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
-        command = call("dead_letters", self._space.queue(queue), limit)
-        [reply] = await self._client.commands.call([command], wanted="read dead letters")
-        return [_letter(queue, *entry) for entry in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
+    async def first_in_line(self, queues: Sequence[str]) -> Sequence[Sequence[bytes]]:
+        calls = [call("first_in_line", self._space.queue(queue)) for queue in queues]
+        return await self._client.commands.call(calls, wanted="look at the lines")
+
+    async def known_queues(self) -> Sequence[str]:
+        return await self._letters.known_queues()
+
+    async def members(self) -> Sequence[Member]:
+        own = self._space.own
+        commands: list[Command] = [("ZRANGE", own["workers"], 0, -1, "WITHSCORES")]
+        commands += [("HGETALL", own["queues_of"]), ("HGETALL", own["about"])]
+        return members_of(*await self._client.commands.call(commands, wanted="look at the consumers"))
+
+    async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
+        return await self._letters.newest(queue, limit, before)
+
+    async def find_letters(self, queue: str, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
+        return await self._letters.find(queue, ids)
+
+    async def drop_letters(self, letters: Sequence[DeadLetter]) -> Sequence[bool]:
+        return await self._letters.drop(letters)
+
+    async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+        return await self._letters.revive(revivals)
 
     async def _publish(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
         publication = Publication(envelopes, self._space.queue, self._max_lengths)
@@ -101,17 +134,3 @@ class RedisTransport(Transport):
         if all(self._announced.get(queue, stale) > stale for queue in queues):
             return []
         return [("SADD", self._space.own["queues"], *queues)]
-
-
-def _letter(queue: str, id: bytes, died_us: bytes, letter: Reply) -> DeadLetter:
-    head, _, rest = letter.partition(b"\n")
-    body_size, reason_size, has_record = map(int, head.split())
-    reason_end = body_size + reason_size
-    return DeadLetter(
-        id.decode(),
-        queue,
-        rest[:body_size],
-        rest[body_size:reason_end].decode(),
-        rest[reason_end:] if has_record else None,
-        int(float(died_us)) // 1000,
-    )

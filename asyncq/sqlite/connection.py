@@ -34,7 +34,7 @@ _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 class StorageFull(BrokerUnavailable):
-    """The disk is full, or the file as large as it may be."""
+    """The disk or a quota is full, or the file as large as it may be. Nothing of the transaction was stored."""
 
 
 class Connection:
@@ -143,10 +143,12 @@ class Connection:
 
     def unavailable(self, error: sqlite3.Error) -> BrokerUnavailable:
         """Return what a failure of SQLite means to callers."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code & 0xFF == sqlite3.SQLITE_FULL:
             return StorageFull(f"There is no room left for the database file {str(self._path)!r}: {error}.")
-        if code in _LOCKED:
+        if code == sqlite3.SQLITE_IOERR_WRITE:  # whatever a write fails of but a full disk
+            return StorageFull(f"Nothing can be written to {str(self._path)!r}: {error}. Has a quota run out?")
+        if code & 0xFF in _LOCKED:
             return BrokerUnavailable(
                 f"The database file {str(self._path)!r} stayed locked. Is another process frozen inside a transaction?"
             )

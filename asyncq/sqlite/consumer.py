@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from asyncq.clock import Clock
@@ -64,8 +65,14 @@ class SQLiteConsumer(Consumer):
         self._full_fetches = 0
         self._lost_fetches: list[int] = []
         self._hunger: int | None = HUNGER_FOR_ALL
+        self._mends = 0
         self._may_be_severed = asyncio.Event()
         self._is_interrupted = False
+        self._answered_at = time.monotonic()
+
+    @property
+    def answered_at(self) -> float:
+        return self._answered_at
 
     async def join(self, queues: Sequence[str], lease_ms: int) -> None:
         """Become a member. Raises ValueError when the name is taken."""
@@ -123,7 +130,13 @@ class SQLiteConsumer(Consumer):
             await self._database.write(work)
 
     def lease(self) -> Lease:
-        return SQLiteLease(self._database, self._namespace, self._number, self._clock)
+        loop = asyncio.get_running_loop()
+
+        def alert() -> None:
+            with suppress(RuntimeError):  # the loop was closed without a goodbye
+                loop.call_soon_threadsafe(self._may_be_severed.set)
+
+        return SQLiteLease(self._database, self._namespace, self._number, self._clock, alert)
 
     async def leave(self) -> int:
         count = await self._database.write(lambda transaction: dismiss(transaction, self._number, has_crashed=False))
@@ -157,6 +170,7 @@ class SQLiteConsumer(Consumer):
             if self._due_ms is not None:
                 seconds = min(seconds, (self._due_ms - self._clock.now_ms()) / 1000)
             if seconds <= 0:
+                self._database.doorbell.mend()
                 return
             self._rung.clear()
             timer = asyncio.get_running_loop().call_later(seconds, self._rung.set)
@@ -180,6 +194,8 @@ class SQLiteConsumer(Consumer):
         self._fetches += 1
         fetch, lost = self._fetches, list(self._lost_fetches)
         is_sated = self._full_fetches >= _SATED_AFTER
+        if (mends := self._database.doorbell.mends) != self._mends:
+            self._mends, self._hunger = mends, None
 
         def hunger_after(catch: Catch) -> int:
             if is_sated and len(catch.deliveries) == wish.total:
@@ -209,6 +225,7 @@ class SQLiteConsumer(Consumer):
             self._full_fetches = 0
             self._hunger = None
             raise
+        self._answered_at = time.monotonic()
         del self._lost_fetches[: len(lost)]
         self._hunger = hunger_after(catch)
         self._full_fetches = self._full_fetches + 1 if len(catch.deliveries) == wish.total else 0

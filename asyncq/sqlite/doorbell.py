@@ -5,6 +5,7 @@ Elsewhere the file's change counter is read fifty times a second.
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -20,6 +21,8 @@ from asyncq.errors import BrokerUnavailable
 from asyncq.sqlite.rings import HAS_DATAGRAMS, POLLING, Ring, bell_path, decode_rings
 from asyncq.store import Address
 
+logger = logging.getLogger("asyncq.sqlite")
+
 _MAX_SOCKET_PATH: Final = 100
 """Bytes that every system takes; Linux takes 107, macOS 103."""
 
@@ -31,9 +34,14 @@ _POLL_EVERY: Final = 0.02
 
 
 class Doorbell(ABC):
-    """Hears rings and passes each on to the line it is for. It belongs to one event loop."""
+    """Hears rings and passes each on to the line it is for. It belongs to one event loop.
+
+    Attributes:
+        mends: how often it had been taken away and was put up again. Who rang meanwhile has noted that nobody hears.
+    """
 
     def __init__(self) -> None:
+        self.mends = 0
         self._lines: dict[int, Callable[[Ring], None]] = {}
         self._last_line = 0
 
@@ -45,6 +53,10 @@ class Doorbell(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop to hear, and remove what was made beside the file. From any thread once the loop is closed."""
+
+    @abstractmethod
+    def mend(self) -> None:
+        """Be heard again, under the same addresses, where somebody has removed what was made beside the file."""
 
     def connect(self, answer: Callable[[Ring], None]) -> Address:
         """Return a new address; `answer` is called with each of its rings, on the event loop. It does not raise."""
@@ -97,17 +109,39 @@ class SocketDoorbell(Doorbell):
         self._socket.close()
         self._socket = None
 
+    def mend(self) -> None:
+        if self._socket is None or os.path.exists(bell_path(self._database, self._bell)):
+            return
+        bound = _new_socket()
+        try:
+            self._bind_to_one_of(bound, (self._bell,))
+        except BrokerUnavailable as error:
+            logger.debug("Could not be heard again: %s", error)
+            return
+        self._stop_listening()
+        self._listen_to(bound)
+        self.mends += 1
+        self.ring_all()
+
     def _open(self) -> None:
         if self._socket is not None:
             return
         name = secrets.token_hex(5)
         places = (name, str(Path(tempfile.gettempdir(), f"asyncq-{name}")), f"/tmp/asyncq-{name}")
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        bound.setblocking(False)
+        bound = _new_socket()
         self._bell = self._bind_to_one_of(bound, places)
+        self._listen_to(bound)
+
+    def _listen_to(self, bound: socket.socket) -> None:
         self._socket, self._pid = bound, os.getpid()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(bound.fileno(), self._receive)
+
+    def _stop_listening(self) -> None:
+        if self._socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
     def _bind_to_one_of(self, bound: socket.socket, bells: tuple[str, ...]) -> str:
         fault: OSError | None = None
@@ -159,6 +193,9 @@ class PollingDoorbell(Doorbell):
             self._connection.close()
             self._connection = None
 
+    def mend(self) -> None:
+        """Do nothing: there is nothing beside the file."""
+
     def _open(self) -> None:
         if self._connection is not None:
             return
@@ -174,6 +211,12 @@ class PollingDoorbell(Doorbell):
                 self._seen = version
                 self.ring_all()
         self._timer = asyncio.get_running_loop().call_later(_POLL_EVERY, self._poll)
+
+
+def _new_socket() -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    bound.setblocking(False)
+    return bound
 
 
 def doorbell_for(database: Path) -> Doorbell:

@@ -11,15 +11,14 @@ from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.directory import Directory
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.leaving import reclaim
-from asyncq.sqlite.rings import Ring
 from asyncq.transport import Lease
 
 T = TypeVar("T")
 
 # Whether something lies there of which the consumer was not told comes along.
 _RENEW: Final = """
-UPDATE consumers SET lease_end_ms = ?2 + lease_ms WHERE id = ?1
-RETURNING address, EXISTS(SELECT 1 FROM severed WHERE consumer = ?1)
+UPDATE consumers SET lease_end_ms = ?2 + lease_ms, about = ifnull(?3, about) WHERE id = ?1
+RETURNING EXISTS(SELECT 1 FROM severed WHERE consumer = ?1)
 """
 _NEXT_END: Final = """
 SELECT min(lease_end_ms) FROM consumers
@@ -28,19 +27,31 @@ WHERE id <> ?1 AND space = (SELECT id FROM spaces WHERE name = ?2)
 
 
 class SQLiteLease(Lease):
-    """A lease on a connection of its own, so that it waits for nobody in this process."""
+    """A lease on a connection of its own, so that it waits for nobody in this process.
 
-    def __init__(self, database: SQLiteDatabase, namespace: str, consumer: int, clock: Clock) -> None:
+    Args:
+        database: the file.
+        namespace: the consumer's.
+        consumer: its number.
+        clock: tells the time.
+        alert: called, in the lease's thread, when the consumer has missed the ring for what was severed from it.
+    """
+
+    def __init__(
+        self, database: SQLiteDatabase, namespace: str, consumer: int, clock: Clock, alert: Callable[[], None]
+    ) -> None:
         self._connection, self._ringer = database.connect()
         self._timeout = database.command_timeout
         self._namespace = namespace
         self._consumer = consumer
         self._clock = clock
+        self._alert = alert
 
-    def renew(self) -> bool:
+    def renew(self, about: bytes | None = None) -> bool:
         self._ringer.retry()
-        renewed = self._call(lambda file: file.rows(_RENEW, (self._consumer, self._clock.now_ms())))
-        self._ringer.ring([(address, Ring(0)) for address, is_untold in renewed if is_untold])
+        renewed = self._call(lambda file: file.rows(_RENEW, (self._consumer, self._clock.now_ms(), about)))
+        if renewed and renewed[0][0]:
+            self._alert()
         return bool(renewed)
 
     def next_end(self) -> float | None:

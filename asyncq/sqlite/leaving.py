@@ -7,6 +7,7 @@ from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import READY, RUNNING
 from asyncq.sqlite.telling import tell_all
+from asyncq.transport import SUSPECT_CRASHES
 
 _EXPIRED: Final = "SELECT id, name FROM consumers WHERE space = ?1 AND id <> ?2 AND lease_end_ms <= ?3"
 
@@ -20,7 +21,9 @@ SELECT consumers.id, consumers.name FROM json_each(?2) AS dead JOIN consumers ON
 )
 """
 
-_HELD_QUEUES: Final = f"SELECT DISTINCT queue, crashes > 0 FROM calls WHERE state = {RUNNING} AND holder = ?1"
+_HELD_QUEUES: Final = f"""
+SELECT DISTINCT queue, crashes + ?2 >= {SUSPECT_CRASHES} FROM calls WHERE state = {RUNNING} AND holder = ?1
+"""
 _HAND_BACK: Final = f"UPDATE calls SET state = {READY}, holder = NULL WHERE state = {RUNNING} AND holder = ?1"
 _HAND_BACK_BLAMED: Final = f"""
 UPDATE calls SET state = {READY}, holder = NULL, crashes = crashes + 1, blamed = ?1
@@ -38,9 +41,9 @@ def dismiss(transaction: Transaction, consumer: int, *, has_crashed: bool) -> in
         return 0
     transaction.change(_END_MEMBERSHIPS, (consumer,))
     transaction.change(_FORGET_SEVERED, (consumer,))
-    held = transaction.rows(_HELD_QUEUES, (consumer,))
+    held = transaction.rows(_HELD_QUEUES, (consumer, int(has_crashed)))
     count = transaction.change(_HAND_BACK_BLAMED if has_crashed else _HAND_BACK, (consumer,)) if held else 0
-    wake_for_returned(transaction, [(queue, is_suspect or has_crashed) for queue, is_suspect in held])
+    wake_for_returned(transaction, held)
     transaction.ring(ended[0][0], Ring(0))  # its own waiting fetch has to learn of it
     return count
 

@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.publishing import wake_for_returned
-from asyncq.sqlite.schema import READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import token_of
-from asyncq.transport import Delivery
+from asyncq.transport import SUSPECT_CRASHES, Delivery
 
 MAX_PROMOTED: Final = 1_000
 """Messages that become ready in one transaction."""
@@ -16,7 +16,7 @@ MAX_PROMOTED: Final = 1_000
 # A row only for a member. Whether the file holds a suspect comes along, so that where there is none nobody looks for
 # one.
 _MEMBER: Final = f"""
-SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND crashes > 0) FROM consumers WHERE id = ?1
+SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}) FROM consumers WHERE id = ?1
 """
 _PROMOTE: Final = f"""
 UPDATE calls SET state = {READY} WHERE seq IN (
@@ -24,11 +24,11 @@ UPDATE calls SET state = {READY} WHERE seq IN (
 )
 """
 _READY: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes FROM calls WHERE queue = ?1 AND state = {READY} AND crashes = 0
+SELECT seq, id, body, priority, due_ms, crashes FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _SUSPECTS: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes FROM calls WHERE queue = ?1 AND state = {READY} AND crashes > 0
+SELECT seq, id, body, priority, due_ms, crashes FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _LEND: Final = f"""
@@ -37,7 +37,7 @@ UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2 WHERE seq IN (SELECT
 _NEXT_DUE: Final = f"SELECT min(due_ms) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
 
 _LOST_QUEUES: Final = f"""
-SELECT DISTINCT queue, crashes > 0 FROM calls
+SELECT DISTINCT queue, {IS_SUSPECT} FROM calls
 WHERE state = {RUNNING} AND holder = ?1 AND fetch IN (SELECT value FROM json_each(?2))
 """
 _TAKE_BACK: Final = f"""
@@ -52,7 +52,7 @@ class Wish(NamedTuple):
     Attributes:
         limits: how many of each queue; none of them 0.
         total: how many in all.
-        suspects: how many of them may have a crash on their count.
+        suspects: how many of them may be suspects.
     """
 
     limits: Mapping[str, int]
@@ -98,7 +98,7 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
         for seq, id, body, priority, _, crashes in _ready(transaction, number, limit, allowed):
             taken.append(seq)
             deliveries.append(Delivery(id, queue, body, priority, token_of(seq, fetch), crashes))
-            suspects -= crashes > 0
+            suspects -= crashes >= SUSPECT_CRASHES
     if taken:
         transaction.change(_LEND, (consumer, fetch, as_json(taken)))
         return Catch(deliveries)

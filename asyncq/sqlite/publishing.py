@@ -9,7 +9,7 @@ from asyncq.errors import PublishRefused
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, READY, SCHEDULED
+from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, IS_PLAIN, IS_SUSPECT, READY, SCHEDULED
 from asyncq.transport import Envelope, Receipt, Taken
 
 MAX_MESSAGES: Final = 2_000
@@ -34,8 +34,8 @@ _TAKEN: Final = f"""
 SELECT id, state = {ENDED}, body FROM calls WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
 """
 
-_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND crashes = 0"
-_WAITING_SUSPECTS: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND crashes > 0"
+_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}"
+_WAITING_SUSPECTS: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}"
 _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
 
 _HUNGRY: Final = """

@@ -6,6 +6,8 @@ the encoded result from then on, so that a settlement touches one row and no ind
 
 from typing import Final
 
+from asyncq.transport import SUSPECT_CRASHES
+
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
@@ -17,6 +19,10 @@ READY: Final = 0
 SCHEDULED: Final = 1
 RUNNING: Final = 2
 ENDED: Final = 3
+
+IS_SUSPECT: Final = f"crashes >= {SUSPECT_CRASHES}"
+IS_PLAIN: Final = f"crashes < {SUSPECT_CRASHES}"
+"""What tells suspects from the rest. Another number of crashes is another SCHEMA_VERSION: it stands in indexes."""
 
 # What `consumers.hunger` says.
 SATED: Final = 0
@@ -48,8 +54,8 @@ CREATE TABLE calls(
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX calls_id ON calls(id, space);
-CREATE INDEX calls_ready ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND crashes = 0;
-CREATE INDEX calls_suspect ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND crashes > 0;
+CREATE INDEX calls_ready ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND {IS_PLAIN};
+CREATE INDEX calls_suspect ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND {IS_SUSPECT};
 CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
 CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
 CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
@@ -76,6 +82,7 @@ CREATE TABLE consumers(
     lease_ms INTEGER NOT NULL,
     lease_end_ms INTEGER NOT NULL,
     hunger INTEGER NOT NULL DEFAULT {HUNGER_FOR_ALL},      -- for what it wants to be rung
+    about BLOB NOT NULL DEFAULT x'',        -- what it told of itself at its last renewal
     UNIQUE(space, name)
 );
 CREATE TABLE members(queue INTEGER NOT NULL, consumer INTEGER NOT NULL, PRIMARY KEY(queue, consumer)) WITHOUT ROWID;

@@ -9,7 +9,7 @@ from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
 from asyncq.sqlite.rings import notice_of_end
-from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import ENDED, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.telling import tell
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
 
@@ -42,8 +42,8 @@ UPDATE calls SET state = {READY}, holder = NULL WHERE seq IN (SELECT value FROM 
 _ADD_CRASH: Final = """
 UPDATE calls SET crashes = crashes + 1, blamed = NULL WHERE seq IN (SELECT value FROM json_each(?1))
 """
-_RETURNED: Final = """
-SELECT DISTINCT queue, crashes > 0 FROM calls WHERE seq IN (SELECT value FROM json_each(?1))
+_RETURNED: Final = f"""
+SELECT DISTINCT queue, {IS_SUSPECT} FROM calls WHERE seq IN (SELECT value FROM json_each(?1))
 """
 # A number that was given to another call meanwhile is no trouble: that one is blamed on nobody, or on somebody else.
 _ABSOLVE: Final = f"""
@@ -199,8 +199,8 @@ def _bury(
             seq,
             dead.reason.encode(errors="replace").decode(),  # an exception's text may hold what is no UTF-8
             now_ms + dead.letter_ttl_ms,
-            dead.outcome.record is not None,
-            dead.outcome.record or b"",
+            dead.letter_record is not None,
+            dead.letter_record or b"",
         )
         for seq, dead in letters
     )

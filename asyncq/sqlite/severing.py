@@ -1,7 +1,7 @@
 """Severing: what a transaction does to a delivery whose call is ended under its consumer, and how that one is told.
 
-The delivery lies in the file until its consumer has been told. A ring says that one does; who missed the ring is rung
-again when it next renews its lease.
+The delivery lies in the file until its consumer has been told. A ring says that one does; who missed the ring
+finds it when it next renews its lease.
 """
 
 from typing import Final, NamedTuple

@@ -95,6 +95,7 @@ class SQLiteStore(Store):
         """Look at everything now and then, in case that somebody died before telling."""
         while True:
             await asyncio.sleep(RESYNC_EVERY)
+            self._database.doorbell.mend()
             try:
                 await self._database.write(self._listen, is_durable=False)  # the file may be another
             except BrokerUnavailable as error:

@@ -13,11 +13,24 @@ from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.leaving import release
+from asyncq.sqlite.letters import drop, find, newest, revive
+from asyncq.sqlite.looking import first_in_line, known_queues, members
 from asyncq.sqlite.publishing import parts_of, publish
-from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import ENDED, IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import Ending, end_calls
 from asyncq.sqlite.severing import sever
-from asyncq.transport import Capabilities, Counts, DeadLetter, Envelope, Outcome, Receipt, Transport
+from asyncq.transport import (
+    Capabilities,
+    Counts,
+    DeadLetter,
+    Envelope,
+    Member,
+    Outcome,
+    Receipt,
+    Revival,
+    Revived,
+    Transport,
+)
 
 _NOT_ENDED: Final = f"""
 SELECT seq, state = {RUNNING} FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state <> {ENDED}
@@ -29,17 +42,13 @@ _QUEUE: Final = """
 _COUNTS: Final = f"""
 WITH own(queue) AS (SELECT {_QUEUE})
 SELECT
-    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND crashes = 0),
-    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND crashes > 0),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_PLAIN}),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_SUSPECT}),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms <= ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms > ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {RUNNING}),
     (SELECT count(*) FROM letters WHERE letters.queue = own.queue AND expires_ms > ?3)
 FROM own
-"""
-_LETTERS: Final = f"""
-SELECT id, ?2, body, reason, record, died_ms FROM letters
-WHERE queue = {_QUEUE} AND expires_ms > ?3 ORDER BY seq DESC LIMIT ?4
 """
 
 
@@ -126,13 +135,35 @@ class SQLiteTransport(Transport):
 
         return await self._database.read(work)
 
-    async def dead_letters(self, queue: str, *, limit: int = 100) -> Sequence[DeadLetter]:
-        def work(file: Connection) -> list[DeadLetter]:
-            return [
-                DeadLetter(*row) for row in file.rows(_LETTERS, (self._namespace, queue, self._clock.now_ms(), limit))
-            ]
+    async def first_in_line(self, queues: Sequence[str]) -> Sequence[Sequence[bytes]]:
+        def work(file: Connection) -> list[list[bytes]]:
+            return [first_in_line(file, self._namespace, queue, self._clock.now_ms()) for queue in queues]
 
         return await self._database.read(work)
+
+    async def known_queues(self) -> Sequence[str]:
+        return await self._database.read(lambda file: known_queues(file, self._namespace))
+
+    async def members(self) -> Sequence[Member]:
+        return await self._database.read(lambda file: members(file, self._namespace))
+
+    async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
+        def work(file: Connection) -> list[DeadLetter]:
+            return newest(file, self._namespace, queue, limit=limit, before=before, now_ms=self._clock.now_ms())
+
+        return await self._database.read(work)
+
+    async def find_letters(self, queue: str, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
+        return await self._database.read(lambda file: find(file, self._namespace, queue, ids, self._clock.now_ms()))
+
+    async def drop_letters(self, letters: Sequence[DeadLetter]) -> Sequence[bool]:
+        return await self._database.write(lambda transaction: drop(transaction, letters, self._clock.now_ms()))
+
+    async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+        def work(transaction: Transaction) -> list[Revived]:
+            return revive(transaction, transaction.space(self._namespace), revivals, self._clock.now_ms())
+
+        return await self._database.write(work)
 
     async def _publish(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
         def work(transaction: Transaction) -> list[Receipt]:

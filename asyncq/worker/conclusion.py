@@ -1,7 +1,7 @@
 """The conclusion of a run: which settlement follows from what a task returned or raised. No I/O here."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -20,7 +20,7 @@ from asyncq.errors import (
 from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
 from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of, type_name_of
 from asyncq.retry import leaves_of
-from asyncq.transport import Again, Dead, Delivery, Done, Outcome, Settlement
+from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
 from asyncq.worker.aftermath import follow_ups
 from asyncq.worker.run import Run, policy_of
 
@@ -40,6 +40,9 @@ class Conclusions:
         broker: whose tasks and limits hold.
         worker: the name that results carry.
         now_ms: the time by the server's clock.
+
+    Attributes:
+        dead: how many went to the dead letters.
     """
 
     def __init__(self, broker: Broker, worker: str, now_ms: Callable[[], int]) -> None:
@@ -47,6 +50,7 @@ class Conclusions:
         self._worker = worker
         self._now_ms = now_ms
         self._random = Random()
+        self.dead = 0
 
     def run_of(self, delivery: Delivery, message: Message) -> Run:
         """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
@@ -118,11 +122,11 @@ class Conclusions:
         logger.error(
             "%s %s goes to the dead letters: %s", about.task or "A message", delivery.id, error, extra=log_facts(about)
         )
-        record = record_of(
-            about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker
+        record = encode_record(
+            record_of(about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker)
         )
-        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), about.reply)
-        return Dead(delivery, outcome, f"{kind}: {text_of(error)}", self._broker.dead_letter_ttl_ms)
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), about.reply)
+        return self._letter(delivery, outcome, f"{kind}: {text_of(error)}", record)
 
     def inconclusive(self, delivery: Delivery, fault: BaseException) -> Settlement:
         """Conclude that no conclusion can be drawn, because what the message or the user's code gave broke its making.
@@ -132,9 +136,10 @@ class Conclusions:
         about = Message(v=1, id=delivery.id, task="", queue=delivery.queue)
         text = f"asyncq could not conclude from its run: {type(fault).__name__}: {text_of(fault)}"
         logger.critical("%s goes to the dead letters: %s", delivery.id, text, extra=log_facts(about), exc_info=fault)
-        record = record_of(about, Status.FAILED, error=Failure("asyncq.errors:DecodeError", text, [text]))
-        outcome = Outcome(encode_record(record), self._broker.result_ttl_ms(about), _reply_in(delivery))
-        return Dead(delivery, outcome, text, self._broker.dead_letter_ttl_ms)
+        failure = Failure("asyncq.errors:DecodeError", text, [text])
+        record = encode_record(record_of(about, Status.FAILED, error=failure, worker=self._worker))
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), _reply_in(delivery))
+        return self._letter(delivery, outcome, text, record)
 
     def _again(self, run: Run, error: BaseException, delay: float) -> Settlement:
         logger.warning(
@@ -148,8 +153,9 @@ class Conclusions:
             extra=log_facts(run.message),
         )
         attempt = run.message.attempt + 1
-        body = amended(run.delivery.body, attempt=attempt, history=self._history(run, error))
-        return Again(run.delivery, body, self._after(delay))
+        due_ms = self._after(delay)
+        body = amended(run.delivery.body, attempt=attempt, due_ms=due_ms, history=self._history(run, error))
+        return Again(run.delivery, body, due_ms)
 
     def _history(self, run: Run, error: BaseException) -> list[PastAttempt]:
         latest = PastAttempt(
@@ -181,9 +187,15 @@ class Conclusions:
             extra=log_facts(run.message),
             exc_info=None if error is None else (type(error), error, error.__traceback__),
         )
-        outcome = self._outcome(run, self._record(run, Status.FAILED, error=failure))
+        record = self._record(run, Status.FAILED, error=failure)
         then = follow_ups(run, failure, reason, worker=self._worker, now_ms=self._now_ms())
-        return Dead(run.delivery, outcome, reason, self._broker.dead_letter_ttl_ms, then)
+        return self._letter(run.delivery, self._outcome(run, record), reason, record, then)
+
+    def _letter(
+        self, delivery: Delivery, outcome: Outcome, reason: str, record: bytes, then: Sequence[Envelope] = ()
+    ) -> Dead:
+        self.dead += 1
+        return Dead(delivery, outcome, reason, self._broker.dead_letter_ttl_ms, then, record)
 
     def _record(self, run: Run, status: Status, *, value: Any = None, error: Failure | None = None) -> bytes:
         return encode_record(

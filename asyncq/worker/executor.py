@@ -17,7 +17,7 @@ from asyncq.errors import DecodeError, MessageError
 from asyncq.message import Message, decode_message
 from asyncq.result import text_of
 from asyncq.tasks import Task
-from asyncq.transport import Delivery, Return, Settlement
+from asyncq.transport import SUSPECT_CRASHES, Delivery, Return, Settlement
 from asyncq.worker.conclusion import Conclusions, signal_in
 from asyncq.worker.progress import ProgressReporter
 from asyncq.worker.run import Run
@@ -30,7 +30,7 @@ class Executor:
     """Runs what is delivered. Nothing that user code raises leaves it; a failing task disturbs no other.
 
     Attributes:
-        suspects: how many of the deliveries here have a crash on their count.
+        suspects: how many of the deliveries here are suspects.
 
     Args:
         broker: whose tasks they are.
@@ -78,7 +78,7 @@ class Executor:
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
         self._held[delivery.token] = delivery
-        if delivery.crashes:
+        if delivery.crashes >= SUSPECT_CRASHES:
             self.suspects += 1
         self._slots.enter(delivery.queue, partial(self._begin, delivery))
 
@@ -137,7 +137,7 @@ class Executor:
 
     def _let_go(self, delivery: Delivery) -> None:
         del self._held[delivery.token]
-        if delivery.crashes:
+        if delivery.crashes >= SUSPECT_CRASHES:
             self.suspects -= 1
 
     async def _run(self, delivery: Delivery) -> None:

@@ -45,6 +45,7 @@ class Heartbeat:
         max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended.
         lost: called on the loop when the lease is no longer ours.
         failed: called on the loop with a fault of our own, which ended the thread.
+        about: returns what the worker tells of itself with each renewal; called on the thread.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Heartbeat:
         max_block: float,
         lost: Callable[[], None],
         failed: Callable[[Exception], None],
+        about: Callable[[], bytes] | None = None,
     ) -> None:
         self._lease = lease
         self._seconds = seconds
         self._max_block = max_block
         self._lost = lost
         self._failed = failed
+        self._about = about
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._stopping = threading.Event()
@@ -109,7 +112,7 @@ class Heartbeat:
     def _renew(self) -> bool:
         """Renew the lease; return False when it is lost for good."""
         try:
-            is_held = self._lease.renew()
+            is_held = self._lease.renew(self._about() if self._about else None)
         except BrokerUnavailable as error:
             if self._connected_since is not None:
                 logger.warning("Cannot renew the lease: %s", error)

@@ -11,6 +11,7 @@ from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.transport import Consumer, Delivery, Settlement
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
+from asyncq.worker.health import Health
 from asyncq.worker.heartbeat import Heartbeat
 from asyncq.worker.progress import ProgressReporter
 from asyncq.worker.receiver import Receiver
@@ -62,13 +63,19 @@ class Stopping:
 
 
 class Membership:
-    """Works as one consumer until it is stopped, its burst is over, or its lease is lost."""
+    """Works as one consumer until it is stopped, its burst is over, or its lease is lost.
+
+    Attributes:
+        health: what it shows of itself.
+    """
 
     def __init__(self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping) -> None:
         self._broker = broker
         self._consumer = consumer
         self._settings = settings
         self._stopping = stopping
+        self._slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        self.health = Health(consumer, self._slots, started_ms=broker.now_ms(), lease=settings.lease)
         self._is_lost = False
         self._has_left = False
         self._fault: Exception | None = None
@@ -87,6 +94,7 @@ class Membership:
             max_block=settings.max_block,
             lost=self._lose,
             failed=self._fail,
+            about=self.health.vitals,
         )
         heartbeat.start()
         try:
@@ -95,6 +103,8 @@ class Membership:
             try:
                 if not self._is_lost and not self._has_left:  # cancelled from outside, or a fault of our own
                     await self._leave()
+                if self.health.dead:
+                    logger.warning("Dead letters of this worker: %d. `asyncq dead list` shows them.", self.health.dead)
             finally:  # also when cancelled again: a lease that is renewed for ever keeps others from what it guards
                 await heartbeat.stop()
         if self._fault is not None:
@@ -107,14 +117,16 @@ class Membership:
         session = await self._broker.open()
         settler = self._settler = Settler(consumer, self._refused)
         reporter = ProgressReporter(self._broker, session.store)
-        slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
         async with asyncio.TaskGroup() as doers:
             settling = doers.create_task(settler.run())
             try:
                 async with asyncio.TaskGroup() as runs:
                     conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
-                    executor = self._executor = Executor(self._broker, slots, conclusions, settler.put, reporter, runs)
-                    receiver = Receiver(consumer, slots, executor, settler, is_burst=settings.is_burst)
+                    executor = self._executor = Executor(
+                        self._broker, self._slots, conclusions, settler.put, reporter, runs
+                    )
+                    receiver = Receiver(consumer, self._slots, executor, settler, is_burst=settings.is_burst)
+                    self.health.attach(receiver, conclusions)
                     doing = (consumer.run(self._sever), reporter.run(), receiver.widen())
                     upkeep = [doers.create_task(doer) for doer in doing]
                     receiving = doers.create_task(self._receive(receiver))

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
+from typing import TypeVar
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
@@ -15,6 +17,8 @@ from asyncq.worker.settler import Settler
 from asyncq.worker.slots import Slots
 
 logger = logging.getLogger("asyncq.worker")
+
+T = TypeVar("T")
 
 AT_ONCE = 500
 
@@ -34,6 +38,8 @@ class Receiver:
 
     Attributes:
         is_fetching: whether it waits for the transport just now.
+        is_full: whether it does not even ask, because no slot is free.
+        asking_since: when it last began to ask again after it was full, by `time.monotonic()`.
     """
 
     def __init__(
@@ -46,6 +52,8 @@ class Receiver:
         self._is_burst = is_burst
         self._turns = deque(slots.free_by_queue())
         self.is_fetching = False
+        self.is_full = False
+        self.asking_since = time.monotonic()
         self._left_out: Sequence[str] = ()
         self._is_without_suspects = False
         self._is_restricted = asyncio.Event()
@@ -57,7 +65,9 @@ class Receiver:
         """Fetch until stopped or cancelled; in burst, until nothing is ready, running or unsettled."""
         while not self._is_stopping:
             await self._settler.wait_room()
-            free = await self._slots.wait_free()
+            free = self._slots.free
+            if free <= 0:
+                free = await self._while_full(self._slots.wait_free())
             if self._is_stopping:  # that slot was freed by what is being waited for
                 return
             was_idle = self._settler.is_empty and not self._executor.running
@@ -101,7 +111,7 @@ class Receiver:
         free = self._slots.free_by_queue()
         limits = {queue: free[queue] for queue in self._turns if free[queue]}
         if not limits:
-            await self._executor.wait_finished()
+            await self._while_full(self._executor.wait_finished())
             return ()
         self._turns.rotate(-1)
         self._left_out = [queue for queue in self._turns if not free[queue]]
@@ -114,6 +124,14 @@ class Receiver:
             logger.info("Fetching again.")
             self._failures = 0
         return deliveries
+
+    async def _while_full(self, waiting: Awaitable[T]) -> T:
+        self.is_full = True
+        try:
+            return await waiting
+        finally:
+            self.asking_since = time.monotonic()
+            self.is_full = False
 
     async def _fetch(self, limits: Mapping[str, int], count: int) -> Sequence[Delivery]:
         suspects = 0 if self._executor.suspects else 1

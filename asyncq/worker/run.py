@@ -30,7 +30,7 @@ class Run:
 
     @property
     def is_poison(self) -> bool:
-        """Whether so many processes have died of the call that no other is to run it."""
+        """Whether so many processes have died while they ran the call that no other is to."""
         limit = self.task.declared.max_crashes
         return limit is not None and self.delivery.crashes >= limit
 

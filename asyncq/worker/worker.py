@@ -13,6 +13,7 @@ from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
 from asyncq.queues import DEFAULT_QUEUE, check_queue_name
 from asyncq.transport import Consumer
+from asyncq.worker.health import Health
 from asyncq.worker.membership import Membership, Stopping, WorkerSettings
 
 logger = logging.getLogger("asyncq.worker")
@@ -81,6 +82,7 @@ class Worker:
         self._to_release: list[str] = []
         self._has_release = asyncio.Event()
         self._memberships = 0
+        self._health: Health | None = None
         self._random = Random()
 
     async def run(self) -> None:
@@ -112,6 +114,14 @@ class Worker:
         self._to_release.extend(names)
         self._has_release.set()
 
+    def is_healthy(self, within: float = 30.0) -> bool:
+        """Tell whether it works: the server has answered its last fetch within so many seconds, or no slot is free.
+
+        An idle worker fetches at least every 20 seconds. From any thread; False before `run` has joined and after it.
+        """
+        health = self._health
+        return health is not None and health.is_good(within)
+
     async def _work(self, stopping: Stopping) -> None:
         while not stopping.gracefully.is_set():
             consumer = await self._joined(stopping)
@@ -121,9 +131,13 @@ class Worker:
                 self._on_started()
                 self._on_started = None
             try:
-                await Membership(self._broker, consumer, self._settings, stopping).run()
+                membership = Membership(self._broker, consumer, self._settings, stopping)
+                self._health = membership.health
+                await membership.run()
             except LeaseLost:
                 continue  # under a new name: the old one's deliveries are not ours any more
+            finally:
+                self._health = None
             return
 
     async def _joined(self, stopping: Stopping) -> Consumer | None:

@@ -1,10 +1,13 @@
 """What the command line refuses, and what it says then."""
 
 import pytest
+from click import BadParameter
 from click.testing import CliRunner, Result
 
 from asyncq import __version__
 from asyncq.cli import main
+from asyncq.cli.options import DurationType
+from asyncq.cli.texts import plain, span
 
 
 def run(*arguments: str) -> Result:
@@ -54,7 +57,8 @@ def test_wrong_command() -> None:
     result = run("wrker")
 
     assert result.exit_code == 2
-    assert "Did you mean 'worker'?" in result.output
+    assert "Did you mean" in result.output
+    assert "'worker'" in result.output
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["worker", "--version"]])
@@ -69,3 +73,42 @@ def test_help_hides_what_is_internal() -> None:
 
     assert "--shutdown-timeout SECONDS" in text
     assert "--charge" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        ("90s", 90),
+        ("15m", 900),
+        ("2h", 7200),
+        ("3d", 259_200),
+        ("1w", 604_800),
+        ("1h30m", 5400),
+    ],
+)
+def test_spans_of_time(text: str, seconds: float) -> None:
+    """A span of time is a number of seconds, or numbers with units."""
+    assert DurationType().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1y", "h", "1h30", "1 2", "1e9", "nan"])
+def test_what_is_no_span_of_time(text: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(BadParameter, match="is no span of time"):
+        DurationType().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (-3, "0s"), (0.4, "0s"), (59, "59s"), (60, "1m"), (185, "3m 5s"), (7500, "2h 5m"), (90_000, "1d 1h")],
+)
+def test_how_time_is_said(seconds: float | None, text: str) -> None:
+    """A span is said in its two largest units."""
+    assert span(seconds) == text
+
+
+def test_what_a_terminal_would_obey() -> None:
+    """A text with line feeds and escape sequences is shown in one line, and does nothing."""
+    assert plain("a\nb\x1b[31mc") == "a b [31mc"

@@ -13,7 +13,22 @@ from asyncq.errors import LeaseLost
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, LeaseThread, Process, Stage
-from asyncq.transport import Again, Consumer, Counts, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement, Taken
+from asyncq.transport import (
+    SUSPECT_CRASHES,
+    Again,
+    Consumer,
+    Counts,
+    Dead,
+    Delivery,
+    Done,
+    Envelope,
+    Outcome,
+    Return,
+    Revival,
+    Revived,
+    Settlement,
+    Taken,
+)
 
 T = TypeVar("T")
 
@@ -120,10 +135,10 @@ class SettlementMachine(RuleBasedStateMachine):
             assert holder.is_out
             return
         assert not holder.is_out
-        lent = [call for call in ready if not call.crashes]
-        lent += [call for call in ready if call.crashes][:suspects]
+        lent = [call for call in ready if call.crashes < SUSPECT_CRASHES]
+        lent += [call for call in ready if call.crashes >= SUSPECT_CRASHES][:suspects]
         assert len(deliveries) == min(limit, len(lent))
-        assert sum(delivery.crashes > 0 for delivery in deliveries) <= suspects
+        assert sum(delivery.crashes >= SUSPECT_CRASHES for delivery in deliveries) <= suspects
         if suspects == 10:
             assert [delivery.priority for delivery in deliveries] == [call.priority for call in ready[:limit]]
         for delivery in deliveries:
@@ -170,6 +185,22 @@ class SettlementMachine(RuleBasedStateMachine):
             if id in held and call.crashed_with == absolving.consumer.name and call.record is None:
                 call.crashes -= 1
                 call.crashed_with = ""
+
+    @rule(id=ids, priority=st.integers(0, 2))
+    def revive(self, id: str, priority: int) -> None:
+        """Let a dead letter run again, where its id is free or bears the result that the death has left."""
+        (letter,) = self.run(self.process.transport.find_letters(QUEUE, [id]))
+        assert (letter is not None) == (id in self.deaths)
+        if letter is None:
+            return
+        call = self.calls.get(id)
+        is_free = call is None or call.record == letter.record
+        body = self.new_body()
+        (answer,) = self.run(self.process.transport.revive([Revival(letter, body, priority)]))
+        assert answer is (Revived.DONE if is_free else Revived.TAKEN)
+        if is_free:
+            self.calls[id] = Call(body, priority, next(self.ranks), due_ms=0)
+            self.deaths = [death for death in self.deaths if death != id]
 
     @rule(member=numbers)
     def leave(self, member: int) -> None:
@@ -253,8 +284,8 @@ class SettlementMachine(RuleBasedStateMachine):
     def check_order(self, deliveries: Any, ready: list[Call], *, is_whole: bool) -> None:
         """Among those of one priority that were never scheduled, the ones with the lowest ranks came, in order."""
         if not is_whole:
-            ready = [call for call in ready if not call.crashes]
-            deliveries = [delivery for delivery in deliveries if not delivery.crashes]
+            ready = [call for call in ready if call.crashes < SUSPECT_CRASHES]
+            deliveries = [delivery for delivery in deliveries if delivery.crashes < SUSPECT_CRASHES]
         for priority in range(3):
             ranks = [self.calls[d.id].rank for d in deliveries if d.priority == priority]
             fetched = [rank for rank in ranks if rank is not None]

@@ -100,6 +100,26 @@ def test_the_quickstarts_failures_are_as_described(tmp_path: Path) -> None:
     assert "0.2" in slow
 
 
+def test_the_case_of_the_dead_letters(tmp_path: Path) -> None:
+    """The case is as told: the task fails, its letter is found, and once it is mended the retry succeeds."""
+    written_out("docs/dead-letters.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "invoices:broker"):
+        assert output_of(tmp_path, "order.py") == ["failed None KeyError('vat_rate')"]
+    assert output_of(tmp_path, "errors.py") == ["1 builtins:KeyError"]
+    (header, line) = output_of(tmp_path, "-m", "asyncq", "dead", "list", "invoices:broker", "--newer-than", "30m")
+    assert header.startswith("DIED")
+    assert line.endswith("invoice-1017  invoices  invoice.make         2  KeyError: 'vat_rate'")
+    shown = output_of(tmp_path, "-m", "asyncq", "dead", "show", "invoices:broker", "invoice-1017")
+    assert {"arguments   1017, currency='EUR'", "labels      team='billing'", "attempts    2"} <= {*shown}
+    assert any(re.fullmatch("attempt 1   .* UTC  KeyError: 'vat_rate'", each) for each in shown)
+    source = (tmp_path / "invoices.py").read_text()
+    (tmp_path / "invoices.py").write_text(source.replace("order['vat_rate']", "order['vat']"))
+    retry = ["-m", "asyncq", "dead", "retry", "invoices:broker", "--task", "invoice.make", "--error", "vat_rate"]
+    assert output_of(tmp_path, *retry) == ["1 dead letter put back."]
+    with running(tmp_path, "asyncq", "worker", "invoices:broker"):
+        assert output_of(tmp_path, "order.py") == ["succeeded 121.00 EUR None"]
+
+
 def test_the_quickstarts_progress_is_told(tmp_path: Path) -> None:
     """The progress program prints how its task comes on, and its end."""
     written_out("docs/quickstart.md", tmp_path)

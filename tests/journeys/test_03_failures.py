@@ -36,9 +36,29 @@ async def test_when_attempts_run_out(broker: Broker, worker: None) -> None:
     handle = await hopeless.kiq()
     with pytest.raises(ValueError, match="never"):
         await handle
-    [letter] = await (await broker.open()).transport.dead_letters("default")
-    assert letter.id == handle.id
-    assert "attempt 3 of 3 failed" in letter.reason
+    letter = await broker.dead.get(handle.id)
+    assert letter is not None
+    assert letter.reason == "attempt 3 of 3 failed"
+    assert (letter.error_type, letter.error_message, letter.attempts) == ("builtins:ValueError", "never", 3)
+
+
+async def test_dead_letters_run_again(broker: Broker, worker: None) -> None:
+    """A call that failed for good is put back with all its attempts; who awaits it gets the new end."""
+    is_mended = False
+
+    @broker.task(retry=None)
+    async def report(month: str) -> str:
+        if not is_mended:
+            raise ValueError(f"no template for {month}")
+        return f"report of {month}"
+
+    handle = await report.kiq("May")
+    assert (await handle.result()).status is Status.FAILED
+    is_mended = True
+    retried = await broker.dead.retry(error="no template")
+    assert retried.ids == [handle.id]
+    assert await report.handle(handle.id) == "report of May"
+    assert await broker.dead.list() == []
 
 
 async def test_the_task_decides(broker: Broker, worker: None) -> None:

@@ -10,7 +10,7 @@ from tests.redis_keys import assert_no_keys_left
 STAY = ("{{namespace}:default}:sequence", "{{namespace}:default}:wake", "{{namespace}}:queues")
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
-TABLES = ("consumers", "members", "letters", "watchers", "listeners")
+TABLES = ("consumers", "members", "severed", "letters", "watchers", "listeners")
 
 
 async def assert_drained(publisher: Publisher, url: str) -> None:

@@ -47,9 +47,9 @@ async def test_a_supervisor_quarantines_by_itself(publisher: Publisher, effects:
 async def test_killed_workers_make_no_poison(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str
 ) -> None:
-    """Workers that are killed again and again, whatever they run, put no innocent call aside."""
+    """Workers that are killed twice, whatever they run, put no innocent call aside."""
     handles = [await publisher.wait.kiq(name, 0.2) for name in INNOCENTS]
-    for deaths in range(4):
+    for deaths in range(2):
         worker = await started(asyncq, "--lease", "1")
         await effects.wait_for_more(f"a run before death {deaths + 1}")
         worker.signal(SIGKILL)

@@ -1,13 +1,14 @@
 """What asyncq costs a Redis server: commands, memory, connections, keys that stay."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 from redis.asyncio import Redis
 
 from asyncq.message import Message, encode_message, new_id
 from asyncq.redis.consumer import BLOCK_SECONDS
-from asyncq.redis.notices import PING_SECONDS
+from asyncq.redis.orders import SILENCE_SECONDS
 from asyncq.store import CallKey, Listener, Notice
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return
 from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_of, finish, kept_up, opened
@@ -96,9 +97,8 @@ async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:
         look = await cost_of(redis, lambda: asyncio.to_thread(lease.next_end), besides=("info",))
         waiting += 1  # its own script, which is counted out with the one that interrupts
         assert BLOCK_SECONDS >= 20
-        assert PING_SECONDS >= 10
-        pings = 2
-        assert waiting + 4 * renewal + 2 * look + pings <= 20, (waiting, renewal, look)
+        pings = math.ceil(20 / SILENCE_SECONDS)
+        assert waiting + 4 * renewal + 2 * look + pings <= 20, (waiting, renewal, look, pings)
         await asyncio.to_thread(lease.close)
 
 
@@ -125,8 +125,10 @@ async def test_waiting_beside_suspects_costs_nothing(own_redis: StartRedis) -> N
     """While suspects are ready that a waiting consumer may not take, it sends no commands."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
-        dead, busy = await pair.consumer(), await pair.consumer()
+        first, dead, busy = [await pair.consumer() for _ in range(3)]
         await pair.publish("a", "b")
+        await first.fetch(LIMITS, 2)
+        assert await pair.transport.release([first.name]) == 2
         await dead.fetch(LIMITS, 2)
         fetching = asyncio.create_task(busy.fetch(LIMITS, 10, suspects=0))
         await wait_until(lambda: has_blocked_client(redis), "the fetch waits")

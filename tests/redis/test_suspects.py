@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from asyncq.redis.consumer import RedisConsumer
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import call
-from asyncq.transport import Again, Delivery, Return
+from asyncq.transport import SUSPECT_CRASHES, Again, Delivery, Return
 from tests.redis.pairs import LIMITS, QUEUE, Pair, finish, kept_up, opened
 from tests.waiting import wait_until
 
@@ -82,8 +82,8 @@ async def test_one_token_is_enough_for_all_suspects(redis_url: str, namespace: s
     """Each of three consumers that wait gets one of the three suspects that come free in one step."""
     async with opened(redis_url, namespace) as pair:
         dead, *alive = [await pair.consumer() for _ in range(4)]
-        await pair.publish("a", "b", "c")
-        await dead.fetch(LIMITS, 3)
+        await suspects(pair, "a", "b", "c")
+        await dead.fetch(LIMITS, 3, suspects=3)
         fetching = [asyncio.create_task(fetch_something(consumer)) for consumer in alive]
         await wait_until(lambda: have_blocked(redis_url, 3), "all wait")
         await pair.transport.release([dead.name])
@@ -120,7 +120,7 @@ async def test_who_is_condemned_and_lives_loses_nothing(redis_url: str, namespac
 
 
 async def test_an_absolved_suspect_with_another_crash_stays_one(redis_url: str, namespace: str) -> None:
-    """Of two crashes one is taken back, however often that is asked for, and what is left makes it a suspect still."""
+    """Of three crashes one is taken back, however often that is asked for; what is left makes it a suspect still."""
     async with opened(redis_url, namespace) as pair:
         await suspects(pair, "a")
         late = await pair.consumer()
@@ -130,7 +130,7 @@ async def test_an_absolved_suspect_with_another_crash_stays_one(redis_url: str, 
             await late.absolve(deliveries)
         consumer = await pair.consumer()
         assert list(await consumer.fetch(LIMITS, 1, wait=False, suspects=0)) == []
-        assert [delivery.crashes for delivery in await consumer.fetch(LIMITS, 1, wait=False)] == [1]
+        assert [delivery.crashes for delivery in await consumer.fetch(LIMITS, 1, wait=False)] == [2]
 
 
 async def test_absolving_ends_no_living_membership(redis_url: str, namespace: str) -> None:
@@ -144,11 +144,12 @@ async def test_absolving_ends_no_living_membership(redis_url: str, namespace: st
 
 
 async def suspects(pair: Pair, *ids: str) -> None:
-    """Publish messages that somebody dies with."""
-    dead = await pair.consumer()
+    """Publish messages that consumers die with until they are suspects."""
     await pair.publish(*ids)
-    await dead.fetch(LIMITS, len(ids))
-    assert await pair.transport.release([dead.name]) == len(ids)
+    for _ in range(SUSPECT_CRASHES):
+        dead = await pair.consumer()
+        await dead.fetch(LIMITS, len(ids), suspects=0)
+        assert await pair.transport.release([dead.name]) == len(ids)
 
 
 async def fetch_something(consumer: RedisConsumer) -> list[Delivery]:

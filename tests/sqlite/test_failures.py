@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncq.errors import BrokerUnavailable, LeaseLost, PublishRefused
+from asyncq.sqlite.schema import HUNGER_FOR_ALL
 from asyncq.store import CallKey, Listener, Notice
 from asyncq.transport import Envelope, Outcome
 from tests.sqlite.pairs import LIMITS, MINUTE_MS, QUEUE, line_of, make_pair, opened, program
@@ -229,6 +230,32 @@ async def test_two_processes_wake_each_other(tmp_path: Path) -> None:
                 took.append(time.perf_counter() - started)
                 assert (notice.id, notice.record, notice.is_over) == (str(n), str(n).encode(), True)
         assert sorted(took)[50] < 0.1  # about 0.5 ms on an idle machine
+
+
+async def test_a_consumer_whose_bell_was_removed_is_woken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiting consumer that lost its socket looks unasked, puts it up again, and is woken by the next message."""
+    monkeypatch.setattr("asyncq.sqlite.consumer.MAX_NAP", 0.2)
+    path = tmp_path / "queue.db"
+    async with opened(path) as pair, opened(path) as other:
+        consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
+        for bell in tmp_path.iterdir():
+            if bell.is_socket():
+                bell.unlink()
+        await other.publish("a")  # finds nobody to ring, and notes it
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
+        fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
+        await wait_until(lambda: pair.database.doorbell.mends == 1, "the bell to be put up again")
+        monkeypatch.setattr("asyncq.sqlite.consumer.MAX_NAP", 60)
+
+        async def is_hungry() -> bool:
+            hunger = await other.database.read(lambda file: file.rows("SELECT hunger FROM consumers"))
+            return hunger == [(HUNGER_FOR_ALL,)]
+
+        await wait_until(is_hungry, "the consumer to want rings again")
+        await other.publish("b")
+        assert [delivery.id for delivery in await fetching] == ["b"]
 
 
 async def test_the_log_stays_short_under_load(tmp_path: Path) -> None:

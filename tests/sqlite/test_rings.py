@@ -116,6 +116,25 @@ async def test_a_dead_bell_is_found_and_removed(database: Path) -> None:
     ringer.close()
 
 
+async def test_a_bell_that_was_removed_is_put_up_again(database: Path, doorbell: Doorbell) -> None:
+    """When somebody removes the socket, mending makes it anew under the same address, and all look at everything."""
+    heard: list[Ring] = []
+    address = doorbell.connect(heard.append)
+    doorbell.mend()
+    assert (doorbell.mends, heard) == (0, [])
+    (bell,) = [path for path in database.parent.iterdir() if path.is_socket()]
+    bell.unlink()
+    ringer = Ringer(database)
+    ringer.ring([(address, Ring(0, due_ms=5))])
+    assert ringer.dead == {doorbell.bell}
+    doorbell.mend()
+    assert [(ring.due_ms, ring.notices) for ring in heard] == [(None, None)]
+    ringer.ring([(address, Ring(0, due_ms=6))])
+    await wait_until(lambda: len(heard) == 2, "the ring to be heard")
+    assert (doorbell.mends, heard[1].due_ms) == (1, 6)
+    ringer.close()
+
+
 async def test_a_long_path_moves_the_socket(tmp_path: Path) -> None:
     """Where the path beside the file is too long for a socket, it lies among the temporary files."""
     folder = tmp_path / ("long" * 30)

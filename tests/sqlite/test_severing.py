@@ -98,6 +98,22 @@ async def test_a_lost_ring_is_made_up_for(tmp_path: Path) -> None:
         lease.close()
 
 
+async def test_a_bell_that_was_removed_does_not_matter(tmp_path: Path) -> None:
+    """Who has lost the socket beside the file is told at the next renewal all the same."""
+    path = tmp_path / "queue.db"
+    async with opened(path) as pair, opened(path) as other:
+        consumer = await running(pair, "a")
+        lease = consumer.lease()
+        for bell in tmp_path.iterdir():
+            if bell.is_socket():
+                bell.unlink()
+        async with told(consumer) as ids:
+            assert await other.transport.withdraw("a", QUEUE, KEPT, even_running=True)
+            assert await asyncio.to_thread(lease.renew)
+            await wait_until(lambda: ids == ["a"], "the consumer to be told")
+        lease.close()
+
+
 async def test_what_was_told_is_told_again_rather_than_not_at_all(tmp_path: Path) -> None:
     """When the file is locked after the telling, it is told once more; a file that can't be read delays the telling."""
     path = tmp_path / "queue.db"

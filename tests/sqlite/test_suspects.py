@@ -12,7 +12,7 @@ import asyncq.sqlite.consumer
 from asyncq.queues import Queue
 from asyncq.sqlite import lending
 from asyncq.sqlite.schema import TABLES
-from asyncq.transport import Again, Envelope, Return
+from asyncq.transport import SUSPECT_CRASHES, Again, Envelope, Return
 from tests.sqlite.pairs import LIMITS, QUEUE, Pair, make_pair, opened
 from tests.waiting import wait_until
 
@@ -28,11 +28,12 @@ def plan_of(name: str) -> str:
 
 
 async def suspects(pair: Pair, *ids: str) -> None:
-    """Publish messages that a consumer dies with."""
+    """Publish messages that consumers die with until they are suspects."""
     await pair.publish(*ids)
-    dead = await pair.transport.consumer(f"dead-{ids[0]}", [QUEUE], lease=60)
-    await dead.fetch(LIMITS, len(ids))
-    assert await pair.transport.release([dead.name]) == len(ids)
+    for times in range(SUSPECT_CRASHES):
+        dead = await pair.transport.consumer(f"dead-{ids[0]}-{times}", [QUEUE], lease=60)
+        await dead.fetch(LIMITS, len(ids))
+        assert await pair.transport.release([dead.name]) == len(ids)
 
 
 @pytest.fixture
@@ -64,8 +65,9 @@ async def test_nobody_looks_for_suspects_where_there_are_none(tmp_path: Path, mo
         await pair.finish(count=0)
         await pair.publish("a", "b")
         consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
-        (a,) = await consumer.fetch(LIMITS, 1)
-        assert list(await consumer.settle([Return(a, is_crash=True)])) == [True]
+        for _ in range(SUSPECT_CRASHES):
+            (a,) = await consumer.fetch(LIMITS, 1)
+            assert list(await consumer.settle([Return(a, is_crash=True)])) == [True]
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 2, suspects=0)] == ["b"]
         with pytest.raises(Exception, match="suspects_were_looked_for"):
             await consumer.fetch(LIMITS, 2, wait=False)
@@ -77,12 +79,12 @@ async def test_who_may_take_none_sleeps(tmp_path: Path, looks: Counter[int]) -> 
         await suspects(pair, *(str(n) for n in range(50)))
         sleeper = await pair.transport.consumer("sleeper", [QUEUE], lease=60)
         fetching = asyncio.create_task(sleeper.fetch(LIMITS, 10, suspects=0))
-        await wait_until(lambda: len(looks) == 2, "the first look")
-        sleepers = list(looks)[1]
+        await wait_until(lambda: len(looks) == 3, "the first look")
+        sleepers = list(looks)[2]
         busy = await other.transport.consumer("busy", [QUEUE], lease=60)
         for _ in range(20):
             deliveries = await busy.fetch(LIMITS, 10)
-            assert [delivery.crashes for delivery in deliveries] == [1]
+            assert [delivery.crashes for delivery in deliveries] == [2]
             assert all(await busy.settle([Return(delivery) for delivery in deliveries]))
         deliveries = await busy.fetch(LIMITS, 50, suspects=50)
         assert await busy.leave() == len(deliveries) == 50
@@ -100,7 +102,7 @@ async def test_a_suspect_that_becomes_due_is_found(tmp_path: Path) -> None:
         due_ms = pair.transport.now_ms() + 50
         assert list(await consumer.settle([Again(delivery, b"retry", due_ms)])) == [True]
         (delivery,) = await consumer.fetch(LIMITS, 1)
-        assert (delivery.id, delivery.crashes) == ("a", 1)
+        assert (delivery.id, delivery.crashes) == ("a", 2)
         assert due_ms <= pair.transport.now_ms() < due_ms + 1_000
 
 
@@ -120,7 +122,7 @@ async def test_a_cut_off_fetch_wakes_others_for_what_it_gives_back(tmp_path: Pat
         await _until_running(other)
         waiter = await other.transport.consumer("waiter", [QUEUE], lease=60)
         waiting = asyncio.create_task(waiter.fetch(LIMITS, 1))
-        await wait_until(lambda: len(looks) == 3, "the waiter to have looked")
+        await wait_until(lambda: len(looks) == 4, "the waiter to have looked")
         assert list(await consumer.fetch(LIMITS, 1, wait=False, suspects=0)) == []
         async with asyncio.timeout(1):
             assert [delivery.id for delivery in await waiting] == ["a"]

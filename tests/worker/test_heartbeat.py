@@ -20,7 +20,7 @@ class FreezingLease(Lease):
         self._frozen_at = 0.0
         self.calls: list[str] = []
 
-    def renew(self) -> bool:
+    def renew(self, about: bytes | None = None) -> bool:
         self._call("renew")
         return True
 
@@ -61,7 +61,7 @@ class SteppedLease(Lease):
         self._ends_at = time.monotonic() + 3 * LEASE
         self.calls: list[str] = []
 
-    def renew(self) -> bool:
+    def renew(self, about: bytes | None = None) -> bool:
         self.calls.append("renew")
         return True
 

@@ -156,7 +156,7 @@ async def test_a_faulty_heartbeat(broker: Broker, monkeypatch: pytest.MonkeyPatc
     started = asyncio.Event()
     renewals = 0
 
-    def renew(lease: MemoryLease) -> bool:
+    def renew(lease: MemoryLease, about: bytes | None = None) -> bool:
         nonlocal renewals
         renewals += 1
         if renewals > 1:

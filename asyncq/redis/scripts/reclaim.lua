@@ -1,5 +1,5 @@
 -- KEYS: line ahead due suspects running crashes wake wake_suspects consumer
--- USES: queue suspects
+-- USES: queue suspects returning
 -- FLAGS: allow-oom
 -- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of its last fetch, whose reply it may
 --       never have got; then the tokens of what it knows that it holds, which it keeps

@@ -1,10 +1,10 @@
 -- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues
--- USES: queue suspects ending burial known following
+-- USES: queue suspects returning ending burial known following
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
 --         d, ttl_ms  it is done and has a record: the payload        n  it is done, and nothing is kept
---         x, ttl_ms  it is dead and has a record                     y  it is dead, and no record is kept
+--         x, ttl_ms  it is dead and has a record                     y  it is dead, and only its letter has a record
 --                    both with a payload of ttl_ms and size of the reason, each and a space, then reason and record
 --         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash
 -- Returns the numbers, from 0, of those that took no effect.
@@ -48,7 +48,7 @@ local function finish(i, kind, amount, member, id)
     record = string.sub(payload, stop)
     local body = redis.call('HGET', messages, id) or ''
     local died_us = time[1] * 1000000 + time[2] + i
-    bury(id, body, string.sub(payload, start, stop - 1), kind == 120 and record, tonumber(letter_ttl_ms), died_us)
+    bury(id, body, string.sub(payload, start, stop - 1), #record > 0 and record, tonumber(letter_ttl_ms), died_us)
     has_dead = true
   end
   local is_kept = kind == 100 or kind == 120

@@ -14,9 +14,11 @@ from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.leasing import LeasingSuite
+from asyncq.testing.conformance.looking import LookingSuite
 from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
+from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
 from asyncq.testing.conformance.suspecting import SuspectingSuite
@@ -31,10 +33,12 @@ class TransportSuite(
     SettlingSuite,
     FollowingSuite,
     BuryingSuite,
+    RevivingSuite,
     LeasingSuite,
     SuspectingSuite,
     ManagingSuite,
     SeveringSuite,
+    LookingSuite,
 ):
     """All that is promised of a transport."""
 

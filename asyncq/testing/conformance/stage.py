@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from asyncq.errors import LeaseLost
@@ -210,9 +211,9 @@ class LeaseThread:
         self._lease = lease
         self._thread = ThreadPoolExecutor(1)
 
-    async def renew(self) -> bool:
+    async def renew(self, about: bytes | None = None) -> bool:
         """Call `Lease.renew`."""
-        return await self._call(self._lease.renew)
+        return await self._call(partial(self._lease.renew, about))
 
     async def next_end(self) -> float | None:
         """Call `Lease.next_end`."""

@@ -1,4 +1,4 @@
-"""What is promised of suspects: messages that somebody died with, and those of whom it was wrongly thought."""
+"""What is promised of suspects: messages that consumers died with again, and those of whom it was wrongly thought."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from asyncq.store import Place
 from asyncq.testing.conformance.settling import NOTHING
 from asyncq.testing.conformance.stage import LEASE, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, finish, settle_one
 from asyncq.testing.conformance.suite import Suite
-from asyncq.transport import Again, Consumer, Delivery, Done, Outcome, Return
+from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Delivery, Done, Outcome, Return
 
 A_MOMENT = 0.05
 """Seconds in which a fetch that should wait shows whether it does."""
@@ -14,6 +14,14 @@ A_MOMENT = 0.05
 
 class SuspectingSuite(Suite):
     """Suspects are lent one by one where that is asked for, and nothing is held up by them."""
+
+    async def test_one_crash_makes_no_suspect(self, stage: Stage, process: Process) -> None:
+        """What somebody died with once is lent as before: it may have been an accident, or another's doing."""
+        await process.publish_ids(*"abc")
+        await _crash(stage, process, 3)
+        consumer = await process.consumer()
+        deliveries = await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
+        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 1), ("c", 1)]
 
     async def test_no_more_suspects_are_lent_than_asked_for(self, stage: Stage, process: Process) -> None:
         """Of three suspects one is lent, with what stands behind them; the others stay, in their places."""
@@ -38,7 +46,7 @@ class SuspectingSuite(Suite):
         await _suspects(stage, process, "b", queue=OTHER_QUEUE)
         consumer = await process.consumer()
         deliveries = await consumer.fetch({OTHER_QUEUE: 5, QUEUE: 5}, 10, wait=False, suspects=1)
-        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 1)]
+        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 2)]
         assert await _ids(consumer, 10, suspects=1) == ["a"]
 
     async def test_a_suspect_keeps_its_priority(self, stage: Stage, process: Process) -> None:
@@ -70,6 +78,7 @@ class SuspectingSuite(Suite):
     async def test_a_suspect_wakes_who_may_take_it(self, stage: Stage, process: Process) -> None:
         """Of two consumers that wait, the one that may take a suspect is woken when one comes free."""
         await process.publish_ids("a")
+        await _crash(stage, process, 1)
         dead = await process.consumer()
         await stage.fetch(dead, 1)
         busy = await (await stage.process()).consumer()
@@ -80,7 +89,7 @@ class SuspectingSuite(Suite):
         died_ms = stage.backend.now_ms()
         assert await process.transport.release([dead.name]) == 1
         (delivery,) = await stage.outcome(fetching, "the suspect")
-        assert (delivery.id, delivery.crashes) == ("a", 1)
+        assert (delivery.id, delivery.crashes) == ("a", 2)
         assert stage.backend.now_ms() - died_ms < SOON * 1000
         assert not in_vain.done()
 
@@ -100,7 +109,7 @@ class SuspectingSuite(Suite):
         consumer = await process.consumer()
         for due_ms in (None, 0, process.transport.now_ms() + 200):
             (delivery,) = await stage.fetch(consumer, 1)
-            assert delivery.crashes == 1
+            assert delivery.crashes == 2
             settlement = Return(delivery) if due_ms is None else Again(delivery, b"retry", due_ms)
             assert await settle_one(consumer, settlement)
 
@@ -140,24 +149,27 @@ class SuspectingSuite(Suite):
     async def test_who_did_not_die_takes_its_crashes_back(self, stage: Stage, process: Process) -> None:
         """A consumer that was reclaimed and lives absolves what it held: no suspects, in their old places."""
         await process.publish_ids(*"abc")
+        await _crash(stage, process, 2)
         late, deliveries = await _reclaimed(stage, process, 2)
         await process.publish_ids("d")
         await late.absolve(deliveries)
         await late.absolve(deliveries)
         consumer = await process.consumer()
         fetched = await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
-        assert [(delivery.id, delivery.crashes) for delivery in fetched] == [(id, 0) for id in "abcd"]
+        found = [(delivery.id, delivery.crashes) for delivery in fetched]
+        assert found == [("a", 1), ("b", 1), ("c", 0), ("d", 0)]
 
     async def test_what_is_absolved_wakes_who_waits(self, stage: Stage, process: Process) -> None:
         """Who may take no suspect is woken when one turns out to be none."""
         await process.publish_ids("a")
+        await _crash(stage, process, 1)
         late, deliveries = await _reclaimed(stage, process, 1)
         other = await (await stage.process()).consumer()
         fetching = stage.start(other.fetch(LIMITS, 10, suspects=0))
         await stage.backend.pass_time(A_MOMENT)
         await late.absolve(deliveries)
         fetched = await stage.outcome(fetching, "what is no suspect")
-        assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 0)]
+        assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 1)]
 
     async def test_what_runs_elsewhere_is_absolved(self, stage: Stage, process: Process) -> None:
         """What another has fetched meanwhile goes on there, and counts no crash when it is handed back."""
@@ -189,11 +201,17 @@ class SuspectingSuite(Suite):
 
 
 async def _suspects(stage: Stage, process: Process, ids: str, *, queue: str = QUEUE, priority: int = 0) -> None:
-    """Publish messages that somebody dies with."""
+    """Publish messages that consumers die with until they are suspects."""
     await process.publish_ids(*ids, queue=queue, priority=priority)
+    for _ in range(SUSPECT_CRASHES):
+        await _crash(stage, process, len(ids), queue)
+
+
+async def _crash(stage: Stage, process: Process, count: int, queue: str = QUEUE) -> None:
+    """Let a consumer die with so many messages."""
     dead = await process.consumer()
-    await stage.fetch(dead, len(ids), {queue: len(ids)})
-    assert await process.transport.release([dead.name]) == len(ids)
+    await stage.fetch(dead, count, {queue: count})
+    assert await process.transport.release([dead.name]) == count
 
 
 async def _reclaimed(stage: Stage, process: Process, count: int) -> tuple[Consumer, Sequence[Delivery]]:
