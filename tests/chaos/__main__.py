@@ -3,10 +3,12 @@
 import argparse
 import asyncio
 import random
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos.crew import ROOT
 from tests.chaos.driver import Settings, run
 
 SHOWN = 20
@@ -25,13 +27,20 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     keep: Path | None = arguments.pop("keep")
     settings = Settings(**arguments)
-    print(f"make chaos ARGS='{settings}'", flush=True)
+    print(f"`make chaos ARGS='{settings}'` at commit {commit()}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(run(settings, keep or Path(folder)))
     print(report.table)
     for wrong in report.wrong[:SHOWN]:
         print(f"\n{wrong}")
     sys.exit(1 if report.wrong else 0)
+
+
+def commit() -> str:
+    """Return what is checked out, so that a table says what it is of."""
+    command = ["git", "describe", "--always", "--dirty"]
+    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from asyncq.redis.keys import QUEUE_KEYS, SPACE_KEYS
 from tests.chaos.crew import ROOT
 from tests.chaos.faults import Fault, FaultKind
 from tests.chaos.proxy import Proxy
@@ -89,7 +90,9 @@ class RedisSite(Site):
             await assert_no_keys_left(self.url, NAMESPACE, allowed=STAY)
         except AssertionError as error:
             return str(error)
-        return ""
+        async with Redis.from_url(self.url, decode_responses=True) as redis:
+            strange = [key async for key in redis.scan_iter(count=1_000) if not is_documented(key)]
+        return f"keys of no documented name: {', '.join(strange)}" if strange else ""
 
     async def _disturb_server(self, fault: Fault) -> None:
         match fault.kind:
@@ -104,6 +107,12 @@ class RedisSite(Site):
             case _:
                 async with Redis.from_url(self.url) as redis:
                     await redis.execute_command(*command_of(fault))
+
+
+def is_documented(key: str) -> bool:
+    """Tell whether asyncq/redis/keys.py names this key."""
+    name = key.partition("}:")[2].partition(":")[0]
+    return key.startswith(f"{{{NAMESPACE}") and name in (*QUEUE_KEYS, *SPACE_KEYS)
 
 
 NETWORK = {FaultKind.CUT, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.HALF_CLOSE, FaultKind.BLACKHOLE}
