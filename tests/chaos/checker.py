@@ -54,8 +54,7 @@ def check(history: History) -> Verdict:
             _check_end(history, id, verdict)
     for id, runs in history.runs.items():
         verdict.wrong += attempts_out_of_turn(id, runs)
-        for run in repeats_of(runs, history.seen.get(id, ())):
-            why = explanations.of(run)
+        for why, run in repeats_of(runs, history.seen.get(id, ()), explanations):
             verdict.repeats[why] += 1
             if why == UNEXPLAINED:
                 verdict.wrong.append(f"No fault explains that this was not the only run: {run}; all of them: {runs}")
@@ -103,16 +102,17 @@ def attempts_out_of_turn(id: str, runs: Sequence[Run]) -> Iterator[str]:
             yield f"{id} was tried a time {attempt}, but the one before had not failed: {runs}"
 
 
-def repeats_of(runs: Sequence[Run], seen: Sequence[Seen]) -> Iterator[Run]:
-    """Yield the runs of a call of which nothing came, though nothing was wrong with the task.
+def repeats_of(runs: Sequence[Run], seen: Sequence[Seen], explanations: "Explanations") -> Iterator[tuple[str, Run]]:
+    """Yield the runs of a call of which nothing came, though nothing was wrong with the task, and what explains each.
 
-    Each attempt has one run of which something came: the one whose value was seen, else the last. A snooze is one more.
+    Each attempt has one run of which something came: the one whose value was seen, else one that no fault has hit. A
+    snooze is one more.
     """
     values = {each.value for each in seen}
     for attempt in {run.attempt for run in runs}:
-        same = [run for run in runs if run.attempt == attempt]
-        effective = next((run for run in same if run.name in values), same[-1])
-        yield from (run for run in same if run is not effective and run.how != "Snooze")
+        same = [(explanations.of(run), run) for run in runs if run.attempt == attempt]
+        same.sort(key=lambda each: (each[1].name in values, each[0] == UNEXPLAINED))
+        yield from (each for each in same[:-1] if each[1].how != "Snooze")
 
 
 def _runs_after_a_cancel(history: History, id: str, explanations: "Explanations") -> Iterator[str]:

@@ -52,6 +52,15 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
             story(run("a", WORKER, 100, 101, how="OSError"), run("b", OTHER, 102, 103, attempt=2)), id="retried"
         ),
         pytest.param(story(run("a", WORKER, 100, 101, how="Snooze"), run("b", OTHER, 102, 103)), id="snoozed"),
+        pytest.param(
+            story(
+                run("a", WORKER, 100, 101, how="OSError"),
+                run("b", WORKER, 102, 103, attempt=2),
+                run("c", OTHER, 104, 105, how="CancelledError"),
+                hits=[Hit("freeze", 101, 104, pids=[OTHER])],
+            ),
+            id="a frozen process wakes",
+        ),
         pytest.param(story(*DEATHS, kind=Kind.POISON, ends=POISONED), id="poison"),
         pytest.param(
             story(
