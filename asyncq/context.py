@@ -1,7 +1,9 @@
 """The context of a running task: its message, its progress, its log."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import Context as ContextVariables
 from contextvars import ContextVar
 from math import isfinite
 from typing import Any, Protocol, cast
@@ -23,14 +25,17 @@ class Context:
         broker: the broker that it came from.
         has_reported: whether the run has said anything of its progress.
         log: a logger whose records carry task_id, task, queue and attempt.
+        is_cancelled: whether the run was given up, because of its time limit, a cancellation or the worker's end, while
+            its function goes on in a thread, which nobody can stop from outside. May be asked from any thread.
     """
 
-    __slots__ = ("_report", "broker", "has_reported", "message")
+    __slots__ = ("_report", "broker", "has_reported", "is_cancelled", "message")
 
     def __init__(self, message: Message, broker: Any, report: Callable[["Context", Progress], None]) -> None:
         self.message = message
         self.broker = broker
         self.has_reported = False
+        self.is_cancelled = False
         self._report = report
 
     @property
@@ -46,6 +51,17 @@ class Context:
     def log(self) -> "TaskLogger":
         return TaskLogger(logger, log_facts(self.message))
 
+    def check_cancelled(self) -> None:
+        """End the function if its run was given up: call it in the loops of a task that runs in a thread.
+
+        What the function does and returns after that counts for nothing.
+
+        Raises:
+            asyncio.CancelledError: it was. As no `Exception`, it passes through `except Exception`.
+        """
+        if self.is_cancelled:
+            raise asyncio.CancelledError("The run was given up.")
+
     async def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how far the task is. Only the latest is kept; at most 10 a second are sent, the last one always.
 
@@ -57,7 +73,7 @@ class Context:
         self.progress_sync(done, total, note)
 
     def progress_sync(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Do what `progress` does, from a task that runs in a thread."""
+        """Do what `progress` does, from a task that runs in a thread or in a process of its own."""
         if not isinstance(note, str) or not is_utf8(note):  # pyright: ignore[reportUnnecessaryIsInstance] - user's
             raise TypeError("progress(): note= is a text that can be encoded.")
         progress = Progress(_finite("done", done), None if total is None else _finite("total", total), note)
@@ -110,6 +126,12 @@ def current_context() -> Context:
 def enter_context(context: Context) -> None:
     """Make this the context of the asyncio task that calls it, and of all that it starts."""
     _current.set(context)
+
+
+def context_of(task: asyncio.Task[Any]) -> Context | None:
+    """Return the context in which an asyncio task runs, from any thread; before Python 3.12 nobody can tell: None."""
+    variables: Callable[[], ContextVariables] | None = getattr(task, "get_context", None)
+    return None if variables is None else variables().get(_current)
 
 
 def log_facts(message: Message) -> dict[str, Any]:

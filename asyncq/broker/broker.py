@@ -17,7 +17,7 @@ from asyncq.broker.portal import Portal, refuse_on_loop, running_loop
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
 from asyncq.clock import SystemClock
-from asyncq.errors import ConfigurationError, PublishError, PublishRefused
+from asyncq.errors import ConfigurationError, NotSupported, PublishError, PublishRefused
 from asyncq.message import Message, encode_message
 from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, Queue
 from asyncq.result import Record
@@ -80,6 +80,7 @@ class Broker(Declaring, ABC):
         self._portal = Portal(self._leave_portal)
         self._clock = SystemClock()
         self._warned: set[str] = set()
+        self._refusal = ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.describe()}>"
@@ -105,6 +106,8 @@ class Broker(Declaring, ABC):
 
     async def open(self) -> Session:
         """Connect, unless that is done. Raises BrokerUnavailable with what was tried."""
+        if self._refusal:
+            raise NotSupported(self._refusal)
         session = self._living_session()
         if session is None:
             await self._leave_portal()
@@ -113,6 +116,10 @@ class Broker(Declaring, ABC):
             session = self._session = Session(*self.connect(), self)
         await session.open()
         return session
+
+    def refuse_to_open(self, why: str) -> None:
+        """Have whoever uses the broker in this process told why it cannot be: a NotSupported."""
+        self._refusal = why
 
     async def close(self) -> None:
         """Disconnect. Handles and tasks stay good: the next use opens the broker again.

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
@@ -96,7 +96,7 @@ class Declaring:
             function: a function or coroutine function.
             name: what messages call it by, for ever; by default `module:function`.
             runs_in: where a worker runs it. Coroutine functions run on the "loop", the default for them; others in a
-                "thread", or on the "loop" if they never block.
+                "thread", on the "loop" if they never block, or in a "process" of a pool if they compute for long.
             options: see `TaskOptions`; what is not given is as the broker's `defaults` say.
 
         Raises:
@@ -121,8 +121,15 @@ class Declaring:
             raise ConfigurationError(f"@broker.task takes a function; got {function!r}.")
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise ConfigurationError(f"{name_of(function)} is a generator: a task returns one value. Return a list.")
-        if is_async and runs_in == "thread":
-            raise ConfigurationError(f"{name_of(function)} is a coroutine function: it runs in the loop.")
+        if runs_in not in (None, *get_args(RunsIn)):
+            raise ConfigurationError(
+                f"{name_of(function)}: runs_in= is 'loop', 'thread' or 'process'; got {runs_in!r}."
+            )
+        if is_async and runs_in in ("thread", "process"):
+            raise ConfigurationError(
+                f"{name_of(function)} is a coroutine function: it runs in the loop. "
+                f"Make it a plain function (def) to run it in a {runs_in}."
+            )
         self._check_handler(options.on_failure)
         kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
         return kind(

@@ -108,6 +108,14 @@ class WorkerOptions:
     shutdown_timeout: float
     lease: float
     max_block: float
+    pool_processes: int | None
+    max_tasks_per_child: int | None
+    max_memory_per_child: float | None
     log_level: str
     log_format: str
     fail_fast: bool
+
+    @property
+    def needs_supervisor(self) -> bool:
+        """Whether worker processes are started and replaced by another one."""
+        return self.processes > 1 or self.reload or bool(self.max_tasks_per_child or self.max_memory_per_child)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from functools import partial
 from typing import cast
 
 import click
@@ -17,6 +18,8 @@ from asyncq.queues import DEFAULT_QUEUE
 from asyncq.worker import Worker
 from asyncq.worker.child import Charge, Line
 from asyncq.worker.exits import end_within
+from asyncq.worker.pooled import PoolLine, serve
+from asyncq.worker.poolprocess import PoolCharge, PoolCommand
 
 try:
     import uvloop
@@ -31,12 +34,13 @@ THREADS_END = 1.0
 logger = logging.getLogger("asyncq.worker")
 
 
-def run_worker_process(options: WorkerOptions, charge: Charge | None) -> int:
+def run_worker_process(options: WorkerOptions, charge: Charge | None, pool_command: PoolCommand) -> int:
     """Load the application and work; return the exit code.
 
     Args:
         options: the command line.
         charge: from the supervisor; None: this process is alone, and signals are for it.
+        pool_command: starts a process for tasks that run in one.
 
     Raises:
         ConfigurationError: the command line and the application do not fit together.
@@ -44,15 +48,10 @@ def run_worker_process(options: WorkerOptions, charge: Charge | None) -> int:
     line = Line(charge.fd) if charge else None
     if line:
         line.listen()
-    put_first_on_path(options.app_dir)
-    try:
-        broker = load_broker(options.app, options.app_dir)
-        for module in options.modules:
-            load_module(module, options.app_dir)
-    except ImportFailed as error:
-        logger.critical("%s", error, exc_info=error.__cause__)
+    broker = _loaded(options)
+    if broker is None:
         return 1
-    worker = _worker(options, broker, charge, line)
+    worker = _worker(options, broker, charge, line, pool_command)
     if charge is None or charge.is_first:
         _introduce(options, broker, worker, os.getppid() if charge else os.getpid())
     if line:
@@ -63,7 +62,33 @@ def run_worker_process(options: WorkerOptions, charge: Charge | None) -> int:
         return code
 
 
-def _worker(options: WorkerOptions, broker: Broker, charge: Charge | None, line: Line | None) -> Worker:
+def run_pool_process(options: WorkerOptions, charge: PoolCharge) -> int:
+    """Load the application as the worker did, and take calls from it; return the exit code."""
+    line = PoolLine(charge)
+    line.secure()
+    broker = _loaded(options)
+    if broker is None:
+        return 1
+    serve(broker, line)
+    return 0
+
+
+def _loaded(options: WorkerOptions) -> Broker | None:
+    """Import the application; None when it raised, which is shown."""
+    put_first_on_path(options.app_dir)
+    try:
+        broker = load_broker(options.app, options.app_dir)
+        for module in options.modules:
+            load_module(module, options.app_dir)
+    except ImportFailed as error:
+        logger.critical("%s", error, exc_info=error.__cause__)
+        return None
+    return broker
+
+
+def _worker(
+    options: WorkerOptions, broker: Broker, charge: Charge | None, line: Line | None, pool_command: PoolCommand
+) -> Worker:
     def started() -> None:
         logger.info("Ready.")
         if line:
@@ -77,9 +102,14 @@ def _worker(options: WorkerOptions, broker: Broker, charge: Charge | None, line:
         shutdown_timeout=options.shutdown_timeout,
         lease=options.lease,
         max_block=options.max_block,
+        pool_processes=options.pool_processes,
+        pool_command=pool_command,
+        max_tasks=options.max_tasks_per_child,
+        max_memory=options.max_memory_per_child,
         name=charge.name if charge else None,
         fail_fast=options.fail_fast,
         on_started=started,
+        on_spent=partial(line.tell, "spent") if line else None,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -13,9 +14,10 @@ from asyncq.cli.asking import Refused, app_dir_option
 from asyncq.cli.loading import split_app
 from asyncq.cli.logs import set_up_logging
 from asyncq.cli.options import QueueSlotsType, SecondsType, WorkerOptions, unique_queues
-from asyncq.cli.running import run_worker_process
+from asyncq.cli.running import run_pool_process, run_worker_process
 from asyncq.errors import ConfigurationError
 from asyncq.worker.child import Charge
+from asyncq.worker.poolprocess import PoolCharge
 from asyncq.worker.reload import Reloader
 from asyncq.worker.supervisor import Supervisor
 
@@ -71,6 +73,24 @@ class WorkerCommand(click.Command):
     help="Time that one task may block the event loop; then the process is ended.",
 )
 @click.option(
+    "--pool-processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes for tasks with runs_in='process', at most, in each worker process.  [default: number of cores]",
+)
+@click.option(
+    "--max-tasks-per-child",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace a worker process that has run so many tasks.",
+)
+@click.option(
+    "--max-memory-per-child",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MB",
+    help="Replace a worker process that has more in memory.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
     default="info",
@@ -81,9 +101,10 @@ class WorkerCommand(click.Command):
 )
 @click.option("--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start.")
 @click.option("--charge", type=Charge.parse, hidden=True)
+@click.option("--pool-charge", type=PoolCharge.parse, hidden=True)
 @click.version_option(__version__, prog_name="asyncq", message="%(prog)s %(version)s")
 @click.pass_context
-def worker(ctx: click.Context, /, charge: Charge | None, **values: Any) -> None:
+def worker(ctx: click.Context, /, charge: Charge | None, pool_charge: PoolCharge | None, **values: Any) -> None:
     """Run the tasks of APP, which is module:attribute: "app:broker" for the broker of app.py.
 
     Each MODULE is imported after it, so that the tasks that it declares are known.
@@ -92,11 +113,14 @@ def worker(ctx: click.Context, /, charge: Charge | None, **values: Any) -> None:
     if options.burst and options.reload:
         raise click.UsageError("--burst ends when there is nothing to do, --reload never ends: choose one.")
     set_up_logging(options.log_level, options.log_format)
+    arguments = ctx.meta[ARGUMENTS]
     try:
-        if charge is not None or (options.processes == 1 and not options.reload):
-            code = run_worker_process(options, charge)
+        if pool_charge is not None:
+            code = run_pool_process(options, pool_charge)
+        elif charge is not None or not options.needs_supervisor:
+            code = run_worker_process(options, charge, partial(_started_with, arguments, "--pool-charge"))
         else:
-            code = asyncio.run(_supervise(options, ctx.meta[ARGUMENTS]))
+            code = asyncio.run(_supervise(options, arguments))
     except ConfigurationError as error:
         raise Refused(str(error)) from error
     sys.exit(code)
@@ -106,12 +130,9 @@ async def _supervise(options: WorkerOptions, arguments: Sequence[str]) -> int:
     """Run children with the same arguments; what can be told wrong without importing anything, is."""
     split_app(options.app)
 
-    def command(charge: Charge) -> Sequence[str]:
-        return [sys.executable, "-m", "asyncq", "worker", "--charge", str(charge), *arguments]
-
     def supervisor() -> Supervisor:
         return Supervisor(
-            command,
+            partial(_started_with, arguments, "--charge"),
             processes=options.processes,
             shutdown_timeout=options.shutdown_timeout,
             is_burst=options.burst,
@@ -124,3 +145,8 @@ async def _supervise(options: WorkerOptions, arguments: Sequence[str]) -> int:
     if isinstance(doer, Supervisor):
         loop.add_signal_handler(signal.SIGHUP, doer.restart)
     return await doer.run()
+
+
+def _started_with(arguments: Sequence[str], option: str, charge: Charge | PoolCharge) -> Sequence[str]:
+    """Return what starts a process with the same arguments, and a charge."""
+    return [sys.executable, "-m", "asyncq", "worker", option, str(charge), *arguments]

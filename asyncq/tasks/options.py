@@ -16,7 +16,7 @@ from asyncq.serializers.flaws import is_utf8
 from asyncq.serializers.plain import Plain
 from asyncq.tasks.failed import FailureHandler
 
-RunsIn = Literal["loop", "thread"]
+RunsIn = Literal["loop", "thread", "process"]
 
 _LABELS = Plain("labels have no annotation", "leave it out", "pass")
 

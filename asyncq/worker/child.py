@@ -1,8 +1,9 @@
 """The child's end of the line to its supervisor: orders come in, and how far the start has got goes out.
 
-Orders are lines: `stop` (finish what runs), `abort` (end at once) and `release NAME...` (these workers are dead). The
-end of the line is the death of the supervisor. The child says `loaded` once its application is imported, and `started`
-once its worker runs.
+Orders are lines: `stop` (finish what runs, within the time for it), `retire` (the same without a limit: a successor
+has started), `abort` (end at once) and `release NAME...` (these workers are dead). The end of the line is the death
+of the supervisor. The child says `loaded` once its application is imported, `started` once its worker runs, and
+`spent` when it should be replaced.
 """
 
 import logging
@@ -29,10 +30,14 @@ logger = logging.getLogger("asyncq.worker")
 
 
 class Obedient(Protocol):
-    """What orders are for: a worker. Both methods are called on its loop's thread."""
+    """What orders are for: a worker. Its methods are called on its loop's thread."""
 
     def stop(self) -> None:
         """Stop gracefully; called again, at once."""
+        ...
+
+    def retire(self) -> None:
+        """Start nothing more, and end when what runs has ended."""
         ...
 
     def release(self, names: Sequence[str]) -> None:
@@ -112,6 +117,8 @@ class Line:
         match order:
             case "stop":
                 self._post(self._stop)
+            case "retire" if self._attached:
+                self._post(self._attached.worker.retire)
             case "abort":
                 end_within(AT_ONCE, 1)
                 self._post(self._abort)

@@ -11,17 +11,18 @@ from asyncq.errors import (
     AsyncqError,
     DecodeError,
     Reject,
-    Retry,
     Snooze,
     TaskExpired,
     TaskTimeout,
     UnknownTask,
 )
 from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
-from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of, type_name_of
-from asyncq.retry import leaves_of
+from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
+from asyncq.tasks import Task
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
 from asyncq.worker.aftermath import follow_ups
+from asyncq.worker.answers import Encoded
+from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in, type_name
 from asyncq.worker.run import Run, policy_of
 
 logger = logging.getLogger("asyncq.worker")
@@ -74,8 +75,9 @@ class Conclusions:
         if not self._keeps(run):
             return Done(run.delivery, Outcome(None))
         try:
-            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=run.task.returned.encode(value)))
-        except (TypeError, ValueError) as error:
+            sent = value.json() if isinstance(value, Encoded) else run.task.returned.encode(value)
+            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=sent))
+        except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
         return Done(run.delivery, self._outcome(run, record))
 
@@ -83,17 +85,18 @@ class Conclusions:
         """Conclude from what the task raised: a signal, a retry, or the end."""
         attempts = run.attempts
         signal = signal_in(error)
-        if run.policy is not None and any(isinstance(leaf, run.policy.never) for leaf in leaves_of(error)):
-            return self._dead(run, error, f"{type(error).__name__} is never tried again")
+        if is_never(error, run.policy):
+            return self._dead(run, error, f"{kind_of(error)} is never tried again")
         if isinstance(signal, Reject):
             reason = text_of(signal.reason)
-            return self._dead(run, signal, f"rejected: {reason}" if reason else "rejected")
+            rejection = error if isinstance(error, RemoteError) else signal
+            return self._dead(run, rejection, f"rejected: {reason}" if reason else "rejected")
         if isinstance(signal, Snooze):
             return Again(run.delivery, self._started(run), self._after(signal.delay))
         if run.policy is None:
             return self._dead(run, error, "it failed, and has no retries")
-        if signal is None and not run.policy.allows(error):
-            return self._dead(run, error, f"{type(error).__name__} is not tried again")
+        if signal is None and not is_allowed(error, run.policy):
+            return self._dead(run, error, f"{kind_of(error)} is not tried again")
         if attempts >= run.policy.max_attempts:
             return self._dead(run, error, f"attempt {attempts} of {run.policy.max_attempts} failed")
         delay = signal.delay if signal is not None else None
@@ -148,7 +151,7 @@ class Conclusions:
             run.message.id,
             run.message.attempt + 1,
             delay,
-            type(error).__name__,
+            kind_of(error),
             text_of(error),
             extra=log_facts(run.message),
         )
@@ -160,7 +163,7 @@ class Conclusions:
     def _history(self, run: Run, error: BaseException) -> list[PastAttempt]:
         latest = PastAttempt(
             number=run.message.attempt + 1,
-            error=type_name_of(error),
+            error=type_name(error),
             message=text_of(error)[:MAX_HISTORY_TEXT],
             started_ms=run.started_ms,
             finished_ms=self._now_ms(),
@@ -176,7 +179,7 @@ class Conclusions:
         return self._now_ms() + round(min(delay, MAX_SECONDS) * 1000)
 
     def _dead(self, run: Run, error: BaseException, reason: str) -> Settlement:
-        return self._buried(run, failure_of(error), reason, error)
+        return self._buried(run, recorded(error), reason, error)
 
     def _buried(self, run: Run, failure: Failure, reason: str, error: BaseException | None = None) -> Settlement:
         logger.error(
@@ -212,11 +215,7 @@ class Conclusions:
         )
 
     def _checked(self, run: Run, record: bytes) -> bytes:
-        if len(record) > self._broker.max_result_size:
-            raise ValueError(
-                f"The result of {run.task.name!r} has {len(record):,} bytes; this broker keeps "
-                f"{self._broker.max_result_size:,} (max_result_size). Store it elsewhere and return its address."
-            )
+        check_size(run.task, len(record), self._broker.max_result_size)
         return record
 
     def _outcome(self, run: Run, record: bytes) -> Outcome:
@@ -225,10 +224,24 @@ class Conclusions:
         return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
 
     def _keeps(self, run: Run) -> bool:
-        overrides = run.message.overrides
-        if overrides is not None and overrides.store_result is not None:
-            return overrides.store_result
-        return run.task.declared.store_result
+        return keeps_result(run.task, run.message)
+
+
+def keeps_result(task: Task[..., Any], message: Message) -> bool:
+    """Tell whether the result of a call is kept: as the call says, else as its task does."""
+    overrides = message.overrides
+    if overrides is not None and overrides.store_result is not None:
+        return overrides.store_result
+    return task.declared.store_result
+
+
+def check_size(task: Task[..., Any], size: int, limit: int) -> None:
+    """Raise ValueError for a result that has more bytes than the broker keeps."""
+    if size > limit:
+        raise ValueError(
+            f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
+            "Store it elsewhere and return its address."
+        )
 
 
 def _reply_in(delivery: Delivery) -> str:
@@ -236,13 +249,3 @@ def _reply_in(delivery: Delivery) -> str:
         return decode_message(delivery.body).reply
     except DecodeError:
         return ""
-
-
-def signal_in(error: BaseException) -> Reject | Snooze | Retry | None:
-    """Return the signal among the leaves of what was raised; Reject goes before Snooze, and that before Retry."""
-    leaves = leaves_of(error)
-    for kind in (Reject, Snooze, Retry):
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return None

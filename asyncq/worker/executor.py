@@ -5,21 +5,19 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from math import inf
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from asyncq.broker import Broker
-from asyncq.context import Context, current_loan, enter_context
+from asyncq.context import Context, current_loan, enter_context, log_facts
 from asyncq.errors import DecodeError, MessageError
 from asyncq.message import Message, decode_message
 from asyncq.result import text_of
 from asyncq.tasks import Task
 from asyncq.transport import SUSPECT_CRASHES, Delivery, Return, Settlement
-from asyncq.worker.conclusion import Conclusions, signal_in
+from asyncq.worker.calling import Caller, ProcessDied
+from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.progress import ProgressReporter
+from asyncq.worker.raised import signal_in
 from asyncq.worker.run import Run
 from asyncq.worker.slots import SlotLoan, Slots
 
@@ -36,6 +34,7 @@ class Executor:
         broker: whose tasks they are.
         slots: what bounds them.
         conclusions: what follows from a run.
+        caller: calls their functions.
         settle: takes the settlement of each.
         reporter: takes their progress.
         group: owns the asyncio tasks.
@@ -46,6 +45,7 @@ class Executor:
         broker: Broker,
         slots: Slots,
         conclusions: Conclusions,
+        caller: Caller,
         settle: Callable[[Settlement], None],
         reporter: ProgressReporter,
         group: asyncio.TaskGroup,
@@ -55,12 +55,12 @@ class Executor:
         self._settle = settle
         self._reporter = reporter
         self._conclusions = conclusions
+        self._caller = caller
         self._group = group
         self._held: dict[str, Delivery] = {}
         self._severed: set[str] = set()
         self._runs: dict[asyncio.Task[None], Delivery] = {}
         self.suspects = 0
-        self._threads = anyio.CapacityLimiter(inf)  # the slots are the limit; a lent one counts for two threads
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
         self._finished = asyncio.Event()
@@ -114,6 +114,7 @@ class Executor:
     def close(self) -> None:
         """Start nothing more; from now on, a cancellation is the worker's and hands the run back."""
         self._is_stopping = True
+        self._caller.close()
 
     def cancel(self) -> None:
         """Cancel what runs and hand it back. May be called again for those that did not listen."""
@@ -157,6 +158,7 @@ class Executor:
         try:
             message = decode_message(delivery.body)
             run = self._conclusions.run_of(delivery, message)
+            self._name(message)
             if self._conclusions.is_expired(run):
                 return self._conclusions.expired(run)
             if delivery.crashes and run.is_poison:
@@ -174,20 +176,17 @@ class Executor:
         current_loan.set(loan)
         if run.task.declared.local_concurrency is not None:
             await loan.take_turn(self._turn(run.task))
-        settlement = await self._attempt(run, args, kwargs)
+        settlement = await self._attempt(run, context, loan, args, kwargs)
         if context.has_reported:
             # The run has ended: a worker that stops just now loses the last progress, not the result.
             with suppress(asyncio.CancelledError):
                 await self._reporter.flush(context)
         return settlement
 
-    async def _attempt(self, run: Run, args: Any, kwargs: Any) -> Settlement:
+    async def _attempt(self, run: Run, context: Context, loan: SlotLoan, args: Any, kwargs: Any) -> Settlement:
         """Call the function and conclude from what it does. Everything it can raise is caught here."""
         try:
-            seconds = self._conclusions.timeout_of(run)
-            value = await (
-                self._call(run, args, kwargs) if seconds is None else self._limited(run, args, kwargs, seconds)
-            )
+            value = await self._caller.call(run, context, loan, args, kwargs)
         except asyncio.CancelledError as error:
             if self._is_stopping or run.delivery.token in self._severed:
                 raise
@@ -196,6 +195,15 @@ class Executor:
             while own is not None and own.cancelling():
                 own.uncancel()
             return self._conclusions.failed(run, error)
+        except ProcessDied as death:
+            logger.error(  # noqa: TRY400 - of the process, nothing of ours is to be shown
+                "%s %s: the process that ran it %s.",
+                run.task.name,
+                run.message.id,
+                death,
+                extra=log_facts(run.message),
+            )
+            return Return(run.delivery, is_crash=True)
         except BaseException as error:
             if run.delivery.token in self._severed or (self._is_cancelled() and signal_in(error) is None):
                 return Return(run.delivery)  # an error on the way out, which says nothing about the call
@@ -206,24 +214,11 @@ class Executor:
         own = asyncio.current_task()
         return self._is_stopping and own is not None and own.cancelling() > 0
 
-    async def _limited(self, run: Run, args: Any, kwargs: Any, seconds: float) -> object:
-        scope = asyncio.timeout(seconds)
-        try:
-            async with scope:
-                return await self._call(run, args, kwargs)
-        except TimeoutError as error:
-            if not scope.expired():
-                raise  # the task's own
-            raise self._conclusions.timed_out(run, seconds) from error
-
-    async def _call(self, run: Run, args: Any, kwargs: Any) -> object:
-        task = run.task
-        if task.runs_in == "thread":
-            call = partial(task.function, *args, **kwargs)
-            value = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
-        else:
-            value = task.function(*args, **kwargs)
-        return await value if asyncio.iscoroutine(value) else value
+    def _name(self, message: Message) -> None:
+        """Name the asyncio task after the call: the heartbeat says by this name what blocks the loop."""
+        own = asyncio.current_task()
+        if own is not None:
+            own.set_name(f"{message.task} {message.id}")
 
     def _turn(self, task: Task[..., Any]) -> asyncio.Semaphore:
         limit = task.declared.local_concurrency or self._slots.total

@@ -5,6 +5,9 @@ import os
 import sys
 from threading import Timer
 
+EXIT_BLOCKED = 70
+"""Exit code of a process that ends because nothing goes on in it any more (EX_SOFTWARE)."""
+
 logger = logging.getLogger("asyncq.worker")
 
 
@@ -14,6 +17,12 @@ def end_within(seconds: float, exit_code: int) -> None:
     timer.name = "asyncq-end"
     timer.daemon = True
     timer.start()
+
+
+def end_blocked() -> None:
+    """End this process at once, with `EXIT_BLOCKED`: what blocks it would not let it end otherwise."""
+    logging.shutdown()
+    os._exit(EXIT_BLOCKED)
 
 
 def _end(exit_code: int) -> None:

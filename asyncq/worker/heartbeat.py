@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-import os
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from types import FrameType
+from typing import Any
 
+from asyncq.context import context_of
 from asyncq.errors import BrokerUnavailable
 from asyncq.transport import Lease
+from asyncq.worker.exits import end_blocked
+from asyncq.worker.stacks import frame_of, stack_of
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -28,9 +28,6 @@ CUT_OFF = 2 / 3
 
 STEP_SECONDS = 0.3
 """A lease that ends so much earlier than was seen before: nobody shortens one, so the clock that tells it was set."""
-
-EXIT_BLOCKED = 70
-"""Exit code of a process that its blocked loop has ended (EX_SOFTWARE)."""
 
 
 class Heartbeat:
@@ -176,10 +173,12 @@ class Heartbeat:
         blocked = now - self._answered_at
         if blocked >= self._max_block:
             logger.critical(
-                "The loop was blocked for %.0f s (--max-block). Ending the process.\n%s", blocked, self._stack()
+                "The loop was blocked for %.0f s (--max-block) %s. Ending the process.\n%s",
+                blocked,
+                self._where(),
+                stack_of(self._loop_thread),
             )
-            logging.shutdown()
-            os._exit(EXIT_BLOCKED)
+            end_blocked()
         if blocked >= BLOCKED_SECONDS and blocked >= 2 * self._reported_block:
             self._reported_block = blocked
             logger.warning("The loop has been blocked for %.1f s %s", blocked, self._where())
@@ -197,14 +196,17 @@ class Heartbeat:
     def _where(self) -> str:
         """Return which task blocks the loop, and where."""
         task = asyncio.current_task(self._loop)
-        frame = self._frame()
-        by = f"by task {task.get_name()}" if task is not None else "by a callback"
-        return f"{by} at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}" if frame else by
+        frame = frame_of(self._loop_thread)
+        by = f"by task {_called(task)}" if task is not None else "by a callback"
+        if frame is None:
+            return by
+        return f"{by}, file {frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_qualname}"
 
-    def _stack(self) -> str:
-        frame = self._frame()
-        return "".join(traceback.format_stack(frame)) if frame else ""
 
-    def _frame(self) -> FrameType | None:
-        # Documented in `sys` for this very purpose; the underscore says that it is for CPython.
-        return sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
+def _called(task: asyncio.Task[Any]) -> str:
+    """Return name and id of the call to which an asyncio task belongs: one that its function has started, too."""
+    context = context_of(task)
+    name = task.get_name()  # that of the call's own is given by the executor
+    if context is None or name.endswith(context.message.id):
+        return name
+    return f"{context.message.task} {context.message.id} ({name})"

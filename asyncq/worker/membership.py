@@ -2,21 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.transport import Consumer, Delivery, Settlement
+from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
 from asyncq.worker.health import Health
 from asyncq.worker.heartbeat import Heartbeat
+from asyncq.worker.pool import ProcessPool
+from asyncq.worker.poolprocess import PoolCommand
 from asyncq.worker.progress import ProgressReporter
 from asyncq.worker.receiver import Receiver
+from asyncq.worker.recycling import MEGABYTE, Recycler
 from asyncq.worker.settler import Settler
 from asyncq.worker.slots import Slots
+from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -39,6 +45,10 @@ class WorkerSettings:
         shutdown_timeout: seconds that running tasks have to finish.
         lease: seconds after which a silent worker is taken for dead.
         max_block: seconds a blocked loop is kept alive.
+        pool_processes: processes for tasks that run in one, at most.
+        pool_command: what starts one.
+        max_tasks: calls after which a process is replaced; None: never.
+        max_memory: megabytes above which it is; None: never.
     """
 
     queues: Mapping[str, int | None]
@@ -48,18 +58,34 @@ class WorkerSettings:
     shutdown_timeout: float
     lease: float
     max_block: float
+    pool_processes: int
+    pool_command: PoolCommand
+    max_tasks: int | None
+    max_memory: float | None
 
 
 class Stopping:
-    """The order to stop: first gracefully, then at once."""
+    """The order to stop: when all tasks have ended, or within the time for it, or at once.
+
+    Attributes:
+        gracefully: nothing new is to be started.
+        in_time: what runs has a limited time to finish.
+        at_once: it has none.
+    """
 
     def __init__(self) -> None:
         self.gracefully = asyncio.Event()
+        self.in_time = asyncio.Event()
         self.at_once = asyncio.Event()
 
     def order(self) -> None:
         """Give the order; a second time: at once."""
-        (self.at_once if self.gracefully.is_set() else self.gracefully).set()
+        (self.at_once if self.in_time.is_set() else self.in_time).set()
+        self.gracefully.set()
+
+    def retire(self) -> None:
+        """Give the order to start nothing more, without a limit for what runs."""
+        self.gracefully.set()
 
 
 class Membership:
@@ -69,13 +95,16 @@ class Membership:
         health: what it shows of itself.
     """
 
-    def __init__(self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping) -> None:
+    def __init__(
+        self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping, recycler: Recycler
+    ) -> None:
         self._broker = broker
         self._consumer = consumer
         self._settings = settings
         self._stopping = stopping
         self._slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
         self.health = Health(consumer, self._slots, started_ms=broker.now_ms(), lease=settings.lease)
+        self._recycler = recycler
         self._is_lost = False
         self._has_left = False
         self._fault: Exception | None = None
@@ -122,9 +151,10 @@ class Membership:
             try:
                 async with asyncio.TaskGroup() as runs:
                     conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
-                    executor = self._executor = Executor(
-                        self._broker, self._slots, conclusions, settler.put, reporter, runs
-                    )
+                    caller = self._caller(conclusions, runs)
+                    settle = self._recycler.counted(settler.put)
+                    executor = Executor(self._broker, self._slots, conclusions, caller, settle, reporter, runs)
+                    self._executor = executor
                     receiver = Receiver(consumer, self._slots, executor, settler, is_burst=settings.is_burst)
                     self.health.attach(receiver, conclusions)
                     doing = (consumer.run(self._sever), reporter.run(), receiver.widen())
@@ -143,6 +173,17 @@ class Membership:
             await (self._absolve() if self._is_lost else self._leave())
             for doer in (*upkeep, settling, receiving, stopping):
                 doer.cancel()
+
+    def _caller(self, conclusions: Conclusions, group: asyncio.TaskGroup) -> Caller:
+        settings = self._settings
+        pool = ProcessPool(
+            settings.pool_command,
+            group,
+            size=settings.pool_processes,
+            max_calls=settings.max_tasks,
+            max_memory=None if settings.max_memory is None else round(settings.max_memory * MEGABYTE),
+        )
+        return Caller(conclusions, Threads(self._slots, max_block=settings.max_block), pool)
 
     async def _receive(self, receiver: Receiver) -> None:
         try:
@@ -183,21 +224,28 @@ class Membership:
 
     async def _finish(self, executor: Executor) -> None:
         """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
+        if executor.running and not self._stopping.in_time.is_set():
+            logger.info("Waiting for %d running tasks.", executor.running)
+            await self._first_of(executor.wait_idle(), self._stopping.in_time.wait(), self._is_cut_off.wait())
         if executor.running and not self._is_cut_off.is_set():
             seconds = self._settings.shutdown_timeout
             logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
             ends = (executor.wait_idle(), self._stopping.at_once.wait(), self._is_cut_off.wait())
-            async with asyncio.TaskGroup() as group:
-                waits = [group.create_task(end) for end in ends]
-                await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-                for wait in waits:
-                    wait.cancel()
+            await self._first_of(*ends, timeout=seconds)
         while executor.running:
             logger.warning("Cancelling %d tasks.", executor.running)
             executor.cancel()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLEANUP_SECONDS):
                     await executor.wait_idle()
+
+    async def _first_of(self, *ends: Coroutine[Any, Any, object], timeout: float | None = None) -> None:
+        """Wait for one of them, or for the time to be over."""
+        async with asyncio.TaskGroup() as group:
+            waits = [group.create_task(end) for end in ends]
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     async def _settle_rest(self, settler: Settler) -> None:
         try:

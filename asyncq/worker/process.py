@@ -20,8 +20,8 @@ class ChildProcess:
     Attributes:
         name: of its worker.
         pid: of the process.
-        loaded, started, ended: set when it has got that far; all three when it has ended.
-        has_loaded, has_started: whether it did get that far.
+        loaded, started, spent, ended: set when it has got that far; all of them when it has ended.
+        has_loaded, has_started, is_spent: whether it did get that far. Spent: it asks to be replaced.
         to_release: dead workers that it was told to release, and may not have yet.
         is_retired: it was told to stop, and nobody is to take its place.
         exit_code: as `subprocess` has it, negative for a signal; None while it lives.
@@ -32,9 +32,11 @@ class ChildProcess:
         self.pid = process.pid
         self.loaded = asyncio.Event()
         self.started = asyncio.Event()
+        self.spent = asyncio.Event()
         self.ended = asyncio.Event()
         self.has_loaded = False
         self.has_started = False
+        self.is_spent = False
         self.to_release: set[str] = set()
         self.is_retired = False
         self.exit_code: int | None = None
@@ -47,7 +49,7 @@ class ChildProcess:
         """Start a process. `run` must follow: it closes the line."""
         ours, theirs = socket.socketpair()
         try:
-            with theirs, _held_back(signal.SIGINT, signal.SIGHUP):
+            with theirs, held_back(signal.SIGINT, signal.SIGHUP):
                 arguments = command(Charge(theirs.fileno(), name, is_first))
                 process = await asyncio.create_subprocess_exec(*arguments, pass_fds=[theirs.fileno()], stdin=DEVNULL)
         except BaseException:
@@ -67,7 +69,7 @@ class ChildProcess:
                 listening.cancel()
         if self._killing is not None:
             self._killing.cancel()
-        for event in (self.loaded, self.started, self.ended):
+        for event in (self.loaded, self.started, self.spent, self.ended):
             event.set()
         return code
 
@@ -103,15 +105,28 @@ class ChildProcess:
             case b"started":
                 self.has_started = True
                 self.started.set()
+            case b"spent":
+                self.is_spent = True
+                self.spent.set()
             case _:
                 pass  # a child of another version; the code on disk may have changed under us
 
 
 @contextmanager
-def _held_back(*signals: signal.Signals) -> Generator[None]:
-    """Let a child start with these signals blocked: Ctrl-C must not hit it before it can ignore it."""
+def held_back(*signals: signal.Signals) -> Generator[None]:
+    """Let a child start with these signals blocked: they must not hit it before it can ignore them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def cause_of_death(exit_code: int) -> str:
+    """Return how a process ended, in words: `was killed by SIGKILL`, `ended with exit code 3`."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was killed by signal {-exit_code}"

@@ -146,10 +146,27 @@ class SlotLoan:
     _is_lent = False
     _is_returning = False
     _has_ended = False
+    _is_kept = False
+    _ends_with_thread = False
 
     def __init__(self, slots: Slots, queue: str) -> None:
         self._slots = slots
         self._queue = queue
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether it has a slot just now: none is lent, or given back."""
+        return not self._is_lent and not self._has_ended
+
+    def keep(self) -> None:
+        """Let the slot outlast the run, until `let_go`: its thread goes on."""
+        self._is_kept = True
+
+    def let_go(self) -> None:
+        """The thread has ended, before its run or after it."""
+        self._is_kept = False
+        if self._ends_with_thread:
+            self.end()
 
     async def take_turn(self, turn: asyncio.Semaphore) -> None:
         """Wait for a turn, which is given back and lent with the slot. Who has one has a slot: so it comes free."""
@@ -189,6 +206,9 @@ class SlotLoan:
 
     def end(self) -> None:
         """Give back what the run has. What it leaves behind waiting lends and takes nothing any more."""
+        if self._is_kept:
+            self._ends_with_thread = True
+            return
         self._has_ended = True
         if not self._is_returning:
             self._give_back()

@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 from contextlib import suppress
 from enum import Enum, auto
 from random import Random
 
 from asyncq.backoff import Backoff
-from asyncq.worker.process import ChildProcess, Command
+from asyncq.worker.process import ChildProcess, Command, cause_of_death
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -55,6 +54,7 @@ class Supervisor:
         self._bereft: set[str] = set()
         self._stopping = asyncio.Event()
         self._is_rolling = False
+        self._replacing = asyncio.Lock()
         self._exit_code = 0
         self._group = asyncio.TaskGroup()
         self._random = Random()
@@ -104,6 +104,7 @@ class Supervisor:
     async def _watch(self, child: ChildProcess) -> None:
         """Follow a child to its end, and see to what it leaves behind."""
         relieving = self._group.create_task(self._relieve(child))
+        self._group.create_task(self._recycle(child))
         code = await child.run()
         self._children.discard(child)
         relieving.cancel()
@@ -181,29 +182,54 @@ class Supervisor:
         logger.info("Replacing %d worker processes one by one.", len(self._children))
         is_first = True
         for old in list(self._children):
-            new = await self._start(is_first=is_first)
+            async with self._replacing:
+                if not self._is_serving(old):  # it ended, or is replaced already
+                    continue
+                new = await self._successor(old, is_first=is_first)
             is_first = False
-            await new.started.wait()
-            if not new.has_started:
+            if new is None and old.exit_code is not None:
+                continue
+            if new is None:
                 if not self._stopping.is_set():
                     logger.error("The new worker process failed to start; the old ones go on.")
                 break
-            self._group.create_task(self._keep(new))
-            old.is_retired = True
             self._order_to_stop(old)
             await old.ended.wait()
         self._is_rolling = False
 
+    async def _recycle(self, child: ChildProcess) -> None:
+        """Replace a child that asks for it, one at a time, as soon as there is a successor that works."""
+        await child.spent.wait()
+        failures = 0
+        while child.is_spent and self._is_serving(child):
+            async with self._replacing:
+                new = await self._successor(child) if self._is_serving(child) else None
+            if new is not None:
+                logger.info("Worker process %d takes the place of %d.", new.pid, child.pid)
+                child.order("retire")
+            elif self._is_serving(child):
+                failures += 1
+                logger.error("The successor of worker process %d failed to start; it goes on.", child.pid)
+                await self._pause(failures + 1)
+
+    def _is_serving(self, child: ChildProcess) -> bool:
+        """Tell whether a child has its place, and nobody is about to take it."""
+        return child.exit_code is None and not child.is_retired and not self._stopping.is_set()
+
+    async def _successor(self, old: ChildProcess, *, is_first: bool = False) -> ChildProcess | None:
+        """Start a child that takes the place of another; None, and nothing has changed, when that fails."""
+        new = await self._start(is_first=is_first)
+        await new.started.wait()
+        if not new.has_started:
+            return None
+        if old.exit_code is not None:  # it died meanwhile, and has a successor already
+            new.is_retired = True
+            self._order_to_stop(new)
+            return None
+        old.is_retired = True
+        self._group.create_task(self._keep(new))
+        return new
+
     def _order_to_stop(self, child: ChildProcess, *, at_once: bool = False) -> None:
         child.order("abort" if at_once else "stop")
         child.kill_in(KILL_AFTER if at_once else self._shutdown_timeout + KILL_AFTER)
-
-
-def cause_of_death(exit_code: int) -> str:
-    """Return how a process ended, in words: `was killed by SIGKILL`, `ended with exit code 3`."""
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    try:
-        return f"was killed by {signal.Signals(-exit_code).name}"
-    except ValueError:
-        return f"was killed by signal {-exit_code}"

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import cast
 
@@ -13,8 +14,12 @@ from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
 from asyncq.queues import DEFAULT_QUEUE, check_queue_name
 from asyncq.transport import Consumer
+from asyncq.worker.embedding import address_of, embedded_command
 from asyncq.worker.health import Health
 from asyncq.worker.membership import Membership, Stopping, WorkerSettings
+from asyncq.worker.pool import cores
+from asyncq.worker.poolprocess import PoolCommand
+from asyncq.worker.recycling import Recycler
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -32,11 +37,18 @@ class Worker:
         burst: return when the queues are empty, instead of waiting for more.
         shutdown_timeout: seconds that running tasks have to finish after `stop`; the rest is handed back.
         lease: seconds after which others take this worker for dead if they hear nothing of it.
-        max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended.
+        max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended. The same holds
+            when threads whose runs were given up hold all slots.
+        pool_processes: processes for tasks with `runs_in="process"`, at most; they are started when they are needed.
+            By default as many as there are cores.
+        pool_command: what starts one of them; by default a Python that imports the modules of those tasks.
+        max_tasks: after so many runs, and what has begun by then, `run` returns; None: never.
+        max_memory: the same when the process has more megabytes in memory. Both hold for each process of the pool, too.
         name: unique among all workers, for ever; by default made of host, process and chance.
         max_waiting: tasks that may lend their slot at a time while they await another task.
         fail_fast: raise when the server cannot be reached at the start, instead of trying on.
         on_started: called when the worker is about to fetch for the first time.
+        on_spent: called in place of `retire` when one of the two limits is reached.
 
     Attributes:
         name, queues: as above, worked out.
@@ -57,13 +69,23 @@ class Worker:
         max_block: float = 300.0,
         name: str | None = None,
         max_waiting: int = 1_000,
+        pool_processes: int | None = None,
+        pool_command: PoolCommand | None = None,
+        max_tasks: int | None = None,
+        max_memory: float | None = None,
         fail_fast: bool = False,
         on_started: Callable[[], None] | None = None,
+        on_spent: Callable[[], None] | None = None,
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError(f"concurrency is 1 or more; got {concurrency!r}.")
         if not lease > 0:
             raise ConfigurationError(f"lease is a number of seconds, more than 0; got {lease!r}.")
+        for option, value in (("pool_processes", pool_processes), ("max_tasks", max_tasks), ("max_memory", max_memory)):
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"{option} is more than 0, or None; got {value!r}.")
+        if pool_command is None and any(task.runs_in == "process" for task in broker.tasks.values()):
+            address_of(broker)  # what its processes could not find is told now
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self.queues = _resolved(broker, queues)
         self._broker = broker
@@ -75,10 +97,15 @@ class Worker:
             shutdown_timeout=shutdown_timeout,
             lease=lease,
             max_block=max_block,
+            pool_processes=pool_processes or cores(),
+            pool_command=pool_command or partial(embedded_command, broker),
+            max_tasks=max_tasks,
+            max_memory=max_memory,
         )
         self._fail_fast = fail_fast
         self._on_started = on_started
         self._stopping = Stopping()
+        self._recycler = Recycler(max_tasks=max_tasks, max_memory=max_memory, spent=on_spent or self.retire)
         self._to_release: list[str] = []
         self._has_release = asyncio.Event()
         self._memberships = 0
@@ -96,9 +123,10 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(self._work(self._stopping))
-                releasing = group.create_task(self._release())
+                others = [group.create_task(doer) for doer in (self._release(), self._recycler.run())]
                 await working
-                releasing.cancel()
+                for other in others:
+                    other.cancel()
         except BaseExceptionGroup as group_error:
             raise _only(group_error) from None
         finally:
@@ -108,6 +136,10 @@ class Worker:
     def stop(self) -> None:
         """Stop gracefully; a second time: at once. On the loop's thread; before `run`, it will not start."""
         self._stopping.order()
+
+    def retire(self) -> None:
+        """Start nothing more, and return when what runs has ended, however long that takes; `stop` limits it."""
+        self._stopping.retire()
 
     def release(self, names: Sequence[str]) -> None:
         """Hand back what these workers held, which are known to be dead. On the loop's thread."""
@@ -131,7 +163,7 @@ class Worker:
                 self._on_started()
                 self._on_started = None
             try:
-                membership = Membership(self._broker, consumer, self._settings, stopping)
+                membership = Membership(self._broker, consumer, self._settings, stopping, self._recycler)
                 self._health = membership.health
                 await membership.run()
             except LeaseLost:

@@ -54,13 +54,52 @@ def hang(seconds: float) -> None:
     time.sleep(seconds)
 """
 
+PLANT = """
+import logging
+import os
+import time
+from pathlib import Path
+
+from shop import broker
+
+hoard = []
+
+
+@broker.task(name="stick", retry=None, timeout=0.1)
+def stick() -> None:
+    time.sleep(600)
+
+
+@broker.task(name="pid")
+async def pid() -> int:
+    return os.getpid()
+
+
+@broker.task(name="grow")
+async def grow(megabytes: int) -> int:
+    hoard.append(b"x" * (megabytes * 1024 * 1024))
+    return os.getpid()
+
+
+@broker.task(name="spin", runs_in="process")
+def spin(name: str) -> int:
+    print(f"{name} spins in {__name__}")
+    logging.getLogger("shop").info("%s is logged", name)
+    with Path(f"{name}.runs").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while not Path(f"{name}.goes-on").exists():
+        pass
+    return os.getpid()
+"""
+
 ON_BOTH = ["sqlite", "redis"]
 
 
 def write_app(folder: Path, url: str, namespace: str) -> None:
-    """Write the application to `folder/shop.py`."""
+    """Write the application to `folder/shop.py`, and a module with more of its tasks to `folder/plant.py`."""
     source = APP.replace("{url!r}", repr(url)).replace("{namespace!r}", repr(namespace))
     (folder / "shop.py").write_text(source)
+    (folder / "plant.py").write_text(PLANT)
 
 
 def task(broker: Broker, name: str, **options: Any) -> Task[..., Any]:
@@ -71,9 +110,9 @@ def task(broker: Broker, name: str, **options: Any) -> Task[..., Any]:
     return broker.tasks.get(name) or broker.task(name=name, **options)(function)
 
 
-async def meet(shop: Broker, folder: Path, name: str = "a") -> Handle[Any]:
-    """Start a task that goes on when `folder/NAME.goes-on` is there; return when it runs."""
-    handle = await task(shop, "meet").kiq(name)
+async def meet(shop: Broker, folder: Path, name: str = "a", *, where: str = "meet") -> Handle[Any]:
+    """Start a task that goes on when `folder/NAME.goes-on` is there ("spin": in a process); return when it runs."""
+    handle = await task(shop, where).kiq(name)
     await wait_until(lambda: bool(runs_in(folder, name)), f"task {name} runs")
     return handle
 

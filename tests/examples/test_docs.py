@@ -81,6 +81,18 @@ def test_the_quickstart_publishes_and_asks(tmp_path: Path) -> None:
     assert "order-18" in third
 
 
+def test_plain_functions(tmp_path: Path) -> None:
+    """Functions run in a thread and in a process of a worker, and in a process of a program with a worker in it."""
+    written_out("docs/sync.md", tmp_path)
+    call = "from app import *\nprint({}.kiq_sync({!r}).result_sync(timeout=20).value)"
+    (tmp_path / "count.py").write_text(call.format("count_rows", "app.py"))
+    (tmp_path / "prime.py").write_text(call.format("largest_prime_below", 100))
+    with running(tmp_path, "asyncq", "worker", "app:broker"):
+        assert output_of(tmp_path, "count.py") == [str(len((tmp_path / "app.py").read_text().splitlines()))]
+        assert output_of(tmp_path, "prime.py") == ["97"]
+    assert output_of(tmp_path, "program.py") == ["False"]
+
+
 def test_the_quickstarts_options_work(tmp_path: Path) -> None:
     """The options of the quickstart are accepted, and the last call comes back."""
     written_out("docs/quickstart.md", tmp_path)

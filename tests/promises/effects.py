@@ -66,6 +66,23 @@ async def block(name: str, how: str, seconds: float) -> int:
     if how == "sleep":
         time.sleep(seconds)
     return os.getpid()
+
+
+@broker.task(runs_in="process")
+def compute(name: str, how: str = "") -> int:
+    note(name)
+    while how == "hold" and not Path(f"{name}.goes-on").exists():
+        pass
+    if how == "exit":
+        os._exit(1)
+    return os.getpid()
+
+
+@broker.task(runs_in="process", retry=None)
+def call(name: str, how: str) -> int:
+    # publishes from its process, and may wait there, which is refused
+    handle = wait.kiq_sync(name, 0)
+    return handle.result_sync() if how == "wait" else 0
 """
 
 

@@ -29,6 +29,12 @@ class Publisher:
         @broker.task(name="app:block")
         async def block(name: str, how: str, seconds: float) -> int: ...
 
+        @broker.task(name="app:compute")
+        async def compute(name: str, how: str = "") -> int: ...
+
+        @broker.task(name="app:call", retry=None)
+        async def call(name: str, how: str) -> int: ...
+
         @broker.task(name="app:poison")
         async def poison(name: str) -> None: ...
 
@@ -37,6 +43,7 @@ class Publisher:
 
         self.work, self.wait, self.hold, self.block = work, wait, hold, block
         self.poison, self.cleaning = poison, cleaning
+        self.compute, self.call = compute, call
 
     async def publish(self, count: int) -> list[Handle[int]]:
         """Publish so many numbered tasks."""

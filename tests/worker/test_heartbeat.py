@@ -1,13 +1,17 @@
 """When a heartbeat may take over from others."""
 
+import asyncio
+import sys
 import time
 from collections.abc import Mapping
 
 import pytest
 
+from asyncq import MemoryBroker
 from asyncq.transport import Lease
 from asyncq.worker.heartbeat import Heartbeat
 from tests.waiting import wait_until
+from tests.working import working
 
 LEASE = 0.3
 
@@ -88,3 +92,23 @@ async def test_clock_that_is_set() -> None:
     await wait_until(lambda: lease.calls.count("next_end") == 4, "it has judged again")
     await heartbeat.stop()
     assert "reclaim" not in lease.calls
+
+
+async def test_who_blocks_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """What a task has started is named with its call, where Python tells; its file and line always are."""
+    async with MemoryBroker() as broker:
+
+        @broker.task(name="outer")
+        async def outer() -> None:
+            async def inner() -> None:
+                time.sleep(2.5)  # noqa: ASYNC251 - that is the test
+
+            await asyncio.create_task(inner(), name="started")
+
+        async with working(broker):
+            handle = await outer.kiq()
+            await handle
+    [line] = [line for line in caplog.messages if "has been blocked for 1." in line]
+    assert (f"by task outer {handle.id} (started), file" in line) is (sys.version_info >= (3, 12))
+    assert f"started{')' * (sys.version_info >= (3, 12))}, file {__file__}, line " in line
+    assert line.endswith(".inner")

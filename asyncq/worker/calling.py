@@ -1,0 +1,92 @@
+"""Calling: runs a task's function where the task says, on the loop, in a thread or in a process, within its time."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from asyncq.context import Context
+from asyncq.worker.answers import Encoded
+from asyncq.worker.conclusion import Conclusions
+from asyncq.worker.pool import ProcessPool
+from asyncq.worker.poolprocess import ProcessDied
+from asyncq.worker.run import Run
+from asyncq.worker.slots import SlotLoan
+from asyncq.worker.threads import Threads
+
+__all__ = ["Caller", "ProcessDied"]
+
+MAX_UNTAKEN = 3
+"""How many processes may die before they have taken a call, until it is thought to be the call's doing."""
+
+
+class Caller:
+    """Calls functions for one executor.
+
+    Args:
+        conclusions: knows how long a run may take.
+        threads: where plain functions run.
+        pool: where those run that a process has been asked for.
+    """
+
+    def __init__(self, conclusions: Conclusions, threads: Threads, pool: ProcessPool) -> None:
+        self._conclusions = conclusions
+        self._threads = threads
+        self._pool = pool
+
+    def call(
+        self, run: Run, context: Context, loan: SlotLoan, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Awaitable[object]:
+        """Call the function; what is awaited returns what it returns (`Encoded`, from a process).
+
+        Cancelled, or when its time is over: a coroutine is cancelled, a function in a thread is told and left to
+        itself, and the process of another is killed.
+
+        Raises:
+            BaseException: what the function raised; `RemoteError` for what it raised in a process.
+            TaskTimeout: its time was over.
+            ProcessDied: its process ended under it.
+        """
+        seconds = self._conclusions.timeout_of(run)
+        if run.task.runs_in == "process":
+            return self._in_process(run, context, seconds)
+        called = self._called(run, context, loan, args, kwargs)
+        return called if seconds is None else self._limited(run, seconds, called)
+
+    def close(self) -> None:
+        """Start no more processes, and keep no account of threads: the worker ends."""
+        self._threads.close()
+        self._pool.close()
+
+    async def _called(
+        self, run: Run, context: Context, loan: SlotLoan, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> object:
+        function = run.task.function
+        if run.task.runs_in == "thread":
+            value = await self._threads.call(partial(function, *args, **kwargs), context, loan)
+        else:
+            value = function(*args, **kwargs)
+        return await value if asyncio.iscoroutine(value) else value
+
+    async def _in_process(self, run: Run, context: Context, seconds: float | None) -> Encoded:
+        """Call it in the pool. Its time begins when a process is ready for it."""
+        left = MAX_UNTAKEN
+        while True:
+            left -= 1
+            async with self._pool.borrowed() as process:
+                called = process.call(run.delivery.body, context)
+                try:
+                    return await (called if seconds is None else self._limited(run, seconds, called))
+                except ProcessDied as death:
+                    if death.has_begun or not left:
+                        raise
+
+    async def _limited(self, run: Run, seconds: float, called: Awaitable[Any]) -> Any:
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                return await called
+        except TimeoutError as error:
+            if not scope.expired():
+                raise  # the task's own
+            raise self._conclusions.timed_out(run, seconds) from error

@@ -1,0 +1,107 @@
+"""Tasks that run in processes: a module, because those import it."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from asyncq import Context, Depends, MemoryBroker, Reject, Retry, RetryPolicy, Snooze, current_context
+
+broker = MemoryBroker(max_result_size=10_000)
+
+
+class Oddity(Exception):
+    """An exception that JSON cannot rebuild."""
+
+    def __init__(self, *, why: str) -> None:
+        super().__init__(why, object())
+
+
+@broker.task(runs_in="process", retry=None)
+def square(number: int) -> int:
+    return number * number
+
+
+@broker.task(runs_in="process", retry=None)
+def where() -> list[int]:
+    return [os.getpid(), os.getpgid(0), os.getppid(), threading.active_count()]
+
+
+@broker.task(runs_in="process", retry=None)
+def kinds(id: UUID, data: bytes) -> tuple[UUID, bytes]:
+    return id, data
+
+
+@broker.task(runs_in="process", retry=None)
+def too_much() -> str:
+    return "x" * 20_000
+
+
+@broker.task(runs_in="process", retry=None)
+def strange() -> Any:
+    return object()
+
+
+@broker.task(runs_in="process", retry=RetryPolicy(delay=0.01, never=(LookupError,), on=(Oddity, LookupError)))
+def fail(how: str, ctx: Context = Depends()) -> int:
+    match how:
+        case "never":
+            raise KeyError("not here")
+        case "not on":
+            raise OSError("not that")
+        case "reject":
+            raise ExceptionGroup("in a group", [Reject("no good")])
+        case "retry" if ctx.attempt == 1:
+            raise Retry(delay=0.01)
+        case "snooze" if ctx.message.labels.get("snoozed") is None and not Path(ctx.labels["file"]).exists():
+            Path(ctx.labels["file"]).touch()
+            raise Snooze(0.01)
+        case "oddity" if ctx.attempt == 1:
+            raise Oddity(why="odd")
+        case "exit":
+            sys.exit(3)
+        case _:
+            return ctx.attempt
+
+
+@broker.task(runs_in="process", retry=None)
+def look(ctx: Context = Depends()) -> list[Any]:
+    ctx.progress_sync(1, 2, "half")
+    ctx.log.warning("seen")
+    logging.getLogger("app").info("quiet")
+    assert current_context() is ctx
+    while not Path(ctx.labels["file"]).exists():
+        time.sleep(0.005)
+    return [ctx.message.id, ctx.attempt, dict(ctx.labels), ctx.is_cancelled]
+
+
+@broker.task(runs_in="process", retry=None)
+def publish() -> None:
+    square.kiq_sync(2)
+
+
+@broker.task(runs_in="process", retry=None)
+def die(how: str = "exit") -> None:
+    if how == "exit":
+        os._exit(7)
+    os.kill(os.getpid(), 9)
+
+
+@broker.task(runs_in="process", retry=None, timeout=0.3)
+def too_long(file: str, seconds: float = 60) -> None:
+    # with a program of its own, which must not outlive it
+    child = subprocess.Popen(["sleep", str(seconds)])
+    Path(file).write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(seconds)
+
+
+@broker.task(runs_in="process", retry=None)
+def compute(file: str) -> None:
+    Path(file).write_text(str(os.getpid()))
+    while True:
+        pass
