@@ -43,10 +43,10 @@ def message_of(call: Call) -> Message:
 
 
 @contextmanager
-def noted(id: str, attempt: int) -> Iterator[str]:
+def noted(id: str, attempt: int, *, worker: int | None = None) -> Iterator[str]:
     """Write down a run, under a name that no other has; a run that ends without a second line was cut off."""
-    run = os.urandom(6).hex()
-    journal.write("start", id=id, run=run, pid=os.getpid(), crew=CREW, attempt=attempt)
+    run, pid = os.urandom(6).hex(), os.getpid()
+    journal.write("start", id=id, run=run, pid=pid, worker=worker or pid, crew=CREW, attempt=attempt)
     how = "returned"
     try:
         yield run
@@ -80,13 +80,27 @@ def run_in_thread(id: str, kind: str, seconds: float) -> list[Any]:
         return [id, name]
 
 
+@broker.task(retry=SOON, runs_in="process")
+def run_in_process(id: str, kind: str, seconds: float) -> list[Any]:
+    with noted(id, current_context().attempt, worker=os.getppid()) as name:
+        time.sleep(seconds)
+        if kind == Kind.PROCESS_EXITS and is_first(id):
+            os._exit(33)
+        return [id, name]
+
+
 @broker.task(retry=None, timeout=0.3)
 async def run_out_of_time(id: str, kind: str, seconds: float, context: Context = Depends()) -> None:
     with noted(id, context.attempt):
         await asyncio.sleep(FOR_EVER)
 
 
-TASKS: Mapping[Kind, Task[..., Any]] = {Kind.THREAD: run_in_thread, Kind.TIMES_OUT: run_out_of_time}
+TASKS: Mapping[Kind, Task[..., Any]] = {
+    Kind.THREAD: run_in_thread,
+    Kind.PROCESS: run_in_process,
+    Kind.PROCESS_EXITS: run_in_process,
+    Kind.TIMES_OUT: run_out_of_time,
+}
 
 
 async def behave(kind: Kind, id: str, seconds: float) -> None:

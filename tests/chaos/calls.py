@@ -28,18 +28,22 @@ class Kind(StrEnum):
     INTERRUPT = "raises KeyboardInterrupt"
     BASE = "raises BaseException"
     SELF_CANCEL = "cancels itself"
+    PROCESS = "in a process of the pool"
+    PROCESS_EXITS = "ends its process of the pool once"
     EXITS = "ends its process once"
     STUCK = "blocks the loop for ever, once"
     POISON = "ends its process each time"
 
 
 RARE = {
+    Kind.PROCESS: 50,
     Kind.BLOCKS: 150,
     Kind.HOG: 300,
     Kind.SYSTEM_EXIT: 300,
     Kind.INTERRUPT: 300,
     Kind.BASE: 300,
     Kind.SELF_CANCEL: 300,
+    Kind.PROCESS_EXITS: 500,
     Kind.EXITS: 1_000,
     Kind.STUCK: 4_000,
     Kind.POISON: 2_000,
@@ -67,7 +71,7 @@ DEAD = {
 }
 """Kinds that end among the dead letters."""
 
-DEADLY = {Kind.EXITS, Kind.STUCK, Kind.POISON}
+DEADLY = {Kind.PROCESS_EXITS, Kind.EXITS, Kind.STUCK, Kind.POISON}
 """Kinds that take their process with them."""
 
 SECONDS = {
@@ -75,6 +79,7 @@ SECONDS = {
     Kind.SLOW: (0.2, 1),
     Kind.LONG: (1, 3),
     Kind.THREAD: (0, 0.3),
+    Kind.PROCESS: (0, 0.3),
     Kind.CANCELLED: (0.2, 2),
     Kind.BLOCKS: (1.1, 1.6),
 }

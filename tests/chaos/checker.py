@@ -9,17 +9,14 @@ from asyncq import Status
 from tests.chaos.calls import DEADLY, Kind
 from tests.chaos.history import History, Hit, Run, Seen
 
-BEFORE = 1.0
-"""Seconds by which a fault may precede a run that suffers of it: what was fetched meanwhile may start after it."""
+STILL_STARTING = 2.0
+"""Seconds in which what a worker had fetched may still start, when others block its loop: after a fault or a cancel."""
 
 AFTER = 3.0
 """Seconds after a run in which its end may still be on its way: settling backs off up to 2 s after an outage."""
 
 MAX_BLOCK = 4.0
 """Seconds that the workers' loops may be blocked, and within which one that a task blocks for ever is gone."""
-
-STILL_STARTING = 2.0
-"""Seconds after a cancel in which what a worker had fetched may still start, when others block its loop."""
 
 MAX_CRASHES = 3
 POISONED = "processes have died"
@@ -35,11 +32,14 @@ class Verdict:
         wrong: each claim that does not hold, in a sentence; the first few of a kind say enough.
         repeats: runs beyond the first of an attempt, by what explains them.
         poisoned: calls that were buried because their processes died.
+        condemned: those among them that were innocent, and had three faults in a row.
+        lost: calls that somebody waited for in vain.
     """
 
     wrong: list[str] = field(default_factory=list)
     repeats: Counter[str] = field(default_factory=Counter)
     poisoned: int = 0
+    condemned: int = 0
     lost: int = 0
 
 
@@ -51,7 +51,7 @@ def check(history: History) -> Verdict:
         if id not in history.accepted:
             verdict.wrong.append(f"{id} was never confirmed.")
         else:
-            _check_end(history, id, verdict)
+            _check_end(history, id, verdict, explanations)
     for id, runs in history.runs.items():
         verdict.wrong += attempts_out_of_turn(id, runs)
         for why, run in repeats_of(runs, history.seen.get(id, ()), explanations):
@@ -62,7 +62,7 @@ def check(history: History) -> Verdict:
     return verdict
 
 
-def _check_end(history: History, id: str, verdict: Verdict) -> None:
+def _check_end(history: History, id: str, verdict: Verdict, explanations: "Explanations") -> None:
     call, seen, runs = history.calls[id], history.seen.get(id, []), history.runs.get(id, [])
     if blind := {history.accepted[id], *history.waiters} - {each.by for each in seen}:
         verdict.lost += 1
@@ -73,7 +73,9 @@ def _check_end(history: History, id: str, verdict: Verdict) -> None:
     for status, value in ends:
         is_poisoned = POISONED in value
         verdict.poisoned += is_poisoned
-        if is_poisoned and _deaths(runs) < MAX_CRASHES:
+        if is_poisoned and call.kind is not Kind.POISON:
+            verdict.condemned += 1
+        if is_poisoned and not explanations.are_enough_to_bury(runs, seen):
             verdict.wrong.append(f"{id} was taken for poison, but its runs were {runs}")
         elif status not in call.ends and not is_poisoned:
             verdict.wrong.append(f"{call} ended as {status}: {value}")
@@ -82,10 +84,6 @@ def _check_end(history: History, id: str, verdict: Verdict) -> None:
         if call.kind is Kind.POISON and not is_poisoned:
             verdict.wrong.append(f"{id} is poison, and ended as {status}: {value}")
         verdict.wrong += _cancel_and_end(history, id, status)
-
-
-def _deaths(runs: Sequence[Run]) -> int:
-    return sum(1 for run in runs if run.how != "returned")
 
 
 def _cancel_and_end(history: History, id: str, status: str) -> Iterator[str]:
@@ -133,8 +131,19 @@ class Explanations:
 
     def of(self, run: Run) -> str:
         """Return the kind of fault that explains it, or that none does."""
-        begin, end = run.begin - BEFORE, self._end(run) + AFTER
+        begin, end = run.begin - STILL_STARTING, self._end(run) + AFTER
         return next((hit.kind for hit in self._hits if hit.befalls(run, begin, end)), UNEXPLAINED)
+
+    def are_enough_to_bury(self, runs: Sequence[Run], seen: Sequence[Seen]) -> bool:
+        """Tell whether each run was hit, and enough faults came meanwhile that may have cost a worker its lease.
+
+        A fault may hit a call without a run: what was fetched into a network that delivers nothing.
+        """
+        if any(self.of(run) == UNEXPLAINED for run in runs):
+            return False
+        end = min(each.at for each in seen)
+        begin = min((run.begin for run in runs), default=end) - STILL_STARTING
+        return sum(hit.begin <= end and begin <= hit.end for hit in self._hits) >= MAX_CRASHES
 
     def _end(self, run: Run) -> float:
         """Return when a run had ended at the latest: one that was cut off, before the next one began."""

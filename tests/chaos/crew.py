@@ -25,6 +25,7 @@ class Member:
         variables: beside those of this process.
         may_end: whether an end with this exit code is no fault of asyncq's.
         is_endless: it is started again after exit code 0 also, until it is stopped.
+        is_supervisor: its children are as good as itself.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Member:
         *,
         may_end: Callable[[int], bool],
         is_endless: bool = False,
+        is_supervisor: bool = False,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
@@ -46,6 +48,7 @@ class Member:
         self._variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **variables}
         self._may_end = may_end
         self._is_endless = is_endless
+        self._is_supervisor = is_supervisor
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
@@ -65,9 +68,11 @@ class Member:
                 await self._process.wait()
 
     def pids(self) -> list[int]:
-        """Return the process and its children; empty while it does not run."""
-        pid = self._process.pid if self._process and self._process.returncode is None else None
-        return [] if pid is None else [pid, *children_of(pid)]
+        """Return the process, and if it is a supervisor its children; empty while it does not run."""
+        if self._process is None or self._process.returncode is not None:
+            return []
+        pid = self._process.pid
+        return [pid, *children_of(pid)] if self._is_supervisor else [pid]
 
     def signal(self, number: signal.Signals, pids: Collection[int] | None = None) -> None:
         """Send a signal to these of its processes; None: all of them."""

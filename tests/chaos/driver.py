@@ -125,7 +125,7 @@ class Driver:
     def _worker(self, number: int) -> Member:
         options = (
             f"--lease 1 --concurrency 40 --shutdown-timeout 1 --max-block {MAX_BLOCK:g} "
-            f"--processes {self._settings.processes}"
+            f"--processes {self._settings.processes} --pool-processes 1"
         )
         return Member(
             f"worker-{number}",
@@ -134,6 +134,7 @@ class Driver:
             self._variables(f"worker-{number}", number),
             may_end=WORKERS_END.__contains__,
             is_endless=True,
+            is_supervisor=self._settings.processes > 1,
         )
 
     def _producer(self, name: str, number: int) -> Member:

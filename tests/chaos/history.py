@@ -11,7 +11,14 @@ from tests.chaos.journal import Entry
 
 @dataclass(slots=True)
 class Run:
-    """One run of a call's function; `end` is infinite where it was cut off."""
+    """One run of a call's function.
+
+    Attributes:
+        pid: the process that ran it.
+        worker: the worker's, where the other is one of its pool.
+        end: infinite where it was cut off.
+        how: it ended: "returned", or the name of an exception; empty where it was cut off.
+    """
 
     id: str
     name: str
@@ -21,6 +28,7 @@ class Run:
     begin: float
     end: float = inf
     how: str = ""
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,10 @@ class Hit:
 
     def befalls(self, run: Run, begin: float, end: float) -> bool:
         """Tell whether it hit the process of a run, or its way to the server, in that time."""
-        return self.begin <= end and begin <= self.end and (run.pid in self.pids or run.crew in self.crews)
+        return self.begin <= end and begin <= self.end and self._has(run)
+
+    def _has(self, run: Run) -> bool:
+        return run.pid in self.pids or run.worker in self.pids or run.crew in self.crews
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,8 @@ class History:
         by_name: dict[str, Run] = {}
         for entry in entries:
             if entry["what"] == "start":
-                run = Run(entry["id"], entry["run"], entry["pid"], entry["crew"], entry["attempt"], begin=entry["at"])
+                run = Run(entry["id"], entry["run"], entry["pid"], entry["crew"], entry["attempt"], entry["at"])
+                run.worker = entry["worker"]
                 by_name[run.name] = run
                 self.runs[run.id].append(run)
             else:

@@ -26,6 +26,7 @@ def table_of(faults: Sequence[Fault], history: History, verdict: Verdict, dead: 
         ("cancelled", sum(each.took_effect for each in history.cancelled.values())),
         ("dead letters", dead),
         ("- of them poison", verdict.poisoned),
+        ("- of them innocent, after three faults in a row", verdict.condemned),
         ("lost", verdict.lost),
         ("claims that do not hold", len(verdict.wrong)),
     ]

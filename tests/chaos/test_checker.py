@@ -61,6 +61,10 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
             ),
             id="a frozen process wakes",
         ),
+        pytest.param(
+            story(*DEATHS, hits=[Hit("kill", 100 + pid, 101 + pid, pids=[pid]) for pid in (1, 2, 3)], ends=POISONED),
+            id="three faults in a row",
+        ),
         pytest.param(story(*DEATHS, kind=Kind.POISON, ends=POISONED), id="poison"),
         pytest.param(
             story(
@@ -85,7 +89,7 @@ def test_what_is_right(verdict: Verdict) -> None:
         (story(run("b", WORKER, 100, 101), ends=[("succeeded", "b")]), "was not seen to end by waiter"),
         (story(*CUT_OFF), "No fault explains"),
         (story(*CUT_OFF, hits=[Hit("kill", 101, 101, pids=[OTHER])]), "No fault explains"),
-        (story(*CUT_OFF, hits=[Hit("kill", 90, 98, pids=[WORKER])]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit("kill", 90, 97, pids=[WORKER])]), "No fault explains"),
         (story(*CUT_OFF, hits=[Hit("kill", 110, 110, pids=[WORKER])]), "No fault explains"),
         (story(run("a", WORKER, 100, 101), run("b", OTHER, 100, 101)), "No fault explains"),
         (story(*CUT_OFF, ends=[("succeeded", "a"), ("succeeded", "b")]), "seen to end in 2 ways"),
@@ -94,6 +98,11 @@ def test_what_is_right(verdict: Verdict) -> None:
         (story(run("b", WORKER, 100, 101, attempt=2)), "the one before had not failed"),
         (story(run("b", WORKER, 100, 101), kind=Kind.FAILS), "ended as succeeded"),
         (story(*DEATHS[:2], kind=Kind.POISON, ends=POISONED), "was taken for poison"),
+        (story(*DEATHS, ends=POISONED), "was taken for poison"),
+        (
+            story(*DEATHS[:2], hits=[Hit("kill", 101, 103, pids=[pid]) for pid in (1, 2)], ends=POISONED),
+            "was taken for poison",
+        ),
         (story(run("b", WORKER, 100, 101), kind=Kind.POISON), "is poison"),
         (story(run("b", WORKER, 100, 101), missing=["call-1, by waiter"]), "Told that there is no result"),
         (
@@ -105,7 +114,7 @@ def test_what_is_right(verdict: Verdict) -> None:
                 run("b", WORKER, 100, 101, how="CancelledError"),
                 kind=Kind.CANCELLED,
                 ends=[("cancelled", "x")] * 2,
-                cancelled=Cancelled(97, took_effect=True),
+                cancelled=Cancelled(96, took_effect=True),
             ),
             "and then run",
         ),
