@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asyncq import Broker, broker_from_url
+from asyncq import AsyncqError, Broker, broker_from_url
 from tests.chaos.calls import calls_of
 from tests.chaos.checker import MAX_BLOCK, check
 from tests.chaos.crew import Member
@@ -22,7 +22,7 @@ START_UP = 3.0
 """Seconds from the start of the processes until the first call and the first fault may come."""
 
 POLL = 0.1
-SHOWN = 10
+DUMP_TIMEOUT = 5.0
 LAST_LOOKS = 500
 
 KILLED = -signal.SIGKILL
@@ -106,9 +106,9 @@ class Driver:
                     await self._wait("the dead workers are forgotten", self._is_clean)
             except TimeoutError:
                 late = f"Not ended {self._settings.patience:g} s after the last fault."
-                self._wrong.append(f"{late} {self._open_ends()}")
-            for worker in self._workers:
-                worker.stop()
+                self._wrong.append(f"{late} {await self._open_ends()}")
+            for member in self._crew:
+                member.stop()
             _, late = await asyncio.wait(members, timeout=20)
             if late:
                 self._wrong.append(f"These did not stop in order: {[m.name for m in self._crew if m.pids()]}")
@@ -234,13 +234,17 @@ class Driver:
                 return
             await asyncio.sleep(POLL)
 
-    _waiting_for = ""
+    _waiting_for = "the last fault is over"
 
-    def _open_ends(self) -> str:
-        """Return what hangs: what was waited for, and the ends of all logs."""
-        return "\n".join(
-            [f"Waiting until {self._waiting_for}.", *(f"== {m.name}, pids {m.pids()}\n{m.tail()}" for m in self._crew)]
-        )
+    async def _open_ends(self) -> str:
+        """Return what hangs: what was waited for, what the queue holds, and the ends of all logs."""
+        try:
+            async with asyncio.timeout(DUMP_TIMEOUT), self._broker() as broker:
+                [counts] = await (await broker.open()).transport.counts(["default"])
+        except (TimeoutError, AsyncqError) as error:
+            counts = error
+        logs = [f"== {member.name}, pids {member.pids()}\n{member.tail()}" for member in self._crew]
+        return "\n".join([f"Waiting until {self._waiting_for}; the queue: {counts}.", *logs])
 
     async def _judge(self) -> Report:
         history = self._history()
