@@ -126,13 +126,15 @@ class Explanations:
 
     def __init__(self, history: History) -> None:
         self._hits = [*history.hits, *deaths_by_tasks(history)]
-        self._hits.sort(key=lambda hit: not hit.pids)
         self._runs: Mapping[str, Sequence[Run]] = history.runs
 
     def of(self, run: Run) -> str:
         """Return the kind of fault that explains it, or that none does."""
-        begin, end = run.begin - STILL_STARTING, self._end(run) + AFTER
-        return next((hit.kind for hit in self._hits if hit.befalls(run, begin, end)), UNEXPLAINED)
+        end = self._end(run)
+        hits = [hit for hit in self._hits if hit.befalls(run, run.begin - STILL_STARTING, end + AFTER)]
+        if not hits:
+            return UNEXPLAINED
+        return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
 
     def are_enough_to_bury(self, runs: Sequence[Run], seen: Sequence[Seen]) -> bool:
         """Tell whether each run was hit, and enough faults came meanwhile that may have cost a worker its lease.

@@ -16,7 +16,7 @@ from asyncq import BrokerUnavailable, PublishError
 from tests.chaos import app
 from tests.chaos.calls import Call, Kind, calls_of
 from tests.chaos.journal import Journal, JournalReader
-from tests.chaos.watching import Watching, patiently
+from tests.chaos.watching import Watching, opened, patiently
 
 LARGEST_BURST = 60
 STOPPED = 3
@@ -47,7 +47,7 @@ class Producer:
 
     async def run(self) -> None:
         """Publish, cancel and wait until nothing is left to do."""
-        async with app.broker, asyncio.TaskGroup() as group:
+        async with opened(app.broker), asyncio.TaskGroup() as group:
             for call in self._calls:
                 if call.id in self._accepted:
                     self._follow(call, group)

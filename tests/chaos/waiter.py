@@ -8,7 +8,7 @@ import sys
 
 from tests.chaos import app
 from tests.chaos.journal import Journal, JournalReader
-from tests.chaos.watching import Watching
+from tests.chaos.watching import Watching, opened
 
 PAUSE = 0.1
 
@@ -21,7 +21,7 @@ async def main() -> None:
     left = int(count) - len(known)
     readers = [JournalReader(app.FOLDER / producer) for producer in producers]
     watching = Watching(app.broker, Journal(path))
-    async with app.broker, asyncio.TaskGroup() as group:
+    async with opened(app.broker), asyncio.TaskGroup() as group:
         while left:
             for reader in readers:
                 for entry in reader.read():

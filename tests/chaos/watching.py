@@ -1,7 +1,8 @@
 """Waiting for calls, over any number of outages, and writing down what was seen."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from asyncq import Broker, BrokerUnavailable, Result, ResultMissing
@@ -36,6 +37,16 @@ def value_of(result: Result[Any]) -> str:
         return f"{type(result.error).__name__} {result.error} by {result.worker} at {result.finished_at}"
     assert isinstance(result.value, list)
     return str(result.value[1])
+
+
+@asynccontextmanager
+async def opened(broker: Broker) -> AsyncIterator[None]:
+    """Open a broker, when the server is there, and close it with the block."""
+    await patiently(broker.open)
+    try:
+        yield
+    finally:
+        await broker.close()
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
