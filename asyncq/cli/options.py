@@ -39,10 +39,10 @@ class QueueSlotsType(click.ParamType[QueueSlots]):
             self.fail(str(error), param, ctx)
 
 
-class SecondsType(click.ParamType[float]):
-    """A number of seconds, at least `least`, or more than it."""
+class AmountType(click.ParamType[float]):
+    """A number of some unit, at least `least`, or more than it."""
 
-    name = "SECONDS"
+    unit: str
 
     def __init__(self, least: float = 0.0, *, or_equal: bool = True) -> None:
         self._least = least
@@ -50,13 +50,27 @@ class SecondsType(click.ParamType[float]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            seconds = float(str(value))
+            amount = float(str(value))
         except ValueError:
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
-        if not isfinite(seconds) or seconds < self._least or (seconds == self._least and not self._or_equal):
+            self.fail(f"{value!r} is not a number of {self.unit}.", param, ctx)
+        if not isfinite(amount) or amount < self._least or (amount == self._least and not self._or_equal):
             wanted = f"{self._least:g} or more" if self._or_equal else f"more than {self._least:g}"
-            self.fail(f"a number of seconds, {wanted}, is wanted; got {value!r}.", param, ctx)
-        return seconds
+            self.fail(f"a number of {self.unit}, {wanted}, is wanted; got {value!r}.", param, ctx)
+        return amount
+
+
+class SecondsType(AmountType):
+    """A number of seconds."""
+
+    name = "SECONDS"
+    unit = "seconds"
+
+
+class MegabytesType(AmountType):
+    """A number of megabytes."""
+
+    name = "MB"
+    unit = "megabytes"
 
 
 class QueueNameType(click.ParamType[str]):

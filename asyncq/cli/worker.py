@@ -13,7 +13,7 @@ from asyncq import __version__
 from asyncq.cli.asking import Refused, app_dir_option
 from asyncq.cli.loading import split_app
 from asyncq.cli.logs import set_up_logging
-from asyncq.cli.options import QueueSlotsType, SecondsType, WorkerOptions, unique_queues
+from asyncq.cli.options import MegabytesType, QueueSlotsType, SecondsType, WorkerOptions, unique_queues
 from asyncq.cli.running import run_pool_process, run_worker_process
 from asyncq.errors import ConfigurationError
 from asyncq.worker.child import Charge
@@ -76,7 +76,8 @@ class WorkerCommand(click.Command):
     "--pool-processes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Processes for tasks with runs_in='process', at most, in each worker process.  [default: number of cores]",
+    show_default="number of cores",
+    help="Processes for tasks with runs_in='process', at most, in each worker process.",
 )
 @click.option(
     "--max-tasks-per-child",
@@ -86,8 +87,7 @@ class WorkerCommand(click.Command):
 )
 @click.option(
     "--max-memory-per-child",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="MB",
+    type=MegabytesType(or_equal=False),
     help="Replace a worker process that has more in memory.",
 )
 @click.option(
