@@ -113,8 +113,16 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     history: tuple[PastAttempt, ...] = ()
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """What a message of any protocol has."""
+
+    v: int
+    id: str = ""
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
+_head_decoder = msgspec.json.Decoder(_Head)
 _OF_ONE_LIFE = frozenset({"attempt", "expires_ms", "history"})
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -133,13 +141,27 @@ def decode_message(body: bytes) -> Message:
     try:
         message = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        head = _head_of(body)
+        if head is not None and head.v != PROTOCOL_VERSION:
+            raise _of_another_protocol(head.v, head.id) from error
         raise DecodeError(f"These {len(body)} bytes are no asyncq message: {error}.") from error
     if message.v != PROTOCOL_VERSION:
-        raise DecodeError(
-            f"Message {message.id!r} speaks protocol {message.v}; this asyncq speaks {PROTOCOL_VERSION}. "
-            "Upgrade the workers before the producers."
-        )
+        raise _of_another_protocol(message.v, message.id)
     return message
+
+
+def _head_of(body: bytes) -> _Head | None:
+    try:
+        return _head_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _of_another_protocol(version: int, id: str) -> DecodeError:
+    return DecodeError(
+        f"Message {id!r} speaks protocol {version}; this asyncq speaks {PROTOCOL_VERSION}. "
+        "Upgrade the workers before the producers."
+    )
 
 
 def amended(body: bytes, **changes: object) -> bytes:

@@ -62,10 +62,11 @@ def test_what_is_no_message(body: bytes) -> None:
         decode_message(body)
 
 
-def test_a_later_protocol() -> None:
-    """A message of a later protocol says what to upgrade."""
+@pytest.mark.parametrize("fields", ['"task":"t"', '"call":["t",1]', '"task":{"name":"t"},"args":{"a":1}'])
+def test_a_later_protocol(fields: str) -> None:
+    """A message of a later protocol says what to upgrade, however little of it is known here."""
     with pytest.raises(DecodeError, match=r"speaks protocol 2.*Upgrade the workers"):
-        decode_message(b'{"v":2,"id":"a","task":"t"}')
+        decode_message(f'{{"v":2,"id":"a",{fields}}}'.encode())
 
 
 def test_ids_sort_by_time() -> None:

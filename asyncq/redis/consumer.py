@@ -28,6 +28,9 @@ BLOCK_MARGIN = 5
 MAX_FETCH = 1_000
 """Most that one fetch takes: a script holds up everybody else while it runs."""
 
+FIRST_CONNECTION = 1
+"""There is nothing to reconcile after it: nothing was ever fetched over an earlier one."""
+
 NOT_A_MEMBER, GIVEN_UP = -1, -2
 """Answers of scripts/fetch.lua."""
 
@@ -38,8 +41,8 @@ class RedisConsumer(Consumer):
     While nothing is ready it waits in one write of two commands: a blocking pop of a token that whoever publishes
     leaves, and the script that fetches, which the server runs as soon as the pop returns. Each fetch has a number. One
     whose reply never came is given up by its number before the next: if it is still on its way to the server it is
-    refused there. With it goes back to its place whatever the server lends to this consumer unbeknown to it: what that
-    fetch was given, and what was settled in a moment that the server has lost (a failover, a restart).
+    refused there. And whatever the server takes for running here that is not goes back to its place: what that fetch
+    was given, and what has ended already, if the server has lost the last moments (in a failover, say).
     """
 
     def __init__(self, client: RedisClient, space: KeySpace, name: str, lease_ms: int, dead_cap: int) -> None:
@@ -52,9 +55,10 @@ class RedisConsumer(Consumer):
         self._alarm = _Alarm(client, space)
         self._orders = Orders(client, space, name)
         self._queues: set[str] = set()
-        self._held: set[str] = set()
         self._number = 0
-        self._unanswered = 0
+        self._has_unanswered = False
+        self._held: dict[str, str] = {}
+        self._reconciled = FIRST_CONNECTION
         self._was_short = False
         self._is_blocked = False
         self._is_interrupted = False
@@ -77,8 +81,8 @@ class RedisConsumer(Consumer):
     ) -> Sequence[Delivery]:
         if self._has_left:
             raise self._lost()
-        if self._unanswered or (self._number and not self._link.is_connected):
-            await self._give_up(self._number)
+        if self._has_unanswered or self._link.connections > self._reconciled:
+            await self._reconcile()
         wanted = {queue: limit for queue, limit in limits.items() if limit > 0}
         # What came short last time has left nothing behind: what came since then has left a token.
         if not (wait and self._was_short):
@@ -104,7 +108,8 @@ class RedisConsumer(Consumer):
         calls = batch.calls(self._space.queue)
         seconds = self._client.server.command_timeout
         effects = batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
-        self._held.difference_update([settlement.delivery.token for settlement in settlements])
+        for settlement in settlements:
+            self._held.pop(settlement.delivery.token, None)
         return effects
 
     async def absolve(self, deliveries: Sequence[Delivery]) -> None:
@@ -126,7 +131,7 @@ class RedisConsumer(Consumer):
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int, *, blocks: bool) -> list[Delivery]:
         self._queues.update(limits)
         self._number += 1
-        self._unanswered = self._number
+        self._has_unanswered = True
         count = min(count, MAX_FETCH)
         commands: list[Command] = [self._fetching(limits, count, suspects)] if limits else []
         seconds = self._client.server.command_timeout
@@ -139,11 +144,12 @@ class RedisConsumer(Consumer):
         finally:
             self._is_blocked = False
         self._answered_at = time.monotonic()
-        self._unanswered = 0
+        self._has_unanswered = False
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))
-        self._held.update([delivery.token for delivery in deliveries])
-        return self._orders.without_severed(deliveries)
+        deliveries = self._orders.without_severed(deliveries)
+        self._held.update((delivery.token, delivery.queue) for delivery in deliveries)
+        return deliveries
 
     def _waiting(self, limits: Mapping[str, int], suspects: int) -> Command:
         bells = ("wake", "wake_suspects") if suspects else ("wake",)
@@ -172,10 +178,18 @@ class RedisConsumer(Consumer):
             ]
         return deliveries
 
-    async def _give_up(self, number: int) -> None:
-        calls = [call("reclaim", self._space.queue(queue), self.name, number, *self._held) for queue in self._queues]
+    async def _reconcile(self) -> None:
+        """Give up a fetch that was not answered, and let the server take back all that is not held here."""
+        held: dict[str, list[str]] = {queue: [] for queue in self._queues}
+        for token, queue in self._held.items():
+            held[queue].append(token)
+        lowest = self._number + 1
+        calls = [
+            call("reclaim", self._space.queue(queue), self.name, lowest, *tokens) for queue, tokens in held.items()
+        ]
         await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
-        self._unanswered = 0
+        self._has_unanswered = False
+        self._reconciled = self._link.connections
         self._was_short = False
 
     def _lost(self) -> LeaseLost:

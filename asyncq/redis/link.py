@@ -15,9 +15,14 @@ from asyncq.redis.wires import Wire
 
 
 class Link:
-    """A connection of an event loop. Calls queue up for it; each is one write and one read, whatever it holds."""
+    """A connection of an event loop. Calls queue up for it; each is one write and one read, whatever it holds.
+
+    Attributes:
+        connections: how many there have been.
+    """
 
     def __init__(self, server: Server) -> None:
+        self.connections = 0
         self._server = server
         self._wire: Wire | None = None
         self._node: Node | None = None
@@ -26,11 +31,6 @@ class Link:
         self._turn = asyncio.Lock()
         self._random = Random()
         self._is_closed = False
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether it is open, as far as is known; that one broke in silence is found out by the next call."""
-        return self._wire is not None
 
     async def call(
         self,
@@ -167,6 +167,7 @@ class Link:
         self._check_open()
         wire, found = await connect(self._server)
         self._wire, self._node = wire, found.node
+        self.connections += 1
         self._era, self._is_cut = self._server.era, False
         self._check_open()
         self._server.clock.set(found.now_ms)

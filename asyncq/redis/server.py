@@ -137,11 +137,14 @@ class Server:
         return [_pack(self._words(command)) for command in commands]
 
     async def send(self, wire: Wire, commands: Sequence[Command]) -> None:
-        """Send commands. Raises one of FAULTS."""
+        """Write commands. Raises one of FAULTS: the connection may have broken while nobody used it."""
         try:
             await wire.send_packed_command(self.pack(commands), check_health=False)
-        except RuntimeError as error:  # uvloop's word for a connection that was lost since the last time
-            raise ConnectionError(str(error)) from error
+        except RuntimeError as error:
+            # What uvloop says of a connection that was reset while nothing was read or written.
+            if "handler is closed" not in str(error):
+                raise
+            raise ConnectionError("The connection was reset while it was idle.") from error
 
     def load_scripts(self) -> Plan:
         """Give the server all scripts."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from tests.waiting import wait_until
 
 APP = """
-import asyncio, os, time
+import asyncio, ctypes, os, time
 from pathlib import Path
-from asyncq import broker_from_url
+from asyncq import FailedCall, RetryPolicy, broker_from_url
 
 broker = broker_from_url({url!r}, namespace={namespace!r}, command_timeout=2)
 lines = os.open("effects", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
@@ -43,6 +43,24 @@ async def hold(name: str) -> int:
 
 
 @broker.task
+async def finish(name: str) -> int:
+    await hold(name)
+    note(f"{name}-ended")
+    return os.getpid()
+
+
+@broker.task
+async def report(call: FailedCall) -> None:
+    note(f"{call.args[0]}-reported")
+
+
+@broker.task(on_failure=report)
+async def fail(name: str) -> None:
+    await finish(name)
+    raise ValueError(name)
+
+
+@broker.task
 async def poison(name: str) -> None:
     note(name)
     os._exit(9)
@@ -65,7 +83,15 @@ async def block(name: str, how: str, seconds: float) -> int:
         pass
     if how == "sleep":
         time.sleep(seconds)
+    if how == "lock" and not Path(f"{name}.goes-on").exists():
+        ctypes.PyDLL(None).usleep(round(seconds * 1e6))  # a call into C that keeps the interpreter's lock
     return os.getpid()
+
+
+@broker.task(max_crashes=1)
+async def stick(name: str) -> None:
+    note(name)
+    time.sleep(600)
 
 
 @broker.task(runs_in="process")
@@ -93,8 +119,23 @@ class Effects:
         self._folder = folder
         self._path = folder / "effects"
         self._path.touch()
-        source = APP.replace("{url!r}", repr(url)).replace("{namespace!r}", repr(namespace))
-        (folder / "app.py").write_text(source)
+        self._url = url
+        self._source = APP.replace("{namespace!r}", repr(namespace))
+        (folder / "app.py").write_text(self._source.replace("{url!r}", repr(url)))
+
+    def variant(self, name: str, *, url: str = "", before: str = "", after: str = "") -> tuple[str, str]:
+        """Write the application out once more; return the options of a worker that is to run that one.
+
+        Args:
+            name: of a folder for it.
+            url: where this one finds the broker, if it is elsewhere.
+            before: what comes first in its module.
+            after: what comes last.
+        """
+        source = self._source.replace("{url!r}", repr(url or self._url))
+        (self._folder / name).mkdir()
+        (self._folder / name / "app.py").write_text(before + source + after)
+        return "--app-dir", name
 
     def count(self) -> int:
         """Return how many runs there were."""
@@ -115,6 +156,15 @@ class Effects:
     def runs_of(self, name: str) -> list[int]:
         """Return the processes in which a task ran, in order."""
         return self.runs()[name]
+
+    def count_of(self, *names: str) -> list[int]:
+        """Return how many runs each of these tasks had."""
+        runs = self.runs()
+        return [len(runs[name]) for name in names]
+
+    async def wait_for(self, *names: str, timeout: float = 20) -> None:
+        """Return when each of these was written down."""
+        await wait_until(lambda: {*names} <= {*self.names()}, f"{', '.join(names)} written down", timeout=timeout)
 
     async def wait_for_more(self, what: str) -> None:
         """Return when there has been another run."""

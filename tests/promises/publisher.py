@@ -43,6 +43,9 @@ class Publisher:
 
         self.work, self.wait, self.hold, self.block = work, wait, hold, block
         self.poison, self.cleaning = poison, cleaning
+        self.finish, self.fail, self.stick = (
+            broker.task(name=f"app:{name}")(_named) for name in ("finish", "fail", "stick")
+        )
         self.compute, self.call = compute, call
 
     async def publish(self, count: int) -> list[Handle[int]]:
@@ -58,6 +61,11 @@ class Publisher:
             yield
             async with asyncio.timeout(TOLD_TIMEOUT):
                 assert await waiting == [2 * number for number in range(count)]
+
+
+async def _named(name: str) -> int:
+    """What each of several tasks is for a publisher."""
+    raise NotImplementedError
 
 
 async def results_of(handles: Iterable[Handle[int]]) -> list[int]:

@@ -1,16 +1,19 @@
 """Leases: what is dead is taken over in time, what lives is left alone."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from time import monotonic
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, results_of, started, stopped
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 from tests.waiting import wait_until
 
 
@@ -90,6 +93,26 @@ async def test_a_zombie_among_fifty(publisher: Publisher, effects: Effects, asyn
     await assert_drained(publisher, url)
 
 
+async def test_a_machine_that_sleeps(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
+    """When all workers freeze together for three leases and wake, nobody is taken for dead, and nothing runs twice."""
+    names = [f"task-{number}" for number in range(20)]
+    handles = [await publisher.hold.kiq(name) for name in names]
+    workers = [await started(asyncq, "--lease", "1", "--concurrency", "10") for _ in range(2)]
+    await wait_until(lambda: effects.count() == 20, "all of them run")
+    for worker in workers:
+        worker.signal(SIGSTOP)
+    await asyncio.sleep(3)  # the sleep itself
+    for worker in workers:
+        worker.signal(SIGCONT)
+    after = await publisher.wait.options(delay=1.5).kiq("after", 0)  # by then anybody could have been judged
+    effects.let_go_on(*names)
+    async with asyncio.timeout(10):
+        values = await results_of([*handles, after])
+    assert effects.runs() == {name: [pid] for name, pid in zip([*names, "after"], values, strict=True)}
+    await stopped(*workers)
+    await assert_drained(publisher, url)
+
+
 @pytest.mark.parametrize("kind", ["redis"])
 async def test_an_outage_with_hundreds_in_flight(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer
@@ -113,11 +136,11 @@ async def test_an_outage_with_hundreds_in_flight(
 
 
 @pytest.mark.parametrize("kind", ["redis"])
-@pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.parametrize("how", ["killed", "frozen", "read-only"])
 async def test_an_outage(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer, how: str
 ) -> None:
-    """Tasks that run while the server is away for three leases go on, run once, and settle when it is back."""
+    """Tasks that run while the server is of no use for three leases go on, run once, and settle when it is back."""
     names = [f"task-{number}" for number in range(30)]
     handles = [await publisher.hold.kiq(name) for name in names]
     async with asyncio.TaskGroup() as group:
@@ -125,13 +148,31 @@ async def test_an_outage(
             group.create_task(started(asyncq, "--lease", "1", "--concurrency", "20"))
     await wait_until(lambda: effects.count() == 30, "all of them run")
 
-    await asyncio.to_thread(server.kill if how == "killed" else server.pause)
-    effects.let_go_on(*names[:15])
-    await asyncio.sleep(3.2)  # the outage itself
-    await asyncio.to_thread(server.start if how == "killed" else server.resume)
+    async with outage(server, how):
+        effects.let_go_on(*names[:15])
+        await asyncio.sleep(3.2)  # the outage itself
     async with asyncio.timeout(10):
         values = await results_of(handles[:15])
         effects.let_go_on(*names[15:])
         values += await results_of(handles[15:])
 
     assert effects.runs() == {name: [pid] for name, pid in zip(names, values, strict=True)}
+
+
+@asynccontextmanager
+async def outage(server: RedisServer, how: str) -> AsyncIterator[None]:
+    """Kill it, freeze it, or make it the replica of a server that is not there, and let it come back."""
+    match how:
+        case "killed":
+            await asyncio.to_thread(server.kill)
+            yield
+            await asyncio.to_thread(server.start)
+        case "frozen":
+            server.pause()
+            yield
+            server.resume()
+        case _:
+            async with Redis.from_url(server.url) as redis:
+                await redis.replicaof("127.0.0.1", str(free_port()))
+                yield
+                await redis.replicaof("NO", "ONE")

@@ -14,6 +14,7 @@ from asyncq.redis.consumer import RedisConsumer
 from asyncq.redis.script import ScriptSet
 from asyncq.store import CallKey, Listener
 from asyncq.transport import Done, Envelope, Return
+from tests.chaos.proxy import Proxy
 from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, Pair, finish, opened
 from tests.servers import RedisServer, StartRedis, free_port
 from tests.waiting import wait_until
@@ -219,6 +220,22 @@ async def test_publishing_rides_out_a_restart(own_redis: StartRedis) -> None:
         assert list(await publishing) == [None] * 700
         [counts] = await pair.transport.counts([QUEUE])
         assert counts.ready == 701
+
+
+async def test_a_connection_that_was_reset_while_idle(own_redis: StartRedis) -> None:
+    """A connection that broke while nobody used it is opened anew by whoever uses it next."""
+    server = own_redis()
+    with Proxy(server.port) as network:
+        async with opened(network.url()) as pair:
+            consumer = await pair.consumer()
+            await pair.publish("a")
+            deliveries = list(await consumer.fetch(LIMITS, 1))
+            for _ in range(2):
+                network.cut()
+                await asyncio.sleep(0.05)  # for the loop to see it, while nobody reads or writes
+                await settle_at_last(consumer, deliveries)
+                await pair.publish("b")
+                await pair.store.look([CallKey("a", QUEUE)])
 
 
 async def publish_all(pair: Pair) -> None:

@@ -1,15 +1,17 @@
 """The fence: a consumer that is out fetches and settles nothing, whatever it has on the way."""
 
 import asyncio
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
 
-from asyncq.errors import LeaseLost
-from asyncq.transport import Done
+from asyncq.errors import BrokerUnavailable, LeaseLost
+from asyncq.transport import Delivery, Done
+from tests.chaos.link import Direction
+from tests.chaos.proxy import Proxy
 from tests.redis.pairs import KEPT, LIMITS, QUEUE, finish, opened
-from tests.servers import StartRedis
+from tests.servers import RedisServer, StartRedis
 from tests.waiting import wait_until
 
 
@@ -34,43 +36,49 @@ async def test_a_fetch_that_was_given_up_is_refused_when_it_arrives(redis_url: s
         await consumer.fetch(LIMITS, 10, wait=False)
         await pair.publish("a", "b")
         late = consumer._fetching(LIMITS, 10, 1)  # pyright: ignore[reportPrivateUsage] - as it was sent, before it was lost
-        consumer._unanswered = consumer._number  # pyright: ignore[reportPrivateUsage]
+        consumer._has_unanswered = True  # pyright: ignore[reportPrivateUsage]
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
         assert await pair.client.commands.call([late], wanted="fetch") == [-2]
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["b"]
         assert await redis.hlen(f"{{{namespace}}}:q:{QUEUE}:running") == 2
 
 
-async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_url: str, namespace: str) -> None:
+async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_server: RedisServer, namespace: str) -> None:
     """Messages whose delivery never arrived are fetched again, in order and with no crash on their count."""
-    async with opened(redis_url, namespace) as pair:
-        consumer = await pair.consumer()
-        await pair.publish("a", "b", "c", "d")
-        [a] = await consumer.fetch(LIMITS, 1)
-        lost = await consumer.fetch(LIMITS, 2)
-        consumer._unanswered = consumer._number  # pyright: ignore[reportPrivateUsage] - as if the reply had been lost
-        consumer._held -= {delivery.token for delivery in lost}  # pyright: ignore[reportPrivateUsage]
-        deliveries = list(await consumer.fetch(LIMITS, 10))
-        assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 0), ("c", 0), ("d", 0)]
-        await finish(consumer, [a, *deliveries])
+    with Proxy(redis_server.port) as network:
+        async with opened(network.url(), namespace, command_timeout=0.3) as pair:
+            consumer = await pair.consumer()
+            await pair.publish("a", "b", "c", "d")
+            [a] = await consumer.fetch(LIMITS, 1)
+            network.blackhole(Direction.TO_CLIENT)
+            with pytest.raises(BrokerUnavailable):
+                await consumer.fetch(LIMITS, 2)
+            network.heal()
+            deliveries = list(await consumer.fetch(LIMITS, 10))
+            assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 0), ("c", 0), ("d", 0)]
+            await finish(consumer, [a, *deliveries])
 
 
-async def test_what_the_server_forgot_was_settled_runs_again(redis_url: str, namespace: str) -> None:
-    """Of a server that lost its last moment a consumer takes back what it has settled, and keeps what it holds."""
-    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+async def test_what_ended_in_moments_that_are_lost_comes_back(own_redis: StartRedis) -> None:
+    """A server that was set back takes for running what has ended: it is fetched again; what does run is not."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         consumer = await pair.consumer()
-        await pair.publish("a", "b")
+        await pair.publish("a", "b", "c")
         a, b = await consumer.fetch(LIMITS, 2)
-        hashes = [f"{{{namespace}:{QUEUE}}}:{name}" for name in ("messages", "running")]
-        before: list[dict[Any, Any]] = [await redis.hgetall(key) for key in hashes]
+        await redis.save()
         await finish(consumer, [a])
-        for key, content in zip(hashes, before, strict=True):
-            await redis.hset(key, mapping=content)
-        assert list(await consumer.fetch(LIMITS, 2, wait=False)) == []
-        await consumer._link._drop()  # pyright: ignore[reportPrivateUsage] - as the failover did
-        [again] = await consumer.fetch(LIMITS, 2)
-        assert (again.id, again.crashes) == ("a", 0)
-        await finish(consumer, [again, b])
+        [c] = await consumer.fetch(LIMITS, 1)
+        await asyncio.to_thread(server.restart)
+        deliveries: list[Delivery] = []
+        while len(deliveries) < 2:
+            with suppress(BrokerUnavailable):
+                deliveries += await consumer.fetch(LIMITS, 10, wait=False)
+        assert sorted((delivery.id, delivery.crashes) for delivery in deliveries) == [("a", 0), ("c", 0)]
+        with suppress(BrokerUnavailable):
+            await consumer.settle([Done(c, KEPT)])
+        assert list(await consumer.settle([Done(c, KEPT)])) == [False]
+        await finish(consumer, [b, *deliveries])
 
 
 async def test_flushing_the_server_ends_every_membership(own_redis: StartRedis) -> None:

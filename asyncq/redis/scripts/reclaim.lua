@@ -1,28 +1,27 @@
 -- KEYS: line ahead due suspects running crashes wake wake_suspects consumer
 -- USES: queue suspects returning
 -- FLAGS: allow-oom
--- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of its last fetch, whose reply it may
---       never have got; then the tokens of what it knows that it holds, which it keeps
+-- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the lowest number that a fetch of it may have
+--       from now on; then the tokens of what it holds, which it keeps
 -- Returns how many messages it gave back.
 local name, what = ARGV[1], ARGV[2]
-local lost = tonumber(what)
-local prefix = name .. '/'
-local kept = {}
-for i = 3, #ARGV do
-  kept[ARGV[i]] = true
-end
+local lowest, prefix, kept = tonumber(what), name .. '/', {}
 
--- Its fetch may still be on its way to the server: from now on it finds that it is out.
-if lost then
-  redis.call('SET', consumer .. name, lost + 1, 'XX')
+-- A fetch that it gave up may still be on its way to the server: from now on it finds that it is out.
+if lowest then
+  redis.call('SET', consumer .. name, lowest, 'XX')
 else
   redis.call('DEL', consumer .. name)
+end
+for i = 3, #ARGV do
+  kept[ARGV[i]] = true
 end
 
 local count, held = 0, redis.call('HGETALL', running)
 for i = 1, #held, 2 do
   local member, token = held[i], held[i + 1]
-  if not kept[token] and string.sub(token, 1, #prefix) == prefix and string.find(token, '^%d+/%d+$', #prefix + 1) then
+  local is_its_own = string.sub(token, 1, #prefix) == prefix and string.find(token, '^%d+/%d+$', #prefix + 1)
+  if is_its_own and not kept[token] then
     redis.call('HDEL', running, member)
     if what == 'crashed' then
       count_crash(crashes, member, name)
