@@ -9,7 +9,6 @@ from redis.exceptions import ResponseError
 from asyncq.redis.faults import FAULTS, is_passing
 from asyncq.redis.server import Command, Found, Reply, Server, ThreadWire, Wire
 from asyncq.redis.topology import Visit
-from asyncq.redis.wires import send
 
 
 async def connect(server: Server) -> tuple[Wire, Found]:
@@ -82,7 +81,7 @@ async def ask(server: Server, visit: Visit) -> list[Reply]:
 
 async def exchange(server: Server, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
     """Send commands and return a reply to each; what the server has against one is its reply."""
-    await send(wire, server.pack(commands))
+    await server.send(wire, commands)
     return [await _read(wire) for _ in commands]
 
 

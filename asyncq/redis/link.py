@@ -167,6 +167,7 @@ class Link:
         self._check_open()
         wire, found = await connect(self._server)
         self._wire, self._node = wire, found.node
+        self.connections += 1
         self._era, self._is_cut = self._server.era, False
         self._check_open()
         self._server.clock.set(found.now_ms)

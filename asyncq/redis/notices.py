@@ -8,7 +8,7 @@ from asyncq.redis.connecting import connect
 from asyncq.redis.faults import FAULTS, pauses
 from asyncq.redis.server import Reply, Server
 from asyncq.redis.topology import Node
-from asyncq.redis.wires import Wire, send
+from asyncq.redis.wires import Wire
 from asyncq.store import Notice
 
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
@@ -74,7 +74,7 @@ class Subscription:
             async with asyncio.timeout(self._server.connect_timeout):
                 wire, found = await connect(self._server)
                 self._wire, self._node, self._era = wire, found.node, self._server.era
-                await send(wire, self._server.pack([("SUBSCRIBE", self.address)]))
+                await self._server.send(wire, [("SUBSCRIBE", self.address)])
                 await wire.read_response()
         except BaseException:
             await self.close()
@@ -90,7 +90,7 @@ class Subscription:
                     raise TimeoutError("The server is silent.")
                 if self._era != self._server.era:
                     raise TimeoutError("Other connections had to be opened anew.")
-                await send(wire, self._server.pack([("PING",)]))
+                await self._server.send(wire, [("PING",)])
             elif reply[0] == b"message":
                 take(reply[2])
             is_asked = reply is None

@@ -136,6 +136,16 @@ class Server:
         """Return commands as they are sent."""
         return [_pack(self._words(command)) for command in commands]
 
+    async def send(self, wire: Wire, commands: Sequence[Command]) -> None:
+        """Write commands. Raises one of FAULTS: the connection may have broken while nobody used it."""
+        try:
+            await wire.send_packed_command(self.pack(commands), check_health=False)
+        except RuntimeError as error:
+            # What uvloop says of a connection that was reset while nothing was read or written.
+            if "handler is closed" not in str(error):
+                raise
+            raise ConnectionError("The connection was reset while it was idle.") from error
+
     def load_scripts(self) -> Plan:
         """Give the server all scripts."""
         replies = yield [("SCRIPT", "LOAD", text) for text in self._scripts.texts]

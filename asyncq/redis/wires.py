@@ -6,7 +6,6 @@ from typing import Any, Protocol, cast
 
 from redis import ConnectionPool as ThreadConnectionPool
 from redis.asyncio import ConnectionPool
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from asyncq.errors import ConfigurationError
 from asyncq.redis.topology import Visit
@@ -38,17 +37,6 @@ class ThreadWire(Protocol):
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = ...) -> None: ...
     def read_response(self) -> Any: ...
     def disconnect(self) -> None: ...
-
-
-async def send(wire: Wire, packed: Sequence[bytes]) -> None:
-    """Write commands that are packed already. Raises redis.ConnectionError: the connection has broken."""
-    try:
-        await wire.send_packed_command(packed, check_health=False)
-    except RuntimeError as error:
-        # What uvloop says of a connection that was reset while nothing was read or written.
-        if "handler is closed" not in str(error):
-            raise
-        raise RedisConnectionError("The connection was reset while it was idle.") from error
 
 
 class Wires:
