@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help venv demo serve test test-all check bench clean
+.PHONY: help venv demo serve test test-all check bench chaos soak clean
 
 help: ## Show these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -29,6 +29,14 @@ check: ## Lint, format, types and floors
 bench: ## Measure asyncq beside its peers (ARGS go to it)
 	@scripts/venv dev
 	@server="$$(scripts/redis-server-path)" && ASYNCQ_REDIS_SERVER="$$server" $(PYTHON) -m bench $(ARGS)
+
+chaos: ## Kill, freeze and cut off everything under load, and check (ARGS="--broker sqlite --processes 2 --seed 1")
+	@scripts/venv dev
+	@server="$$(scripts/redis-server-path)" && ASYNCQ_REDIS_SERVER="$$server" $(PYTHON) -m tests.chaos $(ARGS)
+
+soak: ## Run at half of the peak for ten minutes, and see what grows (ARGS="--seconds 60")
+	@scripts/venv dev
+	@server="$$(scripts/redis-server-path)" && ASYNCQ_REDIS_SERVER="$$server" $(PYTHON) -m tests.chaos.soak $(ARGS)
 
 clean: ## Remove what these commands made
 	@rm -rf .venv .venv-* .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist

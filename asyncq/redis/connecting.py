@@ -81,7 +81,7 @@ async def ask(server: Server, visit: Visit) -> list[Reply]:
 
 async def exchange(server: Server, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
     """Send commands and return a reply to each; what the server has against one is its reply."""
-    await wire.send_packed_command(server.pack(commands), check_health=False)
+    await server.send(wire, commands)
     return [await _read(wire) for _ in commands]
 
 

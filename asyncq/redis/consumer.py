@@ -37,8 +37,9 @@ class RedisConsumer(Consumer):
 
     While nothing is ready it waits in one write of two commands: a blocking pop of a token that whoever publishes
     leaves, and the script that fetches, which the server runs as soon as the pop returns. Each fetch has a number. One
-    whose reply never came is given up by its number before the next: what it was given goes back to its place, and if
-    it is still on its way to the server it is refused there.
+    whose reply never came is given up by its number before the next: if it is still on its way to the server it is
+    refused there. With it goes back to its place whatever the server lends to this consumer unbeknown to it: what that
+    fetch was given, and what was settled in a moment that the server has lost (a failover, a restart).
     """
 
     def __init__(self, client: RedisClient, space: KeySpace, name: str, lease_ms: int, dead_cap: int) -> None:
@@ -51,6 +52,7 @@ class RedisConsumer(Consumer):
         self._alarm = _Alarm(client, space)
         self._orders = Orders(client, space, name)
         self._queues: set[str] = set()
+        self._held: set[str] = set()
         self._number = 0
         self._unanswered = 0
         self._was_short = False
@@ -75,8 +77,8 @@ class RedisConsumer(Consumer):
     ) -> Sequence[Delivery]:
         if self._has_left:
             raise self._lost()
-        if self._unanswered:
-            await self._give_up(self._unanswered)
+        if self._unanswered or (self._number and not self._link.is_connected):
+            await self._give_up(self._number)
         wanted = {queue: limit for queue, limit in limits.items() if limit > 0}
         # What came short last time has left nothing behind: what came since then has left a token.
         if not (wait and self._was_short):
@@ -101,7 +103,9 @@ class RedisConsumer(Consumer):
         batch = SettlementBatch(settlements, self.name, self._dead_cap)
         calls = batch.calls(self._space.queue)
         seconds = self._client.server.command_timeout
-        return batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
+        effects = batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
+        self._held.difference_update([settlement.delivery.token for settlement in settlements])
+        return effects
 
     async def absolve(self, deliveries: Sequence[Delivery]) -> None:
         members: defaultdict[str, list[str]] = defaultdict(list)
@@ -138,6 +142,7 @@ class RedisConsumer(Consumer):
         self._unanswered = 0
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))
+        self._held.update([delivery.token for delivery in deliveries])
         return self._orders.without_severed(deliveries)
 
     def _waiting(self, limits: Mapping[str, int], suspects: int) -> Command:
@@ -168,7 +173,7 @@ class RedisConsumer(Consumer):
         return deliveries
 
     async def _give_up(self, number: int) -> None:
-        calls = [call("reclaim", self._space.queue(queue), self.name, number) for queue in self._queues]
+        calls = [call("reclaim", self._space.queue(queue), self.name, number, *self._held) for queue in self._queues]
         await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
         self._unanswered = 0
         self._was_short = False

@@ -27,6 +27,11 @@ class Link:
         self._random = Random()
         self._is_closed = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is open, as far as is known; that one broke in silence is found out by the next call."""
+        return self._wire is not None
+
     async def call(
         self,
         commands: Sequence[Command],

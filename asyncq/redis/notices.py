@@ -74,7 +74,7 @@ class Subscription:
             async with asyncio.timeout(self._server.connect_timeout):
                 wire, found = await connect(self._server)
                 self._wire, self._node, self._era = wire, found.node, self._server.era
-                await wire.send_packed_command(self._server.pack([("SUBSCRIBE", self.address)]), check_health=False)
+                await self._server.send(wire, [("SUBSCRIBE", self.address)])
                 await wire.read_response()
         except BaseException:
             await self.close()
@@ -90,7 +90,7 @@ class Subscription:
                     raise TimeoutError("The server is silent.")
                 if self._era != self._server.era:
                     raise TimeoutError("Other connections had to be opened anew.")
-                await wire.send_packed_command(self._server.pack([("PING",)]), check_health=False)
+                await self._server.send(wire, [("PING",)])
             elif reply[0] == b"message":
                 take(reply[2])
             is_asked = reply is None

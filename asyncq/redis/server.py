@@ -136,6 +136,13 @@ class Server:
         """Return commands as they are sent."""
         return [_pack(self._words(command)) for command in commands]
 
+    async def send(self, wire: Wire, commands: Sequence[Command]) -> None:
+        """Send commands. Raises one of FAULTS."""
+        try:
+            await wire.send_packed_command(self.pack(commands), check_health=False)
+        except RuntimeError as error:  # uvloop's word for a connection that was lost since the last time
+            raise ConnectionError(str(error)) from error
+
     def load_scripts(self) -> Plan:
         """Give the server all scripts."""
         replies = yield [("SCRIPT", "LOAD", text) for text in self._scripts.texts]

@@ -27,7 +27,7 @@ from asyncq.transport import (
 PUBLISHED_AT_ONCE = 10_000
 """Envelopes in one round trip."""
 
-ANNOUNCE_SECONDS = 60.0
+ANNOUNCE_SECONDS = 1.0
 """How often a queue that is published to is entered among the known ones, in case that the server was emptied."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -183,6 +184,26 @@ async def test_a_listener_is_told_to_look_again_after_an_outage(own_redis: Start
         await wait_until(lambda: told == ["a"], "the end is told")
         listening.cancel()
         await asyncio.wait([listening])
+
+
+async def test_a_connection_that_was_lost_between_two_calls(own_redis: StartRedis) -> None:
+    """What is sent on a connection that the loop has closed meanwhile goes over a new one."""
+    async with opened(own_redis().url) as pair:
+        await pair.publish("a")
+        wire: Any = pair.client.commands._wire  # pyright: ignore[reportPrivateUsage]
+        transport = wire._writer.transport
+        transport.abort()
+        await wait_until(lambda: is_refused(transport), "the loop has closed it")
+        await pair.publish("b")
+
+
+def is_refused(transport: asyncio.WriteTransport) -> bool:
+    """Say whether uvloop would raise."""
+    try:
+        transport.writelines([])
+    except RuntimeError:
+        return True
+    return False
 
 
 async def test_publishing_rides_out_a_restart(own_redis: StartRedis) -> None:

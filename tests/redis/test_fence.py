@@ -1,6 +1,7 @@
 """The fence: a consumer that is out fetches and settles nothing, whatever it has on the way."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -46,11 +47,30 @@ async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_url: str, nam
         consumer = await pair.consumer()
         await pair.publish("a", "b", "c", "d")
         [a] = await consumer.fetch(LIMITS, 1)
-        await consumer.fetch(LIMITS, 2)
+        lost = await consumer.fetch(LIMITS, 2)
         consumer._unanswered = consumer._number  # pyright: ignore[reportPrivateUsage] - as if the reply had been lost
+        consumer._held -= {delivery.token for delivery in lost}  # pyright: ignore[reportPrivateUsage]
         deliveries = list(await consumer.fetch(LIMITS, 10))
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 0), ("c", 0), ("d", 0)]
         await finish(consumer, [a, *deliveries])
+
+
+async def test_what_the_server_forgot_was_settled_runs_again(redis_url: str, namespace: str) -> None:
+    """Of a server that lost its last moment a consumer takes back what it has settled, and keeps what it holds."""
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        consumer = await pair.consumer()
+        await pair.publish("a", "b")
+        a, b = await consumer.fetch(LIMITS, 2)
+        hashes = [f"{{{namespace}:{QUEUE}}}:{name}" for name in ("messages", "running")]
+        before: list[dict[Any, Any]] = [await redis.hgetall(key) for key in hashes]
+        await finish(consumer, [a])
+        for key, content in zip(hashes, before, strict=True):
+            await redis.hset(key, mapping=content)
+        assert list(await consumer.fetch(LIMITS, 2, wait=False)) == []
+        await consumer._link._drop()  # pyright: ignore[reportPrivateUsage] - as the failover did
+        [again] = await consumer.fetch(LIMITS, 2)
+        assert (again.id, again.crashes) == ("a", 0)
+        await finish(consumer, [again, b])
 
 
 async def test_flushing_the_server_ends_every_membership(own_redis: StartRedis) -> None:

@@ -1,12 +1,16 @@
 -- KEYS: line ahead due suspects running crashes wake wake_suspects consumer
 -- USES: queue suspects returning
 -- FLAGS: allow-oom
--- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of a fetch whose reply it never got
+-- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the number of its last fetch, whose reply it may
+--       never have got; then the tokens of what it knows that it holds, which it keeps
 -- Returns how many messages it gave back.
 local name, what = ARGV[1], ARGV[2]
 local lost = tonumber(what)
-local prefix = lost and name .. '/' .. what .. '/' or name .. '/'
-local rest = lost and '^%d+$' or '^%d+/%d+$'
+local prefix = name .. '/'
+local kept = {}
+for i = 3, #ARGV do
+  kept[ARGV[i]] = true
+end
 
 -- Its fetch may still be on its way to the server: from now on it finds that it is out.
 if lost then
@@ -18,7 +22,7 @@ end
 local count, held = 0, redis.call('HGETALL', running)
 for i = 1, #held, 2 do
   local member, token = held[i], held[i + 1]
-  if string.sub(token, 1, #prefix) == prefix and string.find(token, rest, #prefix + 1) then
+  if not kept[token] and string.sub(token, 1, #prefix) == prefix and string.find(token, '^%d+/%d+$', #prefix + 1) then
     redis.call('HDEL', running, member)
     if what == 'crashed' then
       count_crash(crashes, member, name)

@@ -1,0 +1,121 @@
+"""The history of a run, put together from all journals."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from tests.chaos.calls import Call
+from tests.chaos.journal import Entry
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a call's function.
+
+    Attributes:
+        pid: the process that ran it.
+        worker: the worker's, where the other is one of its pool.
+        end: infinite where it was cut off.
+        how: it ended: "returned", or the name of an exception; empty where it was cut off.
+    """
+
+    id: str
+    name: str
+    pid: int
+    crew: str
+    attempt: int
+    begin: float
+    end: float = inf
+    how: str = ""
+    worker: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A fault that befell some: those processes, and all of those members of the crew."""
+
+    kind: str
+    begin: float
+    end: float
+    pids: Collection[int] = ()
+    crews: Collection[str] = ()
+
+    def befalls(self, run: Run, begin: float, end: float) -> bool:
+        """Tell whether it hit the process of a run, or its way to the server, in that time."""
+        return self.begin <= end and begin <= self.end and self._has(run)
+
+    def _has(self, run: Run) -> bool:
+        return run.pid in self.pids or run.worker in self.pids or run.crew in self.crews
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What somebody was told of a call's end."""
+
+    by: str
+    at: float
+    status: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The answer to a cancel."""
+
+    at: float
+    took_effect: bool
+
+
+@dataclass(slots=True)
+class History:
+    """Everything that was noted.
+
+    Attributes:
+        calls: what was to be published, by id.
+        waiters: who waited for the calls of others, for all of them.
+        accepted: who published a call, and had it confirmed.
+    """
+
+    calls: Mapping[str, Call]
+    waiters: Sequence[str]
+    accepted: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    seen: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
+    cancelled: dict[str, Cancelled] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    hits: list[Hit] = field(default_factory=list)
+
+    def take_runs(self, entries: Iterable[Entry]) -> None:
+        """Take what the tasks wrote."""
+        by_name: dict[str, Run] = {}
+        for entry in entries:
+            if entry["what"] == "start":
+                run = Run(entry["id"], entry["run"], entry["pid"], entry["crew"], entry["attempt"], entry["at"])
+                run.worker = entry["worker"]
+                by_name[run.name] = run
+                self.runs[run.id].append(run)
+            else:
+                by_name[entry["run"]].end = entry["at"]
+                by_name[entry["run"]].how = entry["how"]
+
+    def take_faults(self, entries: Iterable[Entry]) -> None:
+        """Take what the driver wrote at the end of each fault."""
+        for entry in entries:
+            self.hits.append(Hit(entry["kind"], entry["begin"], entry["at"], entry["pids"], entry["crews"]))
+
+    def take_watcher(self, by: str, entries: Iterable[Entry]) -> None:
+        """Take what a producer or a waiter wrote."""
+        for entry in entries:
+            id = entry["id"]
+            match entry["what"]:
+                case "accepted":
+                    self.accepted[id] = by
+                case "seen":
+                    self.seen[id].append(Seen(by, entry["at"], entry["status"], entry["value"]))
+                case "cancelled":
+                    self.cancelled[id] = Cancelled(entry["at"], entry["took_effect"])
+                case "missing":
+                    self.missing.append(f"{id}, by {by}: {entry['error']}")
+                case _:
+                    pass

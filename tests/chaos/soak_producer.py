@@ -1,0 +1,107 @@
+"""The producer of the soak: publishes a mix of calls, waits for each, and prints how many ended in a second.
+
+Usage: python -m tests.chaos.soak_producer RATE SECONDS   A rate of 0: as many as it can.
+"""
+
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+from asyncq import TaskCancelled
+from tests.chaos import soak_app as app
+
+AT_ONCE = 500
+"""Calls that are waited for at a time, at full speed."""
+
+TICK = 0.02
+WARM_UP = 0.3
+"""Part of the time that does not count, at full speed."""
+
+
+async def cancelled(number: int) -> int:
+    """Publish a call that never ends, and cancel it."""
+    handle = await app.endless.kiq(number)
+    assert await handle.cancel()
+    try:
+        return await handle
+    except TaskCancelled:
+        return number
+
+
+def mix() -> Iterator[Callable[[int], Awaitable[int]]]:
+    """Yield what to do next, for ever: of a hundred calls, so many of each kind."""
+
+    async def quick(number: int) -> int:
+        return await (await app.quick.kiq(number))
+
+    async def urgent(number: int) -> int:
+        return await (await app.quick.options(priority=9).kiq(number))
+
+    async def delayed(number: int) -> int:
+        return await (await app.quick.options(delay=0.5).kiq(number))
+
+    async def slow(number: int) -> int:
+        return await (await app.slow.kiq(number))
+
+    async def in_thread(number: int) -> int:
+        return await (await app.in_thread.kiq(number))
+
+    async def reporting(number: int) -> int:
+        return await (await app.reporting.kiq(number))
+
+    async def nested(number: int) -> int:
+        return await (await app.nested.kiq(number))
+
+    async def snoozing(number: int) -> int:
+        return await (await app.snoozing.kiq(time.time() + 0.2, number))
+
+    shares = {quick: 60, urgent: 10, delayed: 5, slow: 10, in_thread: 5, reporting: 4, nested: 3, snoozing: 2}
+    every = [call for call, share in {**shares, cancelled: 1}.items() for _ in range(share)]
+    return (every[number * 37 % len(every)] for number in itertools.count())  # 37: so that kinds alternate
+
+
+async def at_full_speed(seconds: float) -> float:
+    """Keep as many calls going as it can; return how many ended in a second, once it was warm."""
+    calls, end, ended = mix(), time.monotonic() + seconds, 0
+    count_from = time.monotonic() + WARM_UP * seconds
+
+    async def caller() -> None:
+        nonlocal ended
+        while time.monotonic() < end:
+            await one(next(calls), ended)
+            ended += time.monotonic() > count_from
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(caller())
+    return ended / (seconds - WARM_UP * seconds)
+
+
+async def steadily(rate: float, seconds: float) -> float:
+    """Publish at this rate; return how many ended in a second."""
+    calls, begin, published = mix(), time.monotonic(), 0
+    async with asyncio.TaskGroup() as group:
+        while (passed := time.monotonic() - begin) < seconds:
+            while published < rate * passed:
+                group.create_task(one(next(calls), published))
+                published += 1
+            await asyncio.sleep(TICK)
+    return published / (time.monotonic() - begin)
+
+
+async def one(call: Callable[[int], Awaitable[int]], number: int) -> None:
+    """Make a call, and check what comes back."""
+    assert await call(number) == number
+
+
+async def main() -> None:
+    """Do what the command line says."""
+    rate, seconds = map(float, sys.argv[1:])
+    async with app.broker:
+        print(await steadily(rate, seconds) if rate else await at_full_speed(seconds), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

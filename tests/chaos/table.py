@@ -1,0 +1,33 @@
+"""The table of a run."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.chaos.checker import UNEXPLAINED, Verdict
+from tests.chaos.faults import Fault, FaultKind
+from tests.chaos.history import History
+
+
+def table_of(faults: Sequence[Fault], history: History, verdict: Verdict, dead: int) -> str:
+    """Return what happened, in Markdown."""
+    kinds = Counter(fault.kind for fault in faults)
+    runs = [run for several in history.runs.values() for run in several]
+    failures = sum(1 for run in runs if run.how not in ("", "returned"))
+    rows = [
+        ("faults", len(faults)),
+        *((f"- {kind}", kinds[kind]) for kind in FaultKind if kinds[kind]),
+        ("calls confirmed", len(history.accepted)),
+        ("runs", len(runs)),
+        ("- that raised, so that they were tried again or buried", failures),
+        ("- that were repeats, explained by a fault", verdict.repeats.total() - verdict.repeats[UNEXPLAINED]),
+        *((f"-- {kind}", count) for kind, count in verdict.repeats.most_common() if kind != UNEXPLAINED),
+        ("- that were repeats, unexplained", verdict.repeats[UNEXPLAINED]),
+        ("waits that ended with a result", sum(map(len, history.seen.values()))),
+        ("cancelled", sum(each.took_effect for each in history.cancelled.values())),
+        ("dead letters", dead),
+        ("- of them poison", verdict.poisoned),
+        ("- of them innocent, after three faults in a row", verdict.condemned),
+        ("lost", verdict.lost),
+        ("claims that do not hold", len(verdict.wrong)),
+    ]
+    return "\n".join(["| | |", "|---|--:|", *(f"| {name} | {count:,} |" for name, count in rows)])

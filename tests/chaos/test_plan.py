@@ -1,0 +1,34 @@
+"""The plans of the chaos suite: a seed says everything."""
+
+import pytest
+
+from tests.chaos.calls import RARE, calls_of
+from tests.chaos.faults import KINDS, SECONDS, plan
+
+
+@pytest.mark.parametrize("broker", ["redis", "sqlite"])
+def test_a_seed_gives_one_plan(broker: str) -> None:
+    """The same seed gives the same faults and calls, another one gives others."""
+    assert plan(1, 100, 60, broker) == plan(1, 100, 60, broker) != plan(2, 100, 60, broker)
+    assert calls_of(1, 1_000) == calls_of(1, 1_000) != calls_of(2, 1_000)
+
+
+@pytest.mark.parametrize("broker", ["redis", "sqlite"])
+def test_each_kind_comes(broker: str) -> None:
+    """Each kind of fault comes before any comes again, in time order, and for as long as its kind may last."""
+    kinds = KINDS[broker]
+    faults = plan(7, 2 * len(kinds), 60, broker)
+    for half in (faults[: len(kinds)], faults[len(kinds) :]):
+        assert sorted(fault.kind for fault in half) == sorted(kinds)
+    assert [fault.at for fault in faults] == sorted(fault.at for fault in faults)
+    assert 0 <= faults[0].at <= faults[-1].at < 60
+    for fault in faults:
+        least, most = SECONDS.get(fault.kind, (0, 0))
+        assert least <= fault.seconds <= most
+
+
+def test_each_rare_kind_of_call_comes() -> None:
+    """Few calls have each rare kind among them, and many have it as often as it is said to be."""
+    assert {call.kind for call in calls_of(1, 50)} >= set(RARE)
+    many = [call.kind for call in calls_of(1, 20_000)]
+    assert {kind: many.count(kind) for kind in RARE} == {kind: 20_000 // one_in for kind, one_in in RARE.items()}
