@@ -20,7 +20,12 @@ from tests.redis_keys import assert_no_keys_left
 from tests.servers import RedisServer
 
 NAMESPACE = "chaos"
-STAY = ("{{namespace}*}:sequence", "{{namespace}*}:wake", "{{namespace}*}:wake_suspects", "{{namespace}*}:queues")
+STAY = (
+    "{{namespace}}:q:*:sequence",
+    "{{namespace}}:q:*:wake",
+    "{{namespace}}:q:*:wake_suspects",
+    "{{namespace}}:queues",
+)
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
 
