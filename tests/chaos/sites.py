@@ -116,8 +116,10 @@ class RedisSite(Site):
 
 def is_documented(key: str) -> bool:
     """Tell whether asyncq/redis/keys.py names this key."""
-    name = key.partition("}:")[2].partition(":")[0]
-    return key.startswith(f"{{{NAMESPACE}") and name in (*QUEUE_KEYS, *SPACE_KEYS)
+    tag, _, name = key.partition(":")
+    if name.startswith("q:"):
+        return tag == f"{{{NAMESPACE}}}" and name.split(":")[2] in QUEUE_KEYS
+    return tag == f"{{{NAMESPACE}}}" and name.split(":")[0] in SPACE_KEYS
 
 
 NETWORK = {FaultKind.CUT, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.HALF_CLOSE, FaultKind.BLACKHOLE}
