@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from asyncq.redis.connecting import connect
-from asyncq.redis.faults import FAULTS, pauses
+from asyncq.redis.faults import FAULTS, is_passing, pauses
 from asyncq.redis.server import Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
@@ -33,11 +33,24 @@ class Subscription:
         self._era = 0
 
     async def open(self) -> None:
-        """Subscribe; on return it is confirmed. Raises BrokerUnavailable."""
+        """Subscribe, trying for as long as a command may take; on return it is confirmed. Raises BrokerUnavailable."""
+        random, failures = Random(), 0
+        error: BaseException | None = None
         try:
-            await self._subscribe()
-        except FAULTS as error:
-            raise self._server.failed("subscribe", error) from error
+            async with asyncio.timeout(self._server.command_timeout):
+                while True:
+                    try:
+                        await self._subscribe()
+                    except FAULTS as fault:
+                        if not is_passing(fault):
+                            raise self._server.refused("subscribe", fault) from fault
+                        error, failures = fault, failures + 1
+                        await asyncio.sleep(pauses(fault).seconds(failures, random))
+                    else:
+                        return
+        except TimeoutError as fault:
+            error = error or fault
+        raise self._server.unavailable("subscribe", error, seconds=self._server.command_timeout) from error
 
     async def run(self, take: Callable[[bytes], None], catch_up: Callable[[], Awaitable[None]]) -> None:
         """Listen until cancelled.

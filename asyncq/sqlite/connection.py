@@ -147,7 +147,9 @@ class Connection:
         if code & 0xFF == sqlite3.SQLITE_FULL:
             return StorageFull(f"There is no room left for the database file {str(self._path)!r}: {error}.")
         if code == sqlite3.SQLITE_IOERR_WRITE:  # whatever a write fails of but a full disk
-            return StorageFull(f"Nothing can be written to {str(self._path)!r}: {error}. Has a quota run out?")
+            return StorageFull(
+                f"Nothing can be written to {str(self._path)!r}: {error}. Has a quota run out? Is the disk read-only?"
+            )
         if code & 0xFF in _LOCKED:
             return BrokerUnavailable(
                 f"The database file {str(self._path)!r} stayed locked. Is another process frozen inside a transaction?"

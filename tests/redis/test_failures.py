@@ -222,6 +222,23 @@ async def test_publishing_rides_out_a_restart(own_redis: StartRedis) -> None:
         assert counts.ready == 701
 
 
+async def test_the_first_wait_rides_out_a_restart(own_redis: StartRedis) -> None:
+    """Who subscribes while the server restarts waits for it; who does while it is away is told so in time."""
+    server = own_redis(appendonly=True)
+    async with opened(server.url, command_timeout=0.5) as pair:
+        server.kill()
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match=r"tried to subscribe for 0.5 s"):
+            await pair.store.listen(Listener(lambda notices: None, lambda: None))
+        assert time.monotonic() - started < 1.5
+        await asyncio.to_thread(server.start)
+    async with opened(server.url) as pair:
+        server.kill()
+        listening = asyncio.create_task(pair.store.listen(Listener(lambda notices: None, lambda: None)))
+        await asyncio.to_thread(server.start)
+        assert await listening
+
+
 async def test_a_connection_that_was_reset_while_idle(own_redis: StartRedis) -> None:
     """A connection that broke while nobody used it is opened anew by whoever uses it next."""
     server = own_redis()

@@ -59,8 +59,9 @@ async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_server: Redis
             await finish(consumer, [a, *deliveries])
 
 
-async def test_what_ended_in_moments_that_are_lost_comes_back(own_redis: StartRedis) -> None:
-    """A server that was set back takes for running what has ended: it is fetched again; what does run is not."""
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_what_ended_in_moments_that_are_lost_comes_back(own_redis: StartRedis, is_noticed: bool) -> None:
+    """A server that was set back takes for running what has ended: it is fetched again, whoever notices first."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         consumer = await pair.consumer()
@@ -70,6 +71,8 @@ async def test_what_ended_in_moments_that_are_lost_comes_back(own_redis: StartRe
         await finish(consumer, [a])
         [c] = await consumer.fetch(LIMITS, 1)
         await asyncio.to_thread(server.restart)
+        if is_noticed:  # by another connection: that of the consumer is opened anew, and its fetch does not fail
+            await pair.transport.counts([QUEUE])
         deliveries: list[Delivery] = []
         while len(deliveries) < 2:
             with suppress(BrokerUnavailable):
