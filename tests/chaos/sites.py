@@ -20,7 +20,12 @@ from tests.redis_keys import assert_no_keys_left
 from tests.servers import RedisServer
 
 NAMESPACE = "chaos"
-STAY = ("{{namespace}}:q:*:sequence", "{{namespace}}:q:*:wake*", "{{namespace}}:queues")
+STAY = (
+    "{{namespace}}:q:*:sequence",
+    "{{namespace}}:q:*:wake",
+    "{{namespace}}:q:*:wake_suspects",
+    "{{namespace}}:queues",
+)
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
 
@@ -111,8 +116,10 @@ class RedisSite(Site):
 
 def is_documented(key: str) -> bool:
     """Tell whether asyncq/redis/keys.py names this key."""
-    words = key.removeprefix(f"{{{NAMESPACE}}}:").split(":")
-    return words[2] in QUEUE_KEYS if words[0] == "q" else words[0] in SPACE_KEYS
+    tag, _, name = key.partition(":")
+    if name.startswith("q:"):
+        return tag == f"{{{NAMESPACE}}}" and name.split(":")[2] in QUEUE_KEYS
+    return tag == f"{{{NAMESPACE}}}" and name.split(":")[0] in SPACE_KEYS
 
 
 NETWORK = {FaultKind.CUT, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.HALF_CLOSE, FaultKind.BLACKHOLE}

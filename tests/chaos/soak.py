@@ -46,8 +46,7 @@ async def main() -> None:
         with log.open("wb") as output:
             worker = await start("asyncq", "worker", "tests.chaos.soak_app:broker", url=server.url, output=output)
             try:
-                peak = await finished(await produce(server.url, 0, PEAK_SECONDS))
-                samples, rate = await soaked(server.url, worker.pid, peak / 2, seconds)
+                peak, samples, rate = await soaked(server.url, worker.pid, seconds)
             finally:
                 worker.terminate()
                 await worker.wait()
@@ -71,30 +70,22 @@ async def start(*arguments: str, url: str, output: int | IO[bytes]) -> asyncio.s
     )
 
 
-async def produce(url: str, rate: float, seconds: float) -> asyncio.subprocess.Process:
-    """Start a producer."""
-    return await start("tests.chaos.soak_producer", str(rate), str(seconds), url=url, output=asyncio.subprocess.PIPE)
-
-
-async def finished(producer: asyncio.subprocess.Process) -> float:
-    """Wait for a producer; return its rate."""
-    printed, _ = await producer.communicate()
-    if producer.returncode:
-        sys.exit(f"The producer ended with {producer.returncode}.")
-    return float(printed)
-
-
-async def soaked(url: str, worker: int, rate: float, seconds: float) -> tuple[Sequence[Sample], float]:
-    """Load for so long; return what was measured meanwhile, and the rate."""
-    producer = await produce(url, rate, seconds)
-    finishing = asyncio.create_task(finished(producer))
+async def soaked(url: str, worker: int, seconds: float) -> tuple[float, Sequence[Sample], float]:
+    """Load for so long; return the peak, what was measured after it, and the rate of that."""
+    arguments = ("tests.chaos.soak_producer", str(PEAK_SECONDS), str(seconds))
+    producer = await start(*arguments, url=url, output=asyncio.subprocess.PIPE)
+    assert producer.stdout
+    peak = float(await producer.stdout.readline())
+    finishing = asyncio.create_task(producer.stdout.readline())
     begin = time.monotonic()
     samples: list[Sample] = []
     async with Redis.from_url(url) as redis:
         while not finishing.done() and (at := time.monotonic() - begin) < seconds:
             samples.append(Sample(at, resident(worker), resident(producer.pid), await redis.dbsize()))
             await asyncio.wait([finishing], timeout=EVERY)
-    return samples, await finishing
+    rate = float(await finishing)
+    await producer.wait()
+    return peak, samples, rate
 
 
 def resident(pid: int) -> int:

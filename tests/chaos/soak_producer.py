@@ -1,6 +1,8 @@
-"""The producer of the soak: publishes a mix of calls, waits for each, and prints how many ended in a second.
+"""The producer of the soak: publishes a mix of calls and waits for each, first as many as it can, then half of that.
 
-Usage: python -m tests.chaos.soak_producer RATE SECONDS   A rate of 0: as many as it can.
+It prints both rates. What memory a burst takes it has taken by then.
+
+Usage: python -m tests.chaos.soak_producer PEAK_SECONDS SECONDS
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from asyncq import TaskCancelled
 from tests.chaos import soak_app as app
 
-AT_ONCE = 500
+AT_ONCE = 2_000
 """Calls that are waited for at a time, at full speed."""
 
 TICK = 0.02
@@ -98,9 +100,11 @@ async def one(call: Callable[[int], Awaitable[int]], number: int) -> None:
 
 async def main() -> None:
     """Do what the command line says."""
-    rate, seconds = map(float, sys.argv[1:])
+    peak_seconds, seconds = map(float, sys.argv[1:])
     async with app.broker:
-        print(await steadily(rate, seconds) if rate else await at_full_speed(seconds), flush=True)
+        peak = await at_full_speed(peak_seconds)
+        print(peak, flush=True)
+        print(await steadily(peak / 2, seconds), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from redis.asyncio import Redis
 
-from asyncq import BrokerUnavailable, Handle, PublishError, ResultMissing, broker_from_url
+from asyncq import BrokerUnavailable, Handle, PublishError, ResultMissing, ResultTimeout, broker_from_url
 from tests.cli.programs import StartProgram, programs
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, started, stopped
@@ -92,6 +93,38 @@ async def test_a_master_that_is_killed_under_load(
     assert set(outcomes) <= {"a value", "ResultMissing"}
     assert lost < COUNT / 10, "replication lags by moments, not by seconds"
     await stopped(worker)
+
+
+async def test_what_was_not_copied_is_missing(tmp_path: Path, namespace: str) -> None:
+    """A confirmed call that no replica had is lost with its master: its waiter is told so, and others go on waiting."""
+    with Sentinels(tmp_path) as sentinels:
+        async with broker_from_url(sentinels.url, namespace=namespace, command_timeout=COMMAND_TIMEOUT) as broker:
+            old, *replicas = sentinels.servers
+            publisher = Publisher(broker)
+            kept = await publisher.work.kiq(1)
+            with pytest.raises(ResultTimeout):
+                await kept.result(timeout=0.05)  # from now on this process listens
+            async with Redis.from_url(old.url) as redis:
+                assert await redis.wait(2, 5_000) == 2, "both replicas have it"
+                for replica in replicas:
+                    replica.pause()
+                await redis.execute_command("CLIENT", "KILL", "TYPE", "replica")
+                lost = await publisher.work.kiq(2)
+            async with asyncio.TaskGroup() as group:
+                telling = group.create_task(told_missing(lost))
+                old.kill()
+                for replica in replicas:
+                    replica.resume()
+                await wait_until(lambda: sentinels.master() is not old, "another is promoted", timeout=FAILOVER_TIMEOUT)
+                async with asyncio.timeout(RECOVERY_SECONDS + 5):
+                    await telling
+            assert await kept.status() == "queued"
+
+
+async def told_missing(handle: Handle[int]) -> None:
+    """Wait until a waiter is told that nobody knows its call."""
+    with pytest.raises(ResultMissing):
+        await handle.result(timeout=60)
 
 
 async def produce(publisher: Publisher, numbers: range, outcomes: list[int | str]) -> None:
