@@ -93,6 +93,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         digest: fingerprint of task and arguments, where the caller chose the id.
         overrides: options of this call alone.
         history: the latest of the attempts before this one, oldest first.
+        condemned: crashes on its count when its burial as poison was put off; 0: it was not.
     """
 
     v: int
@@ -111,6 +112,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     digest: str = ""
     overrides: Overrides | None = None
     history: tuple[PastAttempt, ...] = ()
+    condemned: _Count = 0
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -123,7 +125,7 @@ class _Head(msgspec.Struct, frozen=True):
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Message)
 _head_decoder = msgspec.json.Decoder(_Head)
-_OF_ONE_LIFE = frozenset({"attempt", "expires_ms", "history"})
+_OF_ONE_LIFE = frozenset({"attempt", "expires_ms", "history", "condemned"})
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

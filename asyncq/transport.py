@@ -11,7 +11,7 @@ client library's exception. All times are milliseconds since 1970 by the server'
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import PublishRefused
@@ -22,6 +22,14 @@ SUSPECT_CRASHES = 2
 The first may be an accident, or some other message's doing: what a killed worker held runs again as it did before. What
 was there the second time is tried one by one, so that the third death shows whose fault it is.
 """
+
+
+class Departure(StrEnum):
+    """How a membership ends. LEFT counts no crash, DIED is certain, SILENT (past its lease) may be cut off only."""
+
+    LEFT = "left"
+    DIED = "died"
+    SILENT = "silent"
 
 
 class Envelope(NamedTuple):
@@ -65,8 +73,9 @@ class Delivery(NamedTuple):
 
     Attributes:
         id, queue, body, priority: as published (or as `Again` changed them).
-        token: names this one delivery; a settlement with an outdated token takes no effect.
+        token: names this one delivery among all of its consumer's; a settlement with an outdated token takes no effect.
         crashes: how often a consumer died while it held this message. From SUSPECT_CRASHES on it is a suspect.
+        is_doubtful: some of these crashes may be taken back (`Consumer.absolve`).
     """
 
     id: str
@@ -75,6 +84,7 @@ class Delivery(NamedTuple):
     priority: int
     token: str
     crashes: int
+    is_doubtful: bool = False
 
 
 class Outcome(NamedTuple):
@@ -350,8 +360,8 @@ class Consumer(ABC):
     async def absolve(self, deliveries: Sequence[Delivery]) -> None:
         """Take back the crashes that were counted for these when this consumer was taken for dead: it was not.
 
-        For a consumer that learns that it was reclaimed. What somebody else's death has counted since stays, as does
-        what has ended meanwhile. Safe to repeat.
+        For a consumer that learns that it was reclaimed, however much later. What the deaths of others have counted,
+        before or since, stays, as does what has ended meanwhile. Safe to repeat.
         """
 
     @abstractmethod
@@ -413,7 +423,10 @@ class Transport(ABC):
 
     @abstractmethod
     async def release(self, names: Sequence[str]) -> int:
-        """Reclaim at once what these consumers hold, whose process is known to be dead. Returns how many messages."""
+        """Reclaim at once what these consumers hold, whose process is known to be dead. Returns how many messages.
+
+        Their crashes are certain: none of them can be taken back.
+        """
 
     @abstractmethod
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:

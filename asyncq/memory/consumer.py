@@ -8,7 +8,7 @@ from asyncq.errors import LeaseLost
 from asyncq.memory.line import Member
 from asyncq.memory.space import Space
 from asyncq.memory.state import MemoryState
-from asyncq.transport import Consumer, Delivery, Lease, Settlement
+from asyncq.transport import Consumer, Delivery, Departure, Lease, Settlement
 
 MAX_NAP = 60.0
 """Seconds until a waiting fetch looks at the clock again: the loop's own stands still while a machine is suspended."""
@@ -74,7 +74,7 @@ class MemoryConsumer(Consumer):
 
     async def leave(self) -> int:
         with self._state.lock:
-            return self._space.dismiss(self._member, has_crashed=False)
+            return self._space.dismiss(self._member, how=Departure.LEFT)
 
     def _take(self, limits: Mapping[str, int], count: int, suspects: int, now_ms: int) -> list[Delivery]:
         if self.name not in self._space.members:
@@ -113,7 +113,7 @@ class MemoryLease(Lease):
         with self._state.lock:
             now_ms = self._state.now_ms()
             expired = [member for member in self._others() if member.ends_ms <= now_ms]
-            return {member.name: self._space.dismiss(member, has_crashed=True) for member in expired}
+            return {member.name: self._space.dismiss(member, how=Departure.SILENT) for member in expired}
 
     def close(self) -> None:
         """Do nothing: the thread was given nothing of its own."""

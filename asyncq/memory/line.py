@@ -20,8 +20,7 @@ class Entry:
         place: where it stands.
         serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
         token: of its latest delivery.
-        crashes: how often a consumer died while it held it.
-        crashed_with: the consumer that died last; empty where its own process alone died, or it did not die after all.
+        deaths: for each crash, who was taken for dead while it held it; empty where that is certain.
     """
 
     id: str
@@ -31,8 +30,12 @@ class Entry:
     place: Place = Place.READY
     serial: int = 0
     token: str = ""
-    crashes: int = 0
-    crashed_with: str = ""
+    deaths: tuple[str, ...] = ()
+
+    @property
+    def crashes(self) -> int:
+        """How often somebody died while it held it."""
+        return len(self.deaths)
 
     @property
     def is_suspect(self) -> bool:

@@ -15,6 +15,7 @@ from asyncq.transport import (
     Dead,
     DeadLetter,
     Delivery,
+    Departure,
     Done,
     Envelope,
     Outcome,
@@ -75,7 +76,10 @@ class Space:
                 suspects -= entry.is_suspect
                 member.held[entry.id] = entry
                 entry.token = str(next(self._deliveries))
-                deliveries.append(Delivery(entry.id, queue, entry.body, entry.priority, entry.token, entry.crashes))
+                crashes, is_doubtful = len(entry.deaths), any(entry.deaths)
+                deliveries.append(
+                    Delivery(entry.id, queue, entry.body, entry.priority, entry.token, crashes, is_doubtful)
+                )
         return deliveries
 
     def next_due_ms(self, queues: Iterable[str]) -> int | None:
@@ -101,8 +105,7 @@ class Space:
                 line.put(entry, due_ms, now_ms)
             case Return(_, is_crash):
                 if is_crash:
-                    entry.crashes += 1
-                    entry.crashed_with = ""
+                    entry.deaths += ("",)
                 line.put_back(entry)
             case Dead(_, outcome, reason, letter_ttl_ms, then):
                 letter = DeadLetter(id, entry.queue, entry.body, reason, settlement.letter_record, now_ms, place=0)
@@ -125,14 +128,13 @@ class Space:
         """Take back the crashes that were counted when this consumer was taken for dead."""
         for id in ids:
             entry = self._entries.get(id)
-            if entry is not None and entry.crashed_with == name:
+            if entry is not None and name in entry.deaths:
                 was_suspect = entry.is_suspect
-                entry.crashes -= 1
-                entry.crashed_with = ""
+                entry.deaths = tuple(each for each in entry.deaths if each != name)
                 if was_suspect and not entry.is_suspect:
                     self._line(entry.queue).clear(entry)
 
-    def dismiss(self, member: Member, *, has_crashed: bool) -> int:
+    def dismiss(self, member: Member, *, how: Departure) -> int:
         """End a membership; what the member holds goes back to its old place. Returns how many messages."""
         if self.members.pop(member.name, None) is None:
             return 0
@@ -141,9 +143,8 @@ class Space:
         entries = list(member.held.values())
         member.held.clear()
         for entry in entries:
-            if has_crashed:
-                entry.crashes += 1
-                entry.crashed_with = member.name
+            if how is not Departure.LEFT:
+                entry.deaths += (member.name if how is Departure.SILENT else "",)
             self._line(entry.queue).put_back(entry)
         member.bell.ring()  # its own waiting fetch has to learn of it
         return len(entries)

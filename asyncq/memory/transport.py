@@ -10,6 +10,7 @@ from asyncq.transport import (
     Capabilities,
     Counts,
     DeadLetter,
+    Departure,
     Envelope,
     Member,
     Outcome,
@@ -69,7 +70,7 @@ class MemoryTransport(Transport):
     async def release(self, names: Sequence[str]) -> int:
         with self._state.lock:
             dead = [member for member in self._space.members.values() if _is_one_of(member.name, names)]
-            return sum(self._space.dismiss(member, has_crashed=True) for member in dead)
+            return sum(self._space.dismiss(member, how=Departure.DIED) for member in dead)
 
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
         with self._state.lock:

@@ -17,7 +17,7 @@ from asyncq.redis.script import all_scripts
 from asyncq.redis.server import Call, Command, Reply, call
 from asyncq.redis.settling import SettlementBatch
 from asyncq.redis.takeover import INTERRUPT_MS, absolve, end_memberships
-from asyncq.transport import Consumer, Delivery, Settlement
+from asyncq.transport import Consumer, Delivery, Departure, Settlement
 
 BLOCK_SECONDS = 20
 """A blocking read: long, so that an idle worker costs nothing, and short enough to find out that nobody answers."""
@@ -123,7 +123,7 @@ class RedisConsumer(Consumer):
 
     async def leave(self) -> int:
         self._has_left = True
-        plan = end_memberships(self._space, [self.name], "left")
+        plan = end_memberships(self._space, [self.name], Departure.LEFT)
         counts = await self._client.settling.follow(plan, wanted="leave")
         await self._link.close()
         return counts[self.name]
@@ -173,8 +173,10 @@ class RedisConsumer(Consumer):
             queues, *(found[part::4] for part in range(4)), strict=False
         ):
             deliveries += [
-                Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), int(crash or 0))
-                for member, body, token, crash in zip(members, bodies, tokens, crashes or repeat(0), strict=False)
+                Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), abs(times), times < 0)
+                for member, body, token, times in zip(
+                    members, bodies, tokens, [int(crash or 0) for crash in crashes] or repeat(0), strict=False
+                )
             ]
         return deliveries
 

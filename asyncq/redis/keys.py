@@ -10,8 +10,8 @@ spread.
     {ns}:q:QUEUE:ahead          ZSET    members that are fetched before the line: larger priorities, and the handed back
     {ns}:q:QUEUE:suspects       ZSET    members like those of `ahead` that are suspects: lent one at a time
     {ns}:q:QUEUE:due            ZSET    member -> ms since 1970 at which it joins the ready ones
-    {ns}:q:QUEUE:running        HASH    member -> token of its delivery: consumer/number of the fetch/place in the order
-    {ns}:q:QUEUE:crashes        HASH    member -> how often who held it died, a space, the consumer last taken for dead
+    {ns}:q:QUEUE:running        HASH    member -> token of its delivery: consumer/fetch and queue/place
+    {ns}:q:QUEUE:crashes        HASH    member -> how often who held it died, a space, lines: consumers taken for dead
     {ns}:q:QUEUE:withdrawn      HASH    member -> how often it still stands in the line, where it must stay
     {ns}:q:QUEUE:wake           LIST    at most one token, on which idle consumers block
     {ns}:q:QUEUE:wake_suspects  LIST    the same, for those among them that may take a suspect

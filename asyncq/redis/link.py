@@ -171,7 +171,6 @@ class Link:
         self._era, self._is_cut = self._server.era, False
         self._check_open()
         self._server.clock.set(found.now_ms)
-        self.connections += 1
         return wire
 
     def _check_open(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import Command, Reply, call
-from asyncq.transport import Member
+from asyncq.transport import Departure, Member
 
 INTERRUPT_MS = 60_000
 """How long a token waits for a consumer that is to wake and find that it is out."""
@@ -20,7 +20,7 @@ ABSOLVED_AT_ONCE = 500
 def reclaim_expired(space: KeySpace, spared: str) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
     """Take over from everybody whose lease has run out. Returns the number of messages by name."""
     [condemned] = yield [call("condemn", space.own, spared)]
-    return (yield from end_memberships(space, [name.decode() for name in condemned], "crashed"))
+    return (yield from end_memberships(space, [name.decode() for name in condemned], Departure.SILENT))
 
 
 def release(space: KeySpace, bases: Sequence[str]) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
@@ -30,11 +30,11 @@ def release(space: KeySpace, bases: Sequence[str]) -> Generator[Sequence[Command
     if names:
         ends = [word for name in names for word in ("+inf", name)]
         yield [("ZADD", space.own["workers"], "XX", *ends)]  # from now on none of them can be renewed
-    return (yield from end_memberships(space, names, "crashed"))
+    return (yield from end_memberships(space, names, Departure.DIED))
 
 
 def end_memberships(
-    space: KeySpace, names: Sequence[str], how: str
+    space: KeySpace, names: Sequence[str], how: Departure
 ) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
     """End the memberships of consumers that `crashed` or `left`. Returns the number of messages by name."""
     if not names:
@@ -48,7 +48,7 @@ def end_memberships(
     for (name, _), count in zip(pairs, replies, strict=True):
         counts[name] += count
     own = space.own
-    wakes = [call("interrupt", own, name, INTERRUPT_MS) for name in names if how == "crashed"]
+    wakes = [call("interrupt", own, name, INTERRUPT_MS) for name in names if how is not Departure.LEFT]
     yield [*wakes, ("ZREM", own["workers"], *names), ("HDEL", own["queues_of"], *names), ("HDEL", own["about"], *names)]
     return counts
 
@@ -79,7 +79,7 @@ def absolve(
     """
     [end_ms] = yield [("ZSCORE", space.own["workers"], name)]
     if end_ms == b"inf":
-        yield from end_memberships(space, [name], "left")
+        yield from end_memberships(space, [name], Departure.LEFT)
     yield [
         call("absolve", space.queue(queue), name, *some[start : start + ABSOLVED_AT_ONCE])
         for queue, some in members.items()

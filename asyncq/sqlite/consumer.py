@@ -20,7 +20,7 @@ from asyncq.sqlite.schema import HUNGER, HUNGER_FOR_ALL, SATED
 from asyncq.sqlite.settling import absolve, settle
 from asyncq.sqlite.severing import forget_severed, severed_from
 from asyncq.sqlite.sweeper import Sweeper
-from asyncq.transport import Consumer, Delivery, Lease, Settlement
+from asyncq.transport import Consumer, Delivery, Departure, Lease, Settlement
 
 logger = logging.getLogger("asyncq.sqlite")
 
@@ -139,7 +139,7 @@ class SQLiteConsumer(Consumer):
         return SQLiteLease(self._database, self._namespace, self._number, self._clock, alert)
 
     async def leave(self) -> int:
-        count = await self._database.write(lambda transaction: dismiss(transaction, self._number, has_crashed=False))
+        count = await self._database.write(lambda transaction: dismiss(transaction, self._number, how=Departure.LEFT))
         self._database.doorbell.disconnect(self._address)
         return count
 

@@ -7,7 +7,7 @@ from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import READY, RUNNING
 from asyncq.sqlite.telling import tell_all
-from asyncq.transport import SUSPECT_CRASHES
+from asyncq.transport import SUSPECT_CRASHES, Departure
 
 _EXPIRED: Final = "SELECT id, name FROM consumers WHERE space = ?1 AND id <> ?2 AND lease_end_ms <= ?3"
 
@@ -21,28 +21,37 @@ SELECT consumers.id, consumers.name FROM json_each(?2) AS dead JOIN consumers ON
 )
 """
 
+MAX_BLAMED: Final = 2_000
+"""Characters that are kept of who was taken for dead with a call: the last ones."""
+
 _HELD_QUEUES: Final = f"""
 SELECT DISTINCT queue, crashes + ?2 >= {SUSPECT_CRASHES} FROM calls WHERE state = {RUNNING} AND holder = ?1
 """
-_HAND_BACK: Final = f"UPDATE calls SET state = {READY}, holder = NULL WHERE state = {RUNNING} AND holder = ?1"
-_HAND_BACK_BLAMED: Final = f"""
-UPDATE calls SET state = {READY}, holder = NULL, crashes = crashes + 1, blamed = ?1
-WHERE state = {RUNNING} AND holder = ?1
-"""
+_HAND_BACK: Final = {
+    how: f"UPDATE calls SET state = {READY}, holder = NULL{crash} WHERE state = {RUNNING} AND holder = ?1"
+    for how, crash in (
+        (Departure.LEFT, ""),
+        (Departure.DIED, ", crashes = crashes + 1"),
+        (
+            Departure.SILENT,
+            f", crashes = crashes + 1, blamed = substr(ifnull(blamed, ' ') || ?1 || ' ', -{MAX_BLAMED})",
+        ),
+    )
+}
 _END: Final = "DELETE FROM consumers WHERE id = ?1 RETURNING address"
 _END_MEMBERSHIPS: Final = "DELETE FROM members WHERE consumer = ?1"
 _FORGET_SEVERED: Final = "DELETE FROM severed WHERE consumer = ?1"
 
 
-def dismiss(transaction: Transaction, consumer: int, *, has_crashed: bool) -> int:
+def dismiss(transaction: Transaction, consumer: int, *, how: Departure) -> int:
     """End a consumer's membership; what it holds goes back to its place. Returns how many messages."""
     ended = transaction.rows(_END, (consumer,))
     if not ended:
         return 0
     transaction.change(_END_MEMBERSHIPS, (consumer,))
     transaction.change(_FORGET_SEVERED, (consumer,))
-    held = transaction.rows(_HELD_QUEUES, (consumer, int(has_crashed)))
-    count = transaction.change(_HAND_BACK_BLAMED if has_crashed else _HAND_BACK, (consumer,)) if held else 0
+    held = transaction.rows(_HELD_QUEUES, (consumer, int(how is not Departure.LEFT)))
+    count = transaction.change(_HAND_BACK[how], (consumer,)) if held else 0
     wake_for_returned(transaction, held)
     transaction.ring(ended[0][0], Ring(0))  # its own waiting fetch has to learn of it
     return count
@@ -50,16 +59,18 @@ def dismiss(transaction: Transaction, consumer: int, *, has_crashed: bool) -> in
 
 def reclaim(transaction: Transaction, space: int, reclaimer: int, now_ms: int) -> dict[str, int]:
     """Take over what consumers hold whose lease has run out; return how many messages, by name."""
-    return _bury_consumers(transaction, space, transaction.rows(_EXPIRED, (space, reclaimer, now_ms)))
+    return _bury_consumers(transaction, space, transaction.rows(_EXPIRED, (space, reclaimer, now_ms)), Departure.SILENT)
 
 
 def release(transaction: Transaction, space: int, names: str) -> dict[str, int]:
     """Take over what consumers of these names (a JSON array) hold, and those that went on as `name.1`, `name.2`."""
-    return _bury_consumers(transaction, space, transaction.rows(_NAMED, (space, names)))
+    return _bury_consumers(transaction, space, transaction.rows(_NAMED, (space, names)), Departure.DIED)
 
 
-def _bury_consumers(transaction: Transaction, space: int, dead: list[tuple[int, str]]) -> dict[str, int]:
-    counts = {name: dismiss(transaction, consumer, has_crashed=True) for consumer, name in dead}
+def _bury_consumers(
+    transaction: Transaction, space: int, dead: list[tuple[int, str]], how: Departure
+) -> dict[str, int]:
+    counts = {name: dismiss(transaction, consumer, how=how) for consumer, name in dead}
     if counts:
         tell_all(transaction, space)
     return counts

@@ -24,11 +24,13 @@ UPDATE calls SET state = {READY} WHERE seq IN (
 )
 """
 _READY: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}
+SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ' FROM calls
+WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _SUSPECTS: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}
+SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ' FROM calls
+WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _LEND: Final = f"""
@@ -95,9 +97,9 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
         promoted = transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
         limit = min(wish.limits[queue], wish.total - len(deliveries))
         allowed = min(limit, suspects) if has_suspects or promoted else 0
-        for seq, id, body, priority, _, crashes in _ready(transaction, number, limit, allowed):
+        for seq, id, body, priority, _, crashes, is_doubtful in _ready(transaction, number, limit, allowed):
             taken.append(seq)
-            deliveries.append(Delivery(id, queue, body, priority, token_of(seq, fetch), crashes))
+            deliveries.append(Delivery(id, queue, body, priority, token_of(seq, fetch), crashes, bool(is_doubtful)))
             suspects -= crashes >= SUSPECT_CRASHES
     if taken:
         transaction.change(_LEND, (consumer, fetch, as_json(taken)))
@@ -123,5 +125,5 @@ def _ready(transaction: Transaction, queue: int, limit: int, suspects: int) -> l
 
 
 def _place(row: Any) -> tuple[int, int, int]:
-    seq, _, _, priority, due_ms, _ = row
+    seq, _, _, priority, due_ms, *_ = row
     return -priority, due_ms, seq

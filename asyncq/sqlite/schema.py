@@ -47,7 +47,7 @@ CREATE TABLE calls(
     holder INTEGER,                         -- consumers.id while it runs
     fetch INTEGER,                          -- which fetch of that consumer took it; with seq, the delivery's token
     crashes INTEGER NOT NULL DEFAULT 0,
-    blamed INTEGER,                         -- consumers.id in whose name the last crash was counted; NULL: nobody's
+    blamed TEXT,                            -- consumers.id of those who were taken for dead, each between spaces
     expires_ms INTEGER,                     -- end of the result's time
     progress_end_ms INTEGER,
     progress BLOB,

@@ -40,15 +40,15 @@ _HAND_BACK: Final = f"""
 UPDATE calls SET state = {READY}, holder = NULL WHERE seq IN (SELECT value FROM json_each(?1))
 """
 _ADD_CRASH: Final = """
-UPDATE calls SET crashes = crashes + 1, blamed = NULL WHERE seq IN (SELECT value FROM json_each(?1))
+UPDATE calls SET crashes = crashes + 1 WHERE seq IN (SELECT value FROM json_each(?1))
 """
 _RETURNED: Final = f"""
 SELECT DISTINCT queue, {IS_SUSPECT} FROM calls WHERE seq IN (SELECT value FROM json_each(?1))
 """
 # A number that was given to another call meanwhile is no trouble: that one is blamed on nobody, or on somebody else.
 _ABSOLVE: Final = f"""
-UPDATE calls SET crashes = crashes - 1, blamed = NULL
-WHERE seq IN (SELECT value FROM json_each(?1)) AND blamed = ?2 AND state <> {ENDED}
+UPDATE calls SET crashes = crashes - 1, blamed = replace(blamed, ' ' || ?2 || ' ', ' ')
+WHERE seq IN (SELECT value FROM json_each(?1)) AND instr(blamed, ' ' || ?2 || ' ') AND state <> {ENDED}
 """
 
 # ?1 the blob of records, ?2 rows of [seq, reason, expires_ms, has_record, start, length], ?3 now

@@ -27,6 +27,9 @@ from asyncq.worker.run import Run, policy_of
 
 logger = logging.getLogger("asyncq.worker")
 
+MAX_DOUBT = 30.0
+"""Longest time that those who were taken for dead have to say that they are not, before a call is put aside."""
+
 MAX_HISTORY = 20
 """Past attempts that a message carries along: the latest."""
 
@@ -41,15 +44,17 @@ class Conclusions:
         broker: whose tasks and limits hold.
         worker: the name that results carry.
         now_ms: the time by the server's clock.
+        lease: seconds after which a silent worker is taken for dead.
 
     Attributes:
         dead: how many went to the dead letters.
     """
 
-    def __init__(self, broker: Broker, worker: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, broker: Broker, worker: str, now_ms: Callable[[], int], *, lease: float) -> None:
         self._broker = broker
         self._worker = worker
         self._now_ms = now_ms
+        self._lease = lease
         self._random = Random()
         self.dead = 0
 
@@ -103,8 +108,23 @@ class Conclusions:
         return self._again(run, error, run.policy.seconds_after(attempts, self._random) if delay is None else delay)
 
     def poisonous(self, run: Run) -> Settlement:
-        """Conclude that nobody is to run the call any more, because whoever does dies of it."""
-        text = f"{run.delivery.crashes} processes have died while they ran it (max_crashes)."
+        """Conclude that nobody is to run the call any more, because whoever does dies of it.
+
+        Not at once: whose lease has run out may be cut off and alive, and will say so when it is back.
+        """
+        crashes = run.delivery.crashes
+        if run.delivery.is_doubtful and run.message.condemned != crashes:
+            seconds = min(2 * self._lease, MAX_DOUBT)
+            logger.warning(
+                "%s %s may be poison: %d processes have died of it. It is put aside if none is back within %g s.",
+                run.task.name,
+                run.message.id,
+                crashes,
+                seconds,
+                extra=log_facts(run.message),
+            )
+            return Again(run.delivery, amended(run.delivery.body, condemned=crashes), self._after(seconds))
+        text = f"{crashes} processes have died while they ran it (max_crashes)."
         return self._buried(run, Failure("asyncq.errors:TaskFailed", text, ["Poison", text]), f"poison: {text}")
 
     def expired(self, run: Run) -> Settlement:

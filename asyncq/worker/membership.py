@@ -150,7 +150,9 @@ class Membership:
             settling = doers.create_task(settler.run())
             try:
                 async with asyncio.TaskGroup() as runs:
-                    conclusions = Conclusions(self._broker, consumer.name, session.transport.now_ms)
+                    conclusions = Conclusions(
+                        self._broker, consumer.name, session.transport.now_ms, lease=settings.lease
+                    )
                     caller = self._caller(conclusions, runs)
                     settle = self._recycler.counted(settler.put)
                     executor = Executor(self._broker, self._slots, conclusions, caller, settle, reporter, runs)

@@ -20,6 +20,7 @@ from asyncq.transport import (
     Counts,
     Dead,
     Delivery,
+    Departure,
     Done,
     Envelope,
     Outcome,
@@ -59,9 +60,12 @@ class Call:
     due_ms: int
     delivery: Delivery | None = None
     holder: "Member | None" = None
-    crashes: int = 0
-    crashed_with: str = ""
+    deaths: tuple[str, ...] = ()
     record: bytes | None = None
+
+    @property
+    def crashes(self) -> int:
+        return len(self.deaths)
 
 
 @dataclass
@@ -145,7 +149,7 @@ class SettlementMachine(RuleBasedStateMachine):
             call = self.calls[delivery.id]
             assert call in ready
             assert delivery[:4] == (delivery.id, QUEUE, call.body, call.priority)
-            assert delivery.crashes == call.crashes
+            assert (delivery.crashes, delivery.is_doubtful) == (call.crashes, any(call.deaths))
             call.delivery, call.holder = delivery, holder
             holder.history.append(delivery)
         self.check_order(deliveries, ready, is_whole=suspects == 10)
@@ -182,9 +186,8 @@ class SettlementMachine(RuleBasedStateMachine):
         self.run(absolving.consumer.absolve(absolving.history))
         held = {delivery.id for delivery in absolving.history}
         for id, call in self.calls.items():
-            if id in held and call.crashed_with == absolving.consumer.name and call.record is None:
-                call.crashes -= 1
-                call.crashed_with = ""
+            if id in held and call.record is None:
+                call.deaths = tuple(name for name in call.deaths if name != absolving.consumer.name)
 
     @rule(id=ids, priority=st.integers(0, 2))
     def revive(self, id: str, priority: int) -> None:
@@ -205,12 +208,12 @@ class SettlementMachine(RuleBasedStateMachine):
     @rule(member=numbers)
     def leave(self, member: int) -> None:
         leaving = self.member(member)
-        assert self.run(leaving.consumer.leave()) == self.lose(leaving, crashes=0)
+        assert self.run(leaving.consumer.leave()) == self.lose(leaving, Departure.LEFT)
 
     @rule(member=numbers)
     def release(self, member: int) -> None:
         dead = self.member(member)
-        assert self.run(self.process.transport.release([dead.consumer.name])) == self.lose(dead, crashes=1)
+        assert self.run(self.process.transport.release([dead.consumer.name])) == self.lose(dead, Departure.DIED)
 
     @rule(member=numbers)
     def renew(self, member: int) -> None:
@@ -223,7 +226,7 @@ class SettlementMachine(RuleBasedStateMachine):
         reclaimer = self.member(member)
         reclaimed = self.run(reclaimer.lease.reclaim())
         expected = {
-            other.consumer.name: self.lose(other, crashes=1)
+            other.consumer.name: self.lose(other, Departure.SILENT)
             for other in self.members
             if other is not reclaimer and not other.is_out and other.ends_ms <= self.now_ms
         }
@@ -292,14 +295,13 @@ class SettlementMachine(RuleBasedStateMachine):
             known = sorted(call.rank for call in ready if call.priority == priority and call.rank is not None)
             assert fetched == known[: len(fetched)]
 
-    def lose(self, member: Member, *, crashes: int) -> int:
+    def lose(self, member: Member, how: Departure) -> int:
         """Put back what a member holds, as it is out. Returns how many messages."""
         held = [call for call in self.calls.values() if call.delivery is not None and call.holder is member]
         for call in held:
             call.delivery = None
-            if crashes:
-                call.crashes += crashes
-                call.crashed_with = member.consumer.name
+            if how is not Departure.LEFT:
+                call.deaths += (member.consumer.name if how is Departure.SILENT else "",)
         member.is_out = True
         return len(held)
 
@@ -330,8 +332,7 @@ class SettlementMachine(RuleBasedStateMachine):
                 call.rank = None if due_ms else next(self.ranks)
             case Return(_, is_crash):
                 if is_crash:
-                    call.crashes += 1
-                    call.crashed_with = ""
+                    call.deaths += ("",)
             case Dead(_, outcome):
                 call.record = outcome.record
                 self.deaths.append(id)

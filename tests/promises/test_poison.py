@@ -37,7 +37,7 @@ async def test_a_supervisor_quarantines_by_itself(publisher: Publisher, effects:
     """Under a supervisor the same happens with nobody at hand: it restarts what dies, and releases what it held."""
     handles = [await publisher.wait.kiq(name, 0.05) for name in INNOCENTS]
     poison = await publisher.poison.kiq("poison")
-    supervisor = await started(asyncq, "--processes", "2", "--lease", "120")
+    supervisor = await started(asyncq, "--processes", "2", "--lease", "3")
     assert (await poison.result(timeout=30)).status is Status.FAILED
     assert len(await results_of(handles)) == 19
     assert len(effects.runs_of("poison")) == 3

@@ -65,7 +65,7 @@ async def test_an_order_may_arrive_before_its_delivery(redis_url: str, namespace
         async with kept_up(consumer, told.extend):
             address = KeySpace(namespace).own["orders"] + consumer.name
             await wait_until(lambda: is_subscribed(redis, address), "it has subscribed")
-            await redis.publish(address, f"{consumer.name}/1/1\na")  # of the first that its first fetch brings
+            await redis.publish(address, f"{consumer.name}/1001/1\na")  # of the first that its first fetch brings
             await wait_until(lambda: told == ["a"], "the order has come")
             assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10, wait=False)] == ["b"]
 

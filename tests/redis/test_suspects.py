@@ -121,11 +121,14 @@ async def test_who_is_condemned_and_lives_loses_nothing(redis_url: str, namespac
 
 async def test_an_absolved_suspect_with_another_crash_stays_one(redis_url: str, namespace: str) -> None:
     """Of three crashes one is taken back, however often that is asked for; what is left makes it a suspect still."""
-    async with opened(redis_url, namespace) as pair:
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
         await suspects(pair, "a")
         late = await pair.consumer()
         deliveries = await late.fetch(LIMITS, 1)
-        await pair.transport.release([late.name])
+        await redis.zadd(KeySpace(namespace).own["workers"], {late.name: float("-inf")})
+        reclaimer = (await pair.consumer()).lease()
+        await asyncio.to_thread(reclaimer.reclaim)
+        await asyncio.to_thread(reclaimer.close)
         for _ in range(3):
             await late.absolve(deliveries)
         consumer = await pair.consumer()

@@ -1,19 +1,27 @@
 """Suspects: what has killed twice runs one by one, and what kills a third time is put aside."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from asyncq import Broker, ConfigurationError, FailedCall, MemoryBroker, Queue, Status, TaskFailed
-from asyncq.transport import Return
+from asyncq.testing.clock import MovableClock
+from asyncq.transport import Consumer, Delivery, Return
+from tests.waiting import wait_until
 from tests.working import working
 
 
 @pytest.fixture
-async def broker() -> AsyncIterator[Broker]:
+def clock() -> MovableClock:
+    """What tells leases and due times."""
+    return MovableClock()
+
+
+@pytest.fixture
+async def broker(clock: MovableClock) -> AsyncIterator[Broker]:
     """An open broker in memory."""
-    async with MemoryBroker(queues=[Queue("mail", concurrency=1)]) as broker:
+    async with MemoryBroker(clock=clock, queues=[Queue("mail", concurrency=1)]) as broker:
         yield broker
 
 
@@ -24,6 +32,23 @@ async def crash(broker: Broker, *, times: int = 1, count: int = 100) -> None:
         consumer = await transport.consumer(f"dead-{number}", ["default"], lease=60)
         await consumer.fetch({"default": count}, count, wait=False, suspects=count)
         await transport.release([consumer.name])
+
+
+async def silenced(broker: Broker, clock: MovableClock, name: str) -> tuple[Consumer, Sequence[Delivery]]:
+    """Let a consumer fetch what is ready and be taken for dead; return it with what it held."""
+    transport = (await broker.open()).transport
+    consumer = await transport.consumer(name, ["default"], lease=1)
+    deliveries = await consumer.fetch({"default": 100}, 100, wait=False, suspects=100)
+    await silence(broker, clock)
+    return consumer, deliveries
+
+
+async def silence(broker: Broker, clock: MovableClock) -> None:
+    """Let all leases run out, and reclaim them."""
+    other = await (await broker.open()).transport.consumer(f"reclaimer-{clock.now_ms()}", ["default"], lease=1e6)
+    clock.move(600)
+    other.lease().reclaim()
+    await other.leave()
 
 
 async def test_one_suspect_at_a_time(broker: Broker) -> None:
@@ -70,7 +95,7 @@ async def test_poison(broker: Broker) -> None:
 
     handle = await poison.kiq()
     await crash(broker, times=3)
-    async with working(broker, burst=True):
+    async with working(broker, lease=0.1):
         result = await handle.result(timeout=5)
     assert result.status is Status.FAILED
     assert isinstance(result.error, TaskFailed)
@@ -79,6 +104,27 @@ async def test_poison(broker: Broker) -> None:
     [letter] = await (await broker.open()).transport.dead_letters("default")
     assert letter.reason.startswith("poison: 3 processes have died")
     assert told == [letter.reason]
+
+
+async def test_who_was_cut_off_comes_back_in_time(broker: Broker, clock: MovableClock) -> None:
+    """A call whose three workers were only cut off is not put aside when one of them is back: it runs."""
+
+    @broker.task
+    async def innocent() -> int:
+        return 1
+
+    handle = await innocent.kiq()
+    cut_off = [await silenced(broker, clock, f"cut-off-{number}") for number in range(3)]
+
+    async def is_condemned() -> bool:
+        return await handle.status() is Status.SCHEDULED
+
+    async with working(broker, lease=1):
+        await wait_until(is_condemned, "the verdict is put off")
+        consumer, deliveries = cut_off[0]
+        await consumer.absolve(deliveries)
+        clock.move(2)
+        assert (await handle.result(timeout=5)).value == 1
 
 
 async def test_a_crash_is_no_attempt(broker: Broker) -> None:
@@ -110,7 +156,7 @@ async def test_the_limit_is_an_option(broker: Broker) -> None:
     await crash(broker, times=5)
     frail_one = await frail.kiq()
     await crash(broker)
-    async with working(broker, burst=True):
+    async with working(broker, lease=0.1):
         assert (await tough_one.result(timeout=5)).value == 1
         assert (await frail_one.result(timeout=5)).status is Status.FAILED
     with pytest.raises(ConfigurationError, match="max_crashes is 1 or more"):
@@ -165,7 +211,7 @@ async def test_a_lent_slot_of_a_queue_at_its_limit(broker: Broker) -> None:
         assert await (await parent.kiq()) == 2
 
 
-async def test_the_lost_lease_of_a_living_worker(broker: Broker) -> None:
+async def test_the_lost_lease_of_a_living_worker(broker: Broker, clock: MovableClock) -> None:
     """A worker that lost its lease and lives says so: it counts no crash, however often."""
     started = asyncio.Semaphore(0)
     runs = 0
@@ -179,13 +225,12 @@ async def test_the_lost_lease_of_a_living_worker(broker: Broker) -> None:
             await asyncio.Event().wait()
         return 1
 
-    transport = (await broker.open()).transport
-    async with working(broker) as worker, asyncio.timeout(10):
+    async with working(broker), asyncio.timeout(10):
         handles = [await work.kiq() for _ in range(2)]
         for _ in range(3):
             for _ in range(2):
                 await started.acquire()
-            assert await transport.release([worker.name]) == 2  # as if it had been frozen past its lease
+            await silence(broker, clock)  # as if it had been frozen
         assert await asyncio.gather(*handles) == [1, 1]
 
 

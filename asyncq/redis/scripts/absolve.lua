@@ -6,11 +6,12 @@
 local name, is_any_cleared = ARGV[1], false
 for i = 2, #ARGV do
   local member = ARGV[i]
-  local crash = redis.call('HGET', crashes, member) or ''
-  if string.match(crash, '^%d+ (.*)$') == name then
-    local times = times_in(crash) - 1
+  local times, names = string.match(redis.call('HGET', crashes, member) or '0 ', '^(%d+) (.*)$')
+  local start, stop = string.find('\n' .. names, '\n' .. name .. '\n', 1, true)
+  if start then
+    times = times - 1
     if times > 0 then
-      redis.call('HSET', crashes, member, times .. ' ')
+      redis.call('HSET', crashes, member, times .. ' ' .. string.sub(names, 1, start - 1) .. string.sub(names, stop))
     else
       redis.call('HDEL', crashes, member)
     end

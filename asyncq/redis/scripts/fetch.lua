@@ -5,16 +5,18 @@
 --       how many at most
 -- Returns -1: the consumer is no member (any more); -2: this fetch was given up. Else
 --       {ms until the next message is due (-1: none), number of its queue from 1,
---        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0)}.
+--        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0), negative if some are in a name}.
 local WIDTH, PROMOTED_AT_ONCE, ROUNDS = 12, 1000, 10
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local prefix = name .. '/' .. ARGV[2] .. '/'
 local now, next_due, next_queue = nil, -1, 0
 local has_crashes = false -- without any, nothing is looked up that has to do with suspects
 
+-- `prefix` begins the tokens. Places are numbered by queue, so the number of the fetch is followed by three digits of its
+-- queue's: no two deliveries of a consumer have the same token.
 local function names_of(q)
   local at = (q - 1) * WIDTH
   return {
+    prefix = name .. '/' .. ARGV[2] .. string.format('%03d', q) .. '/',
     messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], suspects = KEYS[at + 6],
     running = KEYS[at + 7], crashes = KEYS[at + 8], withdrawn = KEYS[at + 9], wake = KEYS[at + 10],
     wake_suspects = KEYS[at + 11], sequence = KEYS[at + 12],
@@ -117,14 +119,15 @@ local function lend(key, members, numbers)
   local sequence = redis.call('INCRBY', key.sequence, #members) - #members
   local tokens, lent = {}, {}
   for i, member in ipairs(members) do
-    tokens[i] = prefix .. string.format('%.0f', numbers[member] or sequence + i)
+    tokens[i] = key.prefix .. string.format('%.0f', numbers[member] or sequence + i)
     lent[2 * i - 1] = member
     lent[2 * i] = tokens[i]
   end
   redis.call('HSET', key.running, unpack(lent))
   local crashes = has_crashes and redis.call('HMGET', key.crashes, unpack(members)) or {}
   for i, crash in ipairs(crashes) do
-    crashes[i] = crash and string.match(crash, '^%d+')
+    local times, name = string.match(crash or '', '^(%d+) (.?)')
+    crashes[i] = times and (name == '' and times or '-' .. times) or false -- a nil would end the reply
   end
   return tokens, crashes
 end

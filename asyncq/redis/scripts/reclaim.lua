@@ -1,7 +1,7 @@
 -- KEYS: line ahead due suspects running crashes wake wake_suspects consumer
 -- USES: queue suspects returning
 -- FLAGS: allow-oom
--- ARGV: name of a consumer, and what became of it: `crashed`, `left`, or the lowest number that a fetch of it may have
+-- ARGV: name of a consumer, and what became of it: `died`, `silent`, `left`, or the lowest number that a fetch of it may have
 --       from now on; then the tokens of what it holds, which it keeps
 -- Returns how many messages it gave back.
 local name, what = ARGV[1], ARGV[2]
@@ -23,8 +23,8 @@ for i = 1, #held, 2 do
   local is_its_own = string.sub(token, 1, #prefix) == prefix and string.find(token, '^%d+/%d+$', #prefix + 1)
   if is_its_own and not kept[token] then
     redis.call('HDEL', running, member)
-    if what == 'crashed' then
-      count_crash(crashes, member, name)
+    if what == 'died' or what == 'silent' then
+      count_crash(crashes, member, what == 'silent' and name)
     end
     put_back({member}, {[member] = token}, ahead, crashes, suspects)
     count = count + 1

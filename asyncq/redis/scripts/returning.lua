@@ -1,7 +1,15 @@
 -- How messages come back that were lent and have not ended, for the scripts that name this file.
 
+local MAX_NAMES = 100
+
+-- Count a crash, in the name of a consumer that was taken for dead; nil or false: in nobody's, for it is certain.
 local function count_crash(crashes, member, name)
-  redis.call('HSET', crashes, member, times_in(redis.call('HGET', crashes, member)) + 1 .. ' ' .. name)
+  local times, names = string.match(redis.call('HGET', crashes, member) or '0 ', '^(%d+) (.*)$')
+  if name then
+    local _, count = string.gsub(names, '\n', '')
+    names = (count < MAX_NAMES and names or string.match(names, '^[^\n]*\n(.*)$')) .. name .. '\n'
+  end
+  redis.call('HSET', crashes, member, times + 1 .. ' ' .. names)
 end
 
 -- Put messages back in their old places, by the numbers in their tokens, suspects apart; returns whether there are

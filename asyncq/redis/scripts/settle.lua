@@ -60,7 +60,7 @@ for _, i in ipairs(held) do
   local id, kind, amount = string.sub(member, 2), string.byte(what), tonumber(string.sub(what, 2)) or 0
   if kind == 114 or kind == 99 then
     if kind == 99 then
-      count_crash(crashes, member, '')
+      count_crash(crashes, member, nil)
     end
     returned[#returned + 1] = member
     tokens[member] = argument(i, 1)

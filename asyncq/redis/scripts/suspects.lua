@@ -2,7 +2,7 @@
 -- number is that of asyncq/transport.py).
 --
 -- A consumer takes few of them at a time. `suspects` orders them as `ahead` does its own. `crashes` holds how many
--- crashes there were and, after a space, in whose name the last one was counted; empty: in nobody's.
+-- crashes there were and, after a space, a line for each consumer that was taken for dead: the last 100.
 
 local SUSPECT_CRASHES = 2
 

@@ -62,6 +62,15 @@ class FetchingSuite(Suite):
         assert [delivery.id for delivery in deliveries] == ["y", "z"]
         assert await consumer.fetch({QUEUE: 0, OTHER_QUEUE: 5}, 9, wait=False) == []
 
+    async def test_each_delivery_has_a_token_of_its_own(self, stage: Stage, process: Process) -> None:
+        """No two deliveries of a consumer have the same token, of one fetch over several queues or of several."""
+        await process.publish_ids(*"abc")
+        await process.publish_ids(*"xyz", queue=OTHER_QUEUE)
+        consumer = await process.consumer()
+        deliveries = await stage.fetch(consumer, 4, {QUEUE: 2, OTHER_QUEUE: 2})
+        deliveries += await stage.fetch(consumer, 2, BOTH)
+        assert len({delivery.token for delivery in deliveries}) == 6
+
     async def test_a_limit_holds_over_all_priorities(self, stage: Stage, process: Process) -> None:
         """A queue's limit is its total, not one for each priority."""
         await process.publish(*(Envelope(str(n), QUEUE, b"", n) for n in range(10)))

@@ -184,20 +184,35 @@ class SuspectingSuite(Suite):
         assert delivery.crashes == 0
 
     async def test_only_ones_own_death_is_taken_back(self, stage: Stage, process: Process) -> None:
-        """A crash that another's death has counted since stays; so does one of a consumer that was not reclaimed."""
+        """A crash that another's death has counted, before or since, stays; so does one that is certain."""
         await process.publish_ids("a")
+        await _crash(stage, process, 1)
         late, deliveries = await _reclaimed(stage, process, 1)
-        dead = await process.consumer()
-        await stage.fetch(dead, 1)
-        assert await process.transport.release([dead.name]) == 1
-        await late.absolve(deliveries)
+        await _crash(stage, process, 1)
         other = await process.consumer()
         (delivery,) = await stage.fetch(other, 1)
-        assert delivery.crashes == 2
-        await other.absolve([delivery])
+        assert delivery.crashes == 3
+        assert await settle_one(other, Return(delivery, is_crash=True))
+        for _ in range(2):
+            await late.absolve(deliveries)
+            await other.absolve([delivery])
+        (delivery,) = await stage.fetch(other, 1)
+        assert delivery.crashes == 3
         await finish(other, [delivery])
         await late.absolve(deliveries)
         assert await process.counts() == NOTHING
+
+    async def test_all_who_were_taken_for_dead_may_say_so(self, stage: Stage, process: Process) -> None:
+        """Of three consumers that were reclaimed one after the other each takes back its own crash, in any order."""
+        await process.publish_ids("a")
+        lates = [await _reclaimed(stage, process, 1) for _ in range(3)]
+        other = await process.consumer()
+        for crashes, number in ((2, 1), (1, 0), (0, 2)):
+            late, deliveries = lates[number]
+            await late.absolve(deliveries)
+            (delivery,) = await stage.fetch(other, 1)
+            assert delivery.crashes == crashes
+            assert await settle_one(other, Return(delivery))
 
 
 async def _suspects(stage: Stage, process: Process, ids: str, *, queue: str = QUEUE, priority: int = 0) -> None:
