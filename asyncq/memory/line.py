@@ -50,7 +50,7 @@ class Member:
         bell: rung when fetching may be worth a try.
         about: what it has told of itself.
         held: what it has fetched and not settled, by id. Emptied when it is reclaimed: that is the fence.
-        severed: ids of calls that were withdrawn while it held them, until it is told.
+        severed: tokens of what was withdrawn while it held it, until it is told.
         severing: rung when there are some.
     """
 

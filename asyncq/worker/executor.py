@@ -27,9 +27,6 @@ logger = logging.getLogger("asyncq.worker")
 class Executor:
     """Runs what is delivered. Nothing that user code raises leaves it; a failing task disturbs no other.
 
-    Attributes:
-        suspects: how many of the deliveries here are suspects.
-
     Args:
         broker: whose tasks they are.
         slots: what bounds them.
@@ -60,7 +57,7 @@ class Executor:
         self._held: dict[str, Delivery] = {}
         self._severed: set[str] = set()
         self._runs: dict[asyncio.Task[None], Delivery] = {}
-        self.suspects = 0
+        self._suspects: dict[str, SlotLoan | None] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
         self._finished = asyncio.Event()
@@ -75,30 +72,31 @@ class Executor:
         """What was started and is not handed to be settled yet."""
         return list(self._held.values())
 
+    @property
+    def has_suspect(self) -> bool:
+        """Whether a suspect is here: has a slot, also for a thread that was given up, or stands in line for one.
+
+        One that has lent its slot is none: what it waits for may be a suspect, too.
+        """
+        if not self._suspects:
+            return False
+        self._suspects = {token: loan for token, loan in self._suspects.items() if loan is None or not loan.has_ended}
+        return any(loan is None or loan.has_slot for loan in self._suspects.values())
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
         self._held[delivery.token] = delivery
         if delivery.crashes >= SUSPECT_CRASHES:
-            self.suspects += 1
+            self._suspects[delivery.token] = None
         self._slots.enter(delivery.queue, partial(self._begin, delivery))
 
-    def sever(self, ids: Sequence[str]) -> None:
-        """Cancel what runs of calls that were withdrawn: nobody wants their ends any more.
-
-        It may name one that was published anew meanwhile. So what is cancelled is handed back all the same: of a call
-        that was withdrawn that takes no effect, and the new one runs again.
-        """
-        wanted = set(ids)
-        self._severed |= {token for token, delivery in self._held.items() if delivery.id in wanted}
+    def sever(self, tokens: Sequence[str]) -> None:
+        """Cancel the runs of deliveries whose calls were withdrawn, each once: nobody wants their ends any more."""
+        severed = (self._held.keys() & tokens) - self._severed
+        self._severed |= severed
         for run, delivery in self._runs.items():
-            if delivery.token in self._severed and run.cancelling() == 0:
+            if delivery.token in severed and not self._is_stopping:  # then it is cancelled anyway, and may clean up
                 run.cancel("the call was cancelled")
-
-    def forget_severed(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery was severed, once: its settlement has taken no effect, and should not have."""
-        is_severed = delivery.token in self._severed
-        self._severed.discard(delivery.token)
-        return is_severed
 
     async def wait_finished(self) -> None:
         """Wait until another run has ended, or none is running."""
@@ -124,34 +122,47 @@ class Executor:
 
     def _begin(self, delivery: Delivery) -> None:
         if self._is_stopping or delivery.token in self._severed:
-            self._let_go(delivery)
-            self._slots.leave(delivery.queue)
-            self._settle(Return(delivery))
+            self._forgo(delivery)
             return
         run = self._group.create_task(self._run(delivery), name=delivery.id)
         self._runs[run] = delivery
         run.add_done_callback(self._ended)
 
     def _ended(self, run: asyncio.Task[None]) -> None:
-        del self._runs[run]
+        delivery = self._runs.pop(run)
+        if run.cancelled():  # before its first step
+            self._forgo(delivery)
         self._finished.set()
 
-    def _let_go(self, delivery: Delivery) -> None:
+    def _forgo(self, delivery: Delivery) -> None:
+        """Hand back what was given a slot and has not begun."""
+        self._suspects.pop(delivery.token, None)
+        self._let_go(delivery)
+        self._slots.leave(delivery.queue)
+        self._settle(Return(delivery))
+
+    def _let_go(self, delivery: Delivery) -> bool:
+        """Hold a delivery no more; return whether its end is wanted still."""
         del self._held[delivery.token]
-        if delivery.crashes >= SUSPECT_CRASHES:
-            self.suspects -= 1
+        if delivery.token not in self._severed:
+            return True
+        self._severed.remove(delivery.token)
+        logger.info("%s was cancelled.", delivery.id, extra={"task_id": delivery.id, "queue": delivery.queue})
+        return False
 
     async def _run(self, delivery: Delivery) -> None:
         loan = SlotLoan(self._slots, delivery.queue)
+        if delivery.crashes >= SUSPECT_CRASHES:
+            self._suspects[delivery.token] = loan
         try:
             settlement = await self._settlement(delivery, loan)
         except asyncio.CancelledError:
             settlement = Return(delivery)  # only our own cancellation comes this far
         except BaseException as fault:  # what users give is in every step: converters, texts, comparisons
             settlement = self._conclusions.inconclusive(delivery, fault)
-        self._let_go(delivery)
+        is_wanted = self._let_go(delivery)
         loan.end()
-        self._settle(settlement)
+        self._settle(settlement if is_wanted else Return(delivery))  # which takes no effect, should all be well
 
     async def _settlement(self, delivery: Delivery, loan: SlotLoan) -> Settlement:
         message: Message | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.transport import Consumer, Delivery, Settlement
+from asyncq.transport import Consumer, Delivery, Return, Settlement
 from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
@@ -157,7 +157,7 @@ class Membership:
                     self._executor = executor
                     receiver = Receiver(consumer, self._slots, executor, settler, is_burst=settings.is_burst)
                     self.health.attach(receiver, conclusions)
-                    doing = (consumer.run(self._sever), reporter.run(), receiver.widen())
+                    doing = (consumer.run(executor.sever), reporter.run(), receiver.widen())
                     upkeep = [doers.create_task(doer) for doer in doing]
                     receiving = doers.create_task(self._receive(receiver))
                     stopping = doers.create_task(self._wait_for_order())
@@ -272,14 +272,9 @@ class Membership:
             async with asyncio.timeout(HAND_BACK_SECONDS):
                 await self._consumer.absolve(self._bereft)
 
-    def _sever(self, ids: Sequence[str]) -> None:
-        if self._executor is not None:
-            self._executor.sever(ids)
-
     def _refused(self, settlement: Settlement) -> None:
+        if isinstance(settlement, Return):  # it was cancelled, or somebody else has it already: nothing is lost by that
+            return
         delivery = settlement.delivery
         facts = {"task_id": delivery.id, "queue": delivery.queue}
-        if self._executor is not None and self._executor.forget_severed(delivery):
-            logger.info("%s was cancelled.", delivery.id, extra=facts)
-        else:
-            logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)
+        logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)

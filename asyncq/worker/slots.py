@@ -137,6 +137,9 @@ class SlotLoan:
     """The slot of one run, and its turn among the runs of its task: lent while the run waits for other tasks.
 
     However many it waits for at a time, and whatever it leaves behind waiting when it ends, it has one slot or none.
+
+    Attributes:
+        has_ended: its run has ended, and no thread keeps the slot.
     """
 
     # Of each task one is made, and most have nothing to lend: what stands here is not set for each.
@@ -145,7 +148,7 @@ class SlotLoan:
     _has_turn = False
     _is_lent = False
     _is_returning = False
-    _has_ended = False
+    has_ended = False
     _is_kept = False
     _ends_with_thread = False
 
@@ -156,7 +159,7 @@ class SlotLoan:
     @property
     def has_slot(self) -> bool:
         """Whether it has a slot just now: none is lent, or given back."""
-        return not self._is_lent and not self._has_ended
+        return not self._is_lent and not self.has_ended
 
     def keep(self) -> None:
         """Let the slot outlast the run, until `let_go`: its thread goes on."""
@@ -192,7 +195,7 @@ class SlotLoan:
                 await self.take_turn(self._turn)
         finally:
             self._is_returning = self._is_lent = False
-            if self._has_ended:
+            if self.has_ended:
                 self._give_back()
             elif self._waits:  # another wait has begun meanwhile
                 self._lend()
@@ -209,12 +212,12 @@ class SlotLoan:
         if self._is_kept:
             self._ends_with_thread = True
             return
-        self._has_ended = True
+        self.has_ended = True
         if not self._is_returning:
             self._give_back()
 
     def _lend(self) -> None:
-        if not self._has_ended and self._slots.lend(self._queue):
+        if not self.has_ended and self._slots.lend(self._queue):
             self._is_lent = True
             self._give_turn_back()
 

@@ -1,6 +1,7 @@
 """Suspects: what has killed twice runs one by one, and what kills a third time is put aside."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -135,6 +136,52 @@ async def test_a_suspect_that_ends_makes_room_for_the_next(broker: Broker) -> No
         may_end.set()
         async with asyncio.timeout(5):
             await asyncio.gather(*handles)
+
+
+async def test_a_suspect_that_waits_for_another(broker: Broker) -> None:
+    """A suspect that awaits a call lends its turn with its slot: the call may be a suspect, too."""
+
+    @broker.task
+    async def child() -> int:
+        return 1
+
+    @broker.task
+    async def parent() -> int:
+        return 1 + await (await child.options(id="child").kiq())
+
+    handle = await parent.kiq()
+    await child.options(id="child").kiq()
+    await crash(broker, times=2)
+    async with working(broker), asyncio.timeout(5):
+        assert await handle == 2
+
+
+async def test_a_suspect_whose_thread_goes_on(broker: Broker) -> None:
+    """A suspect whose thread outlasts its time limit holds up the next one until the thread ends."""
+    may_end = threading.Event()
+    ended: list[str] = []
+
+    @broker.task(timeout=0.05, retry=None)
+    def stubborn() -> None:
+        may_end.wait()
+        ended.append("stubborn")
+
+    @broker.task
+    async def other() -> None:
+        ended.append("other")
+
+    @broker.task
+    async def plain() -> None:
+        ended.append("plain")
+
+    first, second = await stubborn.kiq(), await other.kiq()
+    await crash(broker, times=2)
+    async with working(broker), asyncio.timeout(5):
+        assert (await first.result()).status is Status.FAILED
+        await (await plain.kiq())
+        may_end.set()
+        await second
+    assert ended == ["plain", "stubborn", "other"]
 
 
 async def test_a_queue_at_its_limit_goes_on(broker: Broker) -> None:
