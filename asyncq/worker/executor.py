@@ -166,6 +166,7 @@ class Executor:
 
     async def _settlement(self, delivery: Delivery, loan: SlotLoan) -> Settlement:
         message: Message | None = None
+        run: Run | None = None
         try:
             message = decode_message(delivery.body)
             run = self._conclusions.run_of(delivery, message)
@@ -176,10 +177,10 @@ class Executor:
                 return self._conclusions.poisonous(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
         except MessageError as error:
-            return self._conclusions.undeliverable(delivery, message, error)
+            return self._conclusions.undeliverable(delivery, message, run, error)
         except Exception as error:  # a converter of the user's own types, say
             text = f"{type(error).__name__}: {text_of(error)}"
-            return self._conclusions.undeliverable(delivery, message, DecodeError(text))
+            return self._conclusions.undeliverable(delivery, message, run, DecodeError(text))
         context = Context(message, self._broker, self._reporter.report)
         for name in run.task.injected:
             kwargs[name] = context
