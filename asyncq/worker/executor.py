@@ -74,14 +74,11 @@ class Executor:
 
     @property
     def has_suspect(self) -> bool:
-        """Whether a suspect is here: has a slot, also for a thread that was given up, or stands in line for one.
-
-        One that has lent its slot is none: what it waits for may be a suspect, too.
-        """
+        """Whether a suspect is here that gives way to no other; also one of whom a thread is left that was given up."""
         if not self._suspects:
             return False
         self._suspects = {token: loan for token, loan in self._suspects.items() if loan is None or not loan.has_ended}
-        return any(loan is None or loan.has_slot for loan in self._suspects.values())
+        return any(loan is None or not loan.gives_way for loan in self._suspects.values())
 
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""

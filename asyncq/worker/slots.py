@@ -47,6 +47,10 @@ class Slots:
             await self._has_free.wait()
         return self.free
 
+    def tell_freed(self) -> None:
+        """Wake who waits until a slot is given back or lent."""
+        self._has_freed.set()
+
     async def wait_freed(self) -> None:
         """Wait until a slot is given back or lent."""
         self._has_freed.clear()
@@ -140,6 +144,7 @@ class SlotLoan:
 
     Attributes:
         has_ended: its run has ended, and no thread keeps the slot.
+        gives_way: it waits for what may be a suspect, which runs beside no other.
     """
 
     # Of each task one is made, and most have nothing to lend: what stands here is not set for each.
@@ -149,6 +154,7 @@ class SlotLoan:
     _is_lent = False
     _is_returning = False
     has_ended = False
+    gives_way = False
     _is_kept = False
     _ends_with_thread = False
 
@@ -183,9 +189,15 @@ class SlotLoan:
         if not self._is_lent:
             self._lend()
 
+    def give_way(self) -> None:
+        """Let a suspect be fetched until this has been taken back, though the run is one itself."""
+        if self._waits:
+            self.gives_way = True
+            self._slots.tell_freed()
+
     async def take_back(self) -> None:
         """Wait until there is a slot for the run again, and its turn."""
-        self._waits -= 1
+        self._end_wait()
         if self._waits or not self._is_lent or self._is_returning:
             return
         self._is_returning = True
@@ -202,7 +214,7 @@ class SlotLoan:
 
     def take_back_at_once(self) -> None:
         """Take a slot for the run without waiting for one, over the limit if need be: it is being cancelled."""
-        self._waits -= 1
+        self._end_wait()
         if not self._waits and self._is_lent and not self._is_returning:
             self._is_lent = False
             self._slots.take_back_at_once(self._queue)
@@ -215,6 +227,11 @@ class SlotLoan:
         self.has_ended = True
         if not self._is_returning:
             self._give_back()
+
+    def _end_wait(self) -> None:
+        self._waits -= 1
+        if not self._waits:
+            self.gives_way = False
 
     def _lend(self) -> None:
         if not self.has_ended and self._slots.lend(self._queue):

@@ -139,7 +139,7 @@ async def test_a_suspect_that_ends_makes_room_for_the_next(broker: Broker) -> No
 
 
 async def test_a_suspect_that_waits_for_another(broker: Broker) -> None:
-    """A suspect that awaits a call lends its turn with its slot: the call may be a suspect, too."""
+    """A suspect that awaits a suspect gives way to it: both end where there is one worker."""
 
     @broker.task
     async def child() -> int:
@@ -154,6 +154,33 @@ async def test_a_suspect_that_waits_for_another(broker: Broker) -> None:
     await crash(broker, times=2)
     async with working(broker), asyncio.timeout(5):
         assert await handle == 2
+
+
+async def test_a_suspect_that_waits_for_an_innocent(broker: Broker) -> None:
+    """A suspect that awaits a call that never crashed gives way to nobody: another's death would be counted for it."""
+    running = 0
+    most = 0
+
+    @broker.task
+    async def child() -> int:
+        await asyncio.sleep(0.01)
+        return 1
+
+    @broker.task
+    async def parent() -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return 1 + await (await child.kiq())
+        finally:
+            running -= 1
+
+    handles = [await parent.kiq() for _ in range(3)]
+    await crash(broker, times=2)
+    async with working(broker), asyncio.timeout(5):
+        assert await asyncio.gather(*handles) == [2, 2, 2]
+    assert most == 1
 
 
 async def test_a_suspect_whose_thread_goes_on(broker: Broker) -> None:
