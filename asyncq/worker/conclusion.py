@@ -79,7 +79,7 @@ class Conclusions:
             record = self._checked(run, self._record(run, Status.SUCCEEDED, value=sent))
         except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
-        return Done(run.delivery, self._outcome(run, record))
+        return Done(run.delivery, Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply))
 
     def failed(self, run: Run, error: BaseException) -> Settlement:
         """Conclude from what the task raised: a signal, a retry, or the end."""

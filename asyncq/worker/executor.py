@@ -80,6 +80,16 @@ class Executor:
         self._suspects = {token: loan for token, loan in self._suspects.items() if loan is None or not loan.has_ended}
         return any(loan is None or not loan.gives_way for loan in self._suspects.values())
 
+    def name_of(self, run: "asyncio.Task[Any]") -> str | None:
+        """Return name and id of the call that an asyncio task runs, None where it runs none. From any thread."""
+        delivery = self._runs.get(run)
+        if delivery is None:
+            return None
+        try:
+            return f"{decode_message(delivery.body).task} {delivery.id}"
+        except DecodeError:
+            return delivery.id
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
         self._held[delivery.token] = delivery
@@ -167,7 +177,6 @@ class Executor:
         try:
             message = decode_message(delivery.body)
             run = self._conclusions.run_of(delivery, message)
-            self._name(message)
             if self._conclusions.is_expired(run):
                 return self._conclusions.expired(run)
             if delivery.crashes and run.is_poison:
@@ -222,12 +231,6 @@ class Executor:
     def _is_cancelled(self) -> bool:
         own = asyncio.current_task()
         return self._is_stopping and own is not None and own.cancelling() > 0
-
-    def _name(self, message: Message) -> None:
-        """Name the asyncio task after the call: the heartbeat says by this name what blocks the loop."""
-        own = asyncio.current_task()
-        if own is not None:
-            own.set_name(f"{message.task} {message.id}")
 
     def _turn(self, task: Task[..., Any]) -> asyncio.Semaphore:
         limit = task.declared.local_concurrency or self._slots.total

@@ -124,6 +124,7 @@ class Membership:
             lost=self._lose,
             failed=self._fail,
             about=self.health.vitals,
+            name_of=self._name_of,
         )
         heartbeat.start()
         try:
@@ -271,6 +272,9 @@ class Membership:
         with suppress(BrokerUnavailable, TimeoutError):  # then some are under suspicion without need
             async with asyncio.timeout(HAND_BACK_SECONDS):
                 await self._consumer.absolve(self._bereft)
+
+    def _name_of(self, task: "asyncio.Task[Any]") -> str | None:
+        return None if self._executor is None else self._executor.name_of(task)
 
     def _refused(self, settlement: Settlement) -> None:
         if isinstance(settlement, Return):  # it was cancelled, or somebody else has it already: nothing is lost by that
