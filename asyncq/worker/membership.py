@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,9 @@ CLEANUP_SECONDS = 5.0
 
 HAND_BACK_SECONDS = 5.0
 """How long the last settlements and the hand-back may take; past that the lease runs out instead."""
+
+MAX_REFUSALS = 5_000
+"""Deliveries that are remembered, without their messages, of those whose settlement was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class Membership:
         self._is_cut_off = asyncio.Event()
         self._executor: Executor | None = None
         self._settler: Settler | None = None
-        self._bereft: Sequence[Delivery] = ()
+        self._bereft: list[Delivery] = []
+        self._refusals: deque[Delivery] = deque(maxlen=MAX_REFUSALS)
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -202,6 +207,7 @@ class Membership:
             self._is_lost = True
             if self._executor is not None and self._settler is not None:
                 self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
+                self._bereft += self._refusals  # which may have been the first that it heard of its loss
             logger.error(
                 "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
             )
@@ -276,9 +282,9 @@ class Membership:
     def _name_of(self, task: "asyncio.Task[Any]") -> str | None:
         return None if self._executor is None else self._executor.name_of(task)
 
-    def _refused(self, settlement: Settlement) -> None:
-        if isinstance(settlement, Return):  # it was cancelled, or somebody else has it already: nothing is lost by that
-            return
+    def _refused(self, settlement: Settlement, is_news: bool) -> None:
         delivery = settlement.delivery
-        facts = {"task_id": delivery.id, "queue": delivery.queue}
-        logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)
+        self._refusals.append(delivery._replace(body=b""))
+        if is_news and not isinstance(settlement, Return):  # who hands back has lost nothing
+            facts = {"task_id": delivery.id, "queue": delivery.queue}
+            logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)

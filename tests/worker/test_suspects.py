@@ -263,6 +263,28 @@ async def test_the_lost_lease_of_a_living_worker(broker: Broker) -> None:
         assert await asyncio.gather(*handles) == [1, 1]
 
 
+async def test_what_ends_before_the_loss_is_known(broker: Broker) -> None:
+    """Runs that end between the loss of the lease and the news of it count no crash either."""
+    started, may_end = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    @broker.task
+    async def work() -> int:
+        started.release()
+        await may_end.acquire()
+        return 1
+
+    transport = (await broker.open()).transport
+    async with working(broker, concurrency=1) as worker, asyncio.timeout(10):
+        handle = await work.kiq()
+        for _ in range(3):
+            await started.acquire()
+            assert await transport.release([worker.name]) == 1  # as if it had been frozen past its lease
+            may_end.release()  # no slot is free to fetch for: its refused settlement is the first that it hears
+        await started.acquire()
+        may_end.release()
+        assert await handle == 1
+
+
 async def test_what_is_handed_back_is_no_suspect(broker: Broker) -> None:
     """A worker that stops counts no crash for what it hands back."""
     transport = (await broker.open()).transport
