@@ -72,11 +72,12 @@ class Conclusions:
 
     def succeeded(self, run: Run, value: object) -> Settlement:
         """Conclude from what the task returned; a value that cannot travel is a failure that no retry mends."""
-        if not self._keeps(run):
+        if not keeps_result(run.task, run.message):
             return Done(run.delivery, Outcome(None))
         try:
             sent = value.json() if isinstance(value, Encoded) else run.task.returned.encode(value)
-            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=sent))
+            record = self._record(run, Status.SUCCEEDED, value=sent)
+            check_size(run.task, len(record), self._broker.max_result_size)
         except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
         return Done(run.delivery, Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply))
@@ -227,17 +228,10 @@ class Conclusions:
             )
         )
 
-    def _checked(self, run: Run, record: bytes) -> bytes:
-        check_size(run.task, len(record), self._broker.max_result_size)
-        return record
-
     def _outcome(self, run: Run, record: bytes) -> Outcome:
-        if not self._keeps(run):
+        if not keeps_result(run.task, run.message):
             return Outcome(None)
         return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
-
-    def _keeps(self, run: Run) -> bool:
-        return keeps_result(run.task, run.message)
 
 
 def keeps_result(task: Task[..., Any], message: Message) -> bool:

@@ -27,8 +27,6 @@ class Slots:
         self._returning: deque[tuple[str, Callable[[], None]]] = deque()
         self._line: deque[tuple[str, Callable[[], None]]] = deque()
         self._is_admitting = False
-        self._has_free = asyncio.Event()
-        self._has_free.set()
         self._has_freed = asyncio.Event()
 
     @property
@@ -43,8 +41,7 @@ class Slots:
     async def wait_free(self) -> int:
         """Wait until some slot is free; return how many are."""
         while self.free <= 0:
-            self._has_free.clear()
-            await self._has_free.wait()
+            await self.wait_freed()
         return self.free
 
     def tell_freed(self) -> None:
@@ -71,7 +68,6 @@ class Slots:
         self._used_by[queue] -= 1
         if self._line or self._returning:
             self._admit()
-        self._has_free.set()
         self._has_freed.set()
 
     def lend(self, queue: str) -> bool:
