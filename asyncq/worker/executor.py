@@ -57,7 +57,7 @@ class Executor:
         self._held: dict[str, Delivery] = {}
         self._severed: set[str] = set()
         self._runs: dict[asyncio.Task[None], Delivery] = {}
-        self._suspects: dict[str, SlotLoan | None] = {}
+        self._suspects: dict[str, SlotLoan | None] = {}  # None: it stands in line
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
         self._finished = asyncio.Event()
@@ -169,7 +169,8 @@ class Executor:
             settlement = self._conclusions.inconclusive(delivery, fault)
         is_wanted = self._let_go(delivery)
         loan.end()
-        self._settle(settlement if is_wanted else Return(delivery))  # which takes no effect, should all be well
+        # Where its call was withdrawn a return takes no effect, unless a failover has undone that: then it runs again.
+        self._settle(settlement if is_wanted else Return(delivery))
 
     async def _settlement(self, delivery: Delivery, loan: SlotLoan) -> Settlement:
         message: Message | None = None
