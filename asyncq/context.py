@@ -156,6 +156,10 @@ class Loan(Protocol):
         """Let another task run in the slot."""
         ...
 
+    def give_way(self) -> None:
+        """Let a suspect run beside this task, which may be one, too: what it waits for seems to be a suspect."""
+        ...
+
     async def take_back(self) -> None:
         """Wait until there is a slot for this task again."""
         ...

@@ -62,11 +62,11 @@ class PastAttempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
         worker: name of the process that ran it.
     """
 
-    number: int
+    number: _Count
     error: str
     message: str = ""
-    started_ms: int = 0
-    finished_ms: int = 0
+    started_ms: _Instant = 0
+    finished_ms: _Instant = 0
     worker: str = ""
 
 

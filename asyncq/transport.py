@@ -312,9 +312,9 @@ class Consumer(ABC):
         """Do the upkeep that consuming needs (due times, wake-ups) until cancelled, in the worker's task group.
 
         Args:
-            severed: called on the loop with ids of calls that were withdrawn while this consumer held them
-                (`Transport.withdraw`): nobody wants them run any more. Pushed; after an outage it is made up for.
-                May name a call more than once, and one that the consumer does not hold any more.
+            severed: called on the loop with the tokens of deliveries whose calls were withdrawn while this consumer
+                held them (`Transport.withdraw`): nobody wants them run any more. Pushed; after an outage it is made up
+                for. May name a delivery more than once, and one that the consumer does not hold any more.
         """
 
     @abstractmethod

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from asyncq.broker.ending import Keeping, cancellation_of
+from asyncq.broker.ending import Keeping, cancellation_of, expiry_of
 from asyncq.errors import DecodeError, ResultMissing
 from asyncq.message import PROTOCOL_VERSION, Message, decode_message
 from asyncq.result import Status, decode_record
 from asyncq.store import CallKey, Sighting
+from asyncq.tasks.calls import expiring_message
 from asyncq.transport import Transport
 
 
@@ -31,15 +32,16 @@ class Cancelling:
 
     async def cancel(self, key: CallKey) -> bool:
         """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing."""
-        sighting = await self._look(key)
-        if sighting is None:
-            raise ResultMissing(f"Call {key.id!r} cannot be cancelled: nobody knows the id, or it has ended.")
-        while sighting is not None and sighting.record is None:
-            outcome = cancellation_of(_message_of(key.id, sighting), self._keeping, self._transport.now_ms())
-            if await self._transport.withdraw(key.id, sighting.queue, outcome, even_running=True):
-                return True
-            sighting = await self._look(key)  # it has ended meanwhile
-        return sighting is not None and decode_record(sighting.record or b"").status is Status.CANCELLED
+        while (sighting := await self._look(key)) is not None:
+            if sighting.record is not None:
+                return decode_record(sighting.record).status is Status.CANCELLED
+            message, now_ms = _message_of(key.id, sighting), self._transport.now_ms()
+            expired = expiring_message(sighting)
+            is_late = expired is not None and expired.expires_ms <= now_ms
+            outcome = (expiry_of if is_late else cancellation_of)(message, self._keeping, now_ms)
+            if await self._transport.withdraw(key.id, sighting.queue, outcome, even_running=not is_late):
+                return not is_late
+        raise ResultMissing(f"Call {key.id!r} cannot be cancelled: nobody knows the id, or it has ended.")
 
 
 def _message_of(id: str, sighting: Sighting) -> Message:

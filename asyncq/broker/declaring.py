@@ -54,6 +54,11 @@ class Declaring:
     """
 
     def __init__(self, defaults: TaskOptions) -> None:
+        if defaults.on_failure is not None:
+            raise ConfigurationError(
+                "defaults= cannot name an on_failure: it is a task of this broker, which has none yet. "
+                "Name it where tasks are declared: @broker.task(on_failure=...)."
+            )
         self.tasks = Registry()
         self.defaults = defaults
         self._known_queues = {DEFAULT_QUEUE}
@@ -148,8 +153,13 @@ class Declaring:
         if handler.name not in self.tasks:
             raise ConfigurationError(f"on_failure={handler!r} is no task of this broker.")
         try:
-            handler.message(_SAMPLE)
+            is_named = bool(handler.message(_SAMPLE).digest)
         except TypeError as error:
             raise ConfigurationError(
                 f"on_failure={handler!r} has to take one argument that is annotated `FailedCall`: {error}"
             ) from error
+        if is_named:
+            raise ConfigurationError(
+                f"on_failure={handler!r} has an id of its own: the first failure would take it, and nobody would be "
+                "told of the next. Leave options(id=...) out."
+            )

@@ -9,11 +9,11 @@ from weakref import WeakValueDictionary
 
 from asyncq.broker.batcher import Batcher
 from asyncq.broker.ending import Keeping, expiry_of
-from asyncq.context import current_loan
+from asyncq.context import Loan, current_loan
 from asyncq.errors import BrokerUnavailable, ResultMissing, ResultTimeout
 from asyncq.message import Message
 from asyncq.result import Record, decode_record
-from asyncq.store import CallKey, Listener, Notice, Sighting, Store
+from asyncq.store import CallKey, Listener, Notice, Place, Sighting, Store
 from asyncq.tasks.calls import Waiting, expiring_message
 from asyncq.transport import Transport
 
@@ -32,11 +32,12 @@ EXPIRIES_SLACK = 64
 class _Wait:
     """One call that somebody here waits for."""
 
-    __slots__ = ("expires_ms", "futures", "queue")
+    __slots__ = ("expires_ms", "futures", "loans", "queue")
 
     def __init__(self, queue: str | None) -> None:
         self.queue = queue
         self.expires_ms = 0
+        self.loans: tuple[Loan, ...] = ()
         self.futures: list[asyncio.Future[bytes | None]] = []
 
 
@@ -91,6 +92,7 @@ class Waiters:
         loan = current_loan.get()
         if loan is not None:
             loan.lend()
+            wait.loans = (*wait.loans, loan)
         scope = asyncio.timeout(timeout)
         try:
             async with scope:
@@ -303,6 +305,9 @@ class Waiters:
         wait = self._waits.get(id)
         if wait is not None:
             wait.queue = sighting.queue
+            if sighting.was_started and sighting.place is Place.READY:
+                for loan in wait.loans:
+                    loan.give_way()
             message = expiring_message(sighting)
             if message is not None:
                 self._expire_at(id, wait, message.expires_ms)

@@ -35,8 +35,8 @@ class MemoryConsumer(Consumer):
             await self._member.severing.wait(None)
             with self._state.lock:
                 self._member.severing.clear()
-                ids, self._member.severed = self._member.severed, []
-            severed(ids)
+                tokens, self._member.severed = self._member.severed, []
+            severed(tokens)
 
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1

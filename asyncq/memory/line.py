@@ -53,7 +53,7 @@ class Member:
         bell: rung when fetching may be worth a try.
         about: what it has told of itself.
         held: what it has fetched and not settled, by id. Emptied when it is reclaimed: that is the fence.
-        severed: ids of calls that were withdrawn while it held them, until it is told.
+        severed: tokens of what was withdrawn while it held it, until it is told.
         severing: rung when there are some.
     """
 
@@ -126,10 +126,14 @@ class Line:
 
     def remove(self, entry: Entry) -> None:
         """Take a message out, wherever it stands."""
-        self._ready.discard(entry)
-        self._suspects.discard(entry)
-        self._scheduled.discard(entry)
-        self._running.discard(entry)
+        match entry.place:
+            case Place.RUNNING:
+                self._running.discard(entry)
+            case Place.SCHEDULED:
+                self._scheduled.discard(entry)
+            case Place.READY:
+                self._ready.discard(entry)
+                self._suspects.discard(entry)
 
     def promote(self, now_ms: int) -> None:
         """Let what has become due line up, in the order of the due times."""
@@ -167,8 +171,10 @@ class Line:
 
     def _pop(self, suspects: int) -> Entry | None:
         suspect = self._suspects.first() if suspects > 0 else None
+        if suspect is None:
+            return self._ready.pop()
         other = self._ready.first()
-        comes_first = suspect is not None and (other is None or suspect[:2] < other[:2])
+        comes_first = other is None or suspect[:2] < other[:2]
         return (self._suspects if comes_first else self._ready).pop()
 
     def _ring(self) -> None:

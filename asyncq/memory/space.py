@@ -215,7 +215,7 @@ class Space:
         for member in self.members.values():
             if member.held.get(entry.id) is entry:
                 del member.held[entry.id]
-                member.severed.append(entry.id)
+                member.severed.append(entry.token)
                 member.severing.ring()
 
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:

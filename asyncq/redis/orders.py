@@ -36,11 +36,11 @@ class Orders:
         return [delivery for delivery in deliveries if delivery.token not in self._tokens]
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
-        """Call `severed` with the ids of calls that are over, until cancelled."""
+        """Call `severed` with the tokens of deliveries that are over, until cancelled."""
 
         def take(orders: Iterable[bytes]) -> None:
-            if ids := self._new_ids(orders):
-                severed(ids)
+            if tokens := self._new_tokens(orders):
+                severed(tokens)
 
         async def catch_up() -> None:
             [orders] = await self._client.commands.call([("SMEMBERS", self._key)], wanted="look for orders")
@@ -51,13 +51,9 @@ class Orders:
         finally:
             await self._subscription.close()
 
-    def _new_ids(self, orders: Iterable[bytes]) -> list[str]:
-        ids: list[str] = []
-        for order in orders:
-            token, _, id = order.decode().partition("\n")
-            if token not in self._tokens:
-                self._tokens[token] = None
-                ids.append(id)
+    def _new_tokens(self, orders: Iterable[bytes]) -> list[str]:
+        tokens = [token for token in map(bytes.decode, orders) if token not in self._tokens]
+        self._tokens.update(dict.fromkeys(tokens))
         while len(self._tokens) > MAX_REMEMBERED:
             del self._tokens[next(iter(self._tokens))]
-        return ids
+        return tokens

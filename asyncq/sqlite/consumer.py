@@ -183,8 +183,7 @@ class SQLiteConsumer(Consumer):
         found = await self._database.read(lambda file: severed_from(file, self._number))
         if not found:
             return
-        if ids := [one.id for one in found if not one.is_back]:
-            severed(ids)
+        severed(found)
         # Only now: who could not be told has to be told again.
         await self._database.write(
             lambda transaction: forget_severed(transaction, self._number, found), is_durable=False

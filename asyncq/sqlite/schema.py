@@ -91,7 +91,6 @@ CREATE TABLE severed(                       -- deliveries that were withdrawn, u
     consumer INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     fetch INTEGER NOT NULL,
-    id TEXT NOT NULL,
     PRIMARY KEY(consumer, seq, fetch)
 ) WITHOUT ROWID;
 

@@ -86,6 +86,12 @@ def token_of(seq: int, fetch: int) -> str:
     return f"{seq}.{fetch}"
 
 
+def numbers_in(token: str) -> tuple[int, int]:
+    """Return the row and the fetch in the token of a delivery."""
+    seq, fetch = token.split(".")
+    return int(seq), int(fetch)
+
+
 def settle(
     transaction: Transaction, space: int, holder: int, settlements: Sequence[Settlement], dead_cap: int, now_ms: int
 ) -> list[bool]:
@@ -139,7 +145,7 @@ def end_calls(transaction: Transaction, space: int, endings: Sequence[Ending], n
 
 def absolve(transaction: Transaction, space: int, consumer: int, deliveries: Sequence[Delivery]) -> None:
     """Take back the crashes that were counted in a consumer's name for these deliveries."""
-    seqs = as_json([_numbers_in(delivery.token)[0] for delivery in deliveries])
+    seqs = as_json([numbers_in(delivery.token)[0] for delivery in deliveries])
     if transaction.change(_ABSOLVE, (seqs, consumer)):
         # No suspects any more, they may be for those who were not woken for them.
         wake_hungry(transaction, {transaction.queue(space, delivery.queue) for delivery in deliveries}, 0)
@@ -150,15 +156,10 @@ def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement
     first: dict[str, int] = {}
     for index, settlement in enumerate(settlements):
         first.setdefault(settlement.delivery.token, index)
-    tokens = [_numbers_in(token) for token in first]
+    tokens = [numbers_in(token) for token in first]
     ((keys,),) = transaction.rows(_OWN, (as_json(tokens), holder))
     indexes = list(first.values())
     return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}
-
-
-def _numbers_in(token: str) -> tuple[int, int]:
-    seq, fetch = token.split(".")
-    return int(seq), int(fetch)
 
 
 def _follow_ups(endings: Sequence[Ending]) -> list[Envelope]:

@@ -9,13 +9,14 @@ from asyncq.message import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedCall:
-    """A call that has failed for good: its attempts ran out, or it was not to be tried again.
+    """A call that has failed for good: its attempts ran out, or it was not to be tried again, or could not begin.
 
     Attributes:
         id: the call's, by which its result and its dead letter are found.
         task, queue: what was called, and where.
         args, kwargs: its arguments as JSON has them.
-        labels: the user's own facts about it.
+        labels: the user's own facts about it. These three are empty where asyncq would not have sent them: integers
+            beyond 64 bits, say, from another producer. Its dead letter has them.
         reason: why there is no further attempt, in one sentence.
         error_type: `module:QualifiedName` of the last exception.
         error_message, traceback: its text, and where it came from.

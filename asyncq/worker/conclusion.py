@@ -77,14 +77,15 @@ class Conclusions:
 
     def succeeded(self, run: Run, value: object) -> Settlement:
         """Conclude from what the task returned; a value that cannot travel is a failure that no retry mends."""
-        if not self._keeps(run):
+        if not keeps_result(run.task, run.message):
             return Done(run.delivery, Outcome(None))
         try:
             sent = value.json() if isinstance(value, Encoded) else run.task.returned.encode(value)
-            record = self._checked(run, self._record(run, Status.SUCCEEDED, value=sent))
+            record = self._record(run, Status.SUCCEEDED, value=sent)
+            check_size(run.task, len(record), self._broker.max_result_size)
         except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
-        return Done(run.delivery, self._outcome(run, record))
+        return Done(run.delivery, Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply))
 
     def failed(self, run: Run, error: BaseException) -> Settlement:
         """Conclude from what the task raised: a signal, a retry, or the end."""
@@ -138,18 +139,31 @@ class Conclusions:
         """Return the error of an attempt that ran past its limit."""
         return TaskTimeout("TaskTimeout", f"{run.task.name!r} ran longer than {seconds:g} s.")
 
-    def undeliverable(self, delivery: Delivery, message: Message | None, error: AsyncqError) -> Settlement:
-        """Conclude that a message cannot be run here at all: to the dead letters, with the reason."""
+    def undeliverable(
+        self, delivery: Delivery, message: Message | None, run: Run | None, error: AsyncqError
+    ) -> Settlement:
+        """Conclude that a message cannot be run here at all: to the dead letters, with the reason.
+
+        Args:
+            delivery: what was delivered.
+            message: what it says; None where it cannot be read.
+            run: what it asks for; None where that is not known.
+            error: what is wrong with it.
+        """
         about = message or Message(v=1, id=delivery.id, task="", queue=delivery.queue)
         kind = "unknown task" if isinstance(error, UnknownTask) else "cannot be decoded"
         logger.error(
             "%s %s goes to the dead letters: %s", about.task or "A message", delivery.id, error, extra=log_facts(about)
         )
+        failure, reason = failure_of(error), f"{kind}: {text_of(error)}"
+        attempts, now_ms = about.attempt, self._now_ms()
         record = encode_record(
-            record_of(about, Status.FAILED, error=failure_of(error), finished_ms=self._now_ms(), worker=self._worker)
+            record_of(about, Status.FAILED, error=failure, attempts=attempts, finished_ms=now_ms, worker=self._worker)
         )
-        outcome = Outcome(record, self._broker.result_ttl_ms(about), about.reply)
-        return self._letter(delivery, outcome, f"{kind}: {text_of(error)}", record)
+        is_kept = self._broker.keeps_result(about)
+        outcome = Outcome(record, self._broker.result_ttl_ms(about), about.reply) if is_kept else Outcome(None)
+        then = follow_ups(run, failure, reason, attempts=attempts, worker=self._worker, now_ms=now_ms) if run else ()
+        return self._letter(delivery, outcome, reason, record, then)
 
     def inconclusive(self, delivery: Delivery, fault: BaseException) -> Settlement:
         """Conclude that no conclusion can be drawn, because what the message or the user's code gave broke its making.
@@ -211,7 +225,7 @@ class Conclusions:
             exc_info=None if error is None else (type(error), error, error.__traceback__),
         )
         record = self._record(run, Status.FAILED, error=failure)
-        then = follow_ups(run, failure, reason, worker=self._worker, now_ms=self._now_ms())
+        then = follow_ups(run, failure, reason, attempts=run.attempts, worker=self._worker, now_ms=self._now_ms())
         return self._letter(run.delivery, self._outcome(run, record), reason, record, then)
 
     def _letter(
@@ -234,17 +248,10 @@ class Conclusions:
             )
         )
 
-    def _checked(self, run: Run, record: bytes) -> bytes:
-        check_size(run.task, len(record), self._broker.max_result_size)
-        return record
-
     def _outcome(self, run: Run, record: bytes) -> Outcome:
-        if not self._keeps(run):
+        if not keeps_result(run.task, run.message):
             return Outcome(None)
         return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
-
-    def _keeps(self, run: Run) -> bool:
-        return keeps_result(run.task, run.message)
 
 
 def keeps_result(task: Task[..., Any], message: Message) -> bool:

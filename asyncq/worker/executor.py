@@ -27,9 +27,6 @@ logger = logging.getLogger("asyncq.worker")
 class Executor:
     """Runs what is delivered. Nothing that user code raises leaves it; a failing task disturbs no other.
 
-    Attributes:
-        suspects: how many of the deliveries here are suspects.
-
     Args:
         broker: whose tasks they are.
         slots: what bounds them.
@@ -60,7 +57,7 @@ class Executor:
         self._held: dict[str, Delivery] = {}
         self._severed: set[str] = set()
         self._runs: dict[asyncio.Task[None], Delivery] = {}
-        self.suspects = 0
+        self._suspects: dict[str, SlotLoan | None] = {}  # None: it stands in line
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
         self._finished = asyncio.Event()
@@ -75,30 +72,38 @@ class Executor:
         """What was started and is not handed to be settled yet."""
         return list(self._held.values())
 
+    @property
+    def has_suspect(self) -> bool:
+        """Whether a suspect is here that gives way to no other; also one of whom a thread is left that was given up."""
+        if not self._suspects:
+            return False
+        self._suspects = {token: loan for token, loan in self._suspects.items() if loan is None or not loan.has_ended}
+        return any(loan is None or not loan.gives_way for loan in self._suspects.values())
+
+    def name_of(self, run: "asyncio.Task[Any]") -> str | None:
+        """Return name and id of the call that an asyncio task runs, None where it runs none. From any thread."""
+        delivery = self._runs.get(run)
+        if delivery is None:
+            return None
+        try:
+            return f"{decode_message(delivery.body).task} {delivery.id}"
+        except DecodeError:
+            return delivery.id
+
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
         self._held[delivery.token] = delivery
         if delivery.crashes >= SUSPECT_CRASHES:
-            self.suspects += 1
+            self._suspects[delivery.token] = None
         self._slots.enter(delivery.queue, partial(self._begin, delivery))
 
-    def sever(self, ids: Sequence[str]) -> None:
-        """Cancel what runs of calls that were withdrawn: nobody wants their ends any more.
-
-        It may name one that was published anew meanwhile. So what is cancelled is handed back all the same: of a call
-        that was withdrawn that takes no effect, and the new one runs again.
-        """
-        wanted = set(ids)
-        self._severed |= {token for token, delivery in self._held.items() if delivery.id in wanted}
+    def sever(self, tokens: Sequence[str]) -> None:
+        """Cancel the runs of deliveries whose calls were withdrawn, each once: nobody wants their ends any more."""
+        severed = (self._held.keys() & tokens) - self._severed
+        self._severed |= severed
         for run, delivery in self._runs.items():
-            if delivery.token in self._severed and run.cancelling() == 0:
+            if delivery.token in severed and not self._is_stopping:  # then it is cancelled anyway, and may clean up
                 run.cancel("the call was cancelled")
-
-    def forget_severed(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery was severed, once: its settlement has taken no effect, and should not have."""
-        is_severed = delivery.token in self._severed
-        self._severed.discard(delivery.token)
-        return is_severed
 
     async def wait_finished(self) -> None:
         """Wait until another run has ended, or none is running."""
@@ -124,51 +129,65 @@ class Executor:
 
     def _begin(self, delivery: Delivery) -> None:
         if self._is_stopping or delivery.token in self._severed:
-            self._let_go(delivery)
-            self._slots.leave(delivery.queue)
-            self._settle(Return(delivery))
+            self._forgo(delivery)
             return
         run = self._group.create_task(self._run(delivery), name=delivery.id)
         self._runs[run] = delivery
         run.add_done_callback(self._ended)
 
     def _ended(self, run: asyncio.Task[None]) -> None:
-        del self._runs[run]
+        delivery = self._runs.pop(run)
+        if run.cancelled():  # before its first step
+            self._forgo(delivery)
         self._finished.set()
 
-    def _let_go(self, delivery: Delivery) -> None:
+    def _forgo(self, delivery: Delivery) -> None:
+        """Hand back what was given a slot and has not begun."""
+        self._suspects.pop(delivery.token, None)
+        self._let_go(delivery)
+        self._slots.leave(delivery.queue)
+        self._settle(Return(delivery))
+
+    def _let_go(self, delivery: Delivery) -> bool:
+        """Hold a delivery no more; return whether its end is wanted still."""
         del self._held[delivery.token]
-        if delivery.crashes >= SUSPECT_CRASHES:
-            self.suspects -= 1
+        if delivery.token not in self._severed:
+            return True
+        self._severed.remove(delivery.token)
+        logger.info("%s was cancelled.", delivery.id, extra={"task_id": delivery.id, "queue": delivery.queue})
+        return False
 
     async def _run(self, delivery: Delivery) -> None:
         loan = SlotLoan(self._slots, delivery.queue)
+        if delivery.crashes >= SUSPECT_CRASHES:
+            self._suspects[delivery.token] = loan
         try:
             settlement = await self._settlement(delivery, loan)
         except asyncio.CancelledError:
             settlement = Return(delivery)  # only our own cancellation comes this far
         except BaseException as fault:  # what users give is in every step: converters, texts, comparisons
             settlement = self._conclusions.inconclusive(delivery, fault)
-        self._let_go(delivery)
+        is_wanted = self._let_go(delivery)
         loan.end()
-        self._settle(settlement)
+        # Where its call was withdrawn a return takes no effect, unless a failover has undone that: then it runs again.
+        self._settle(settlement if is_wanted else Return(delivery))
 
     async def _settlement(self, delivery: Delivery, loan: SlotLoan) -> Settlement:
         message: Message | None = None
+        run: Run | None = None
         try:
             message = decode_message(delivery.body)
             run = self._conclusions.run_of(delivery, message)
-            self._name(message)
             if self._conclusions.is_expired(run):
                 return self._conclusions.expired(run)
             if delivery.crashes and run.is_poison:
                 return self._conclusions.poisonous(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
         except MessageError as error:
-            return self._conclusions.undeliverable(delivery, message, error)
+            return self._conclusions.undeliverable(delivery, message, run, error)
         except Exception as error:  # a converter of the user's own types, say
             text = f"{type(error).__name__}: {text_of(error)}"
-            return self._conclusions.undeliverable(delivery, message, DecodeError(text))
+            return self._conclusions.undeliverable(delivery, message, run, DecodeError(text))
         context = Context(message, self._broker, self._reporter.report)
         for name in run.task.injected:
             kwargs[name] = context
@@ -213,12 +232,6 @@ class Executor:
     def _is_cancelled(self) -> bool:
         own = asyncio.current_task()
         return self._is_stopping and own is not None and own.cancelling() > 0
-
-    def _name(self, message: Message) -> None:
-        """Name the asyncio task after the call: the heartbeat says by this name what blocks the loop."""
-        own = asyncio.current_task()
-        if own is not None:
-            own.set_name(f"{message.task} {message.id}")
 
     def _turn(self, task: Task[..., Any]) -> asyncio.Semaphore:
         limit = task.declared.local_concurrency or self._slots.total

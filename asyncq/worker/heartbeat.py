@@ -43,6 +43,7 @@ class Heartbeat:
         lost: called on the loop when the lease is no longer ours.
         failed: called on the loop with a fault of our own, which ended the thread.
         about: returns what the worker tells of itself with each renewal; called on the thread.
+        name_of: returns name and id of the call that an asyncio task runs, if it runs one; called on the thread.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Heartbeat:
         lost: Callable[[], None],
         failed: Callable[[Exception], None],
         about: Callable[[], bytes] | None = None,
+        name_of: Callable[[asyncio.Task[Any]], str | None] = lambda _: None,
     ) -> None:
         self._lease = lease
         self._seconds = seconds
@@ -61,6 +63,7 @@ class Heartbeat:
         self._lost = lost
         self._failed = failed
         self._about = about
+        self._name_of = name_of
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._stopping = threading.Event()
@@ -197,16 +200,13 @@ class Heartbeat:
         """Return which task blocks the loop, and where."""
         task = asyncio.current_task(self._loop)
         frame = frame_of(self._loop_thread)
-        by = f"by task {_called(task)}" if task is not None else "by a callback"
+        by = f"by task {self._name_of(task) or _started_by(task)}" if task is not None else "by a callback"
         if frame is None:
             return by
         return f"{by}, file {frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_qualname}"
 
 
-def _called(task: asyncio.Task[Any]) -> str:
-    """Return name and id of the call to which an asyncio task belongs: one that its function has started, too."""
+def _started_by(task: asyncio.Task[Any]) -> str:
+    """Return the name of an asyncio task, with name and id of the call whose function has started it, if one has."""
     context = context_of(task)
-    name = task.get_name()  # that of the call's own is given by the executor
-    if context is None or name.endswith(context.message.id):
-        return name
-    return f"{context.message.task} {context.message.id} ({name})"
+    return task.get_name() if context is None else f"{context.message.task} {context.message.id} ({task.get_name()})"

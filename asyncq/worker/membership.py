@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.transport import Consumer, Delivery, Settlement
+from asyncq.transport import Consumer, Delivery, Return, Settlement
 from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
@@ -31,6 +32,9 @@ CLEANUP_SECONDS = 5.0
 
 HAND_BACK_SECONDS = 5.0
 """How long the last settlements and the hand-back may take; past that the lease runs out instead."""
+
+MAX_REFUSALS = 5_000
+"""Deliveries that are remembered, without their messages, of those whose settlement was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class Membership:
         self._is_cut_off = asyncio.Event()
         self._executor: Executor | None = None
         self._settler: Settler | None = None
-        self._bereft: Sequence[Delivery] = ()
+        self._bereft: list[Delivery] = []
+        self._refusals: deque[Delivery] = deque(maxlen=MAX_REFUSALS)
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -124,6 +129,7 @@ class Membership:
             lost=self._lose,
             failed=self._fail,
             about=self.health.vitals,
+            name_of=self._name_of,
         )
         heartbeat.start()
         try:
@@ -159,7 +165,7 @@ class Membership:
                     self._executor = executor
                     receiver = Receiver(consumer, self._slots, executor, settler, is_burst=settings.is_burst)
                     self.health.attach(receiver, conclusions)
-                    doing = (consumer.run(self._sever), reporter.run(), receiver.widen())
+                    doing = (consumer.run(executor.sever), reporter.run(), receiver.widen())
                     upkeep = [doers.create_task(doer) for doer in doing]
                     receiving = doers.create_task(self._receive(receiver))
                     stopping = doers.create_task(self._wait_for_order())
@@ -203,6 +209,7 @@ class Membership:
             self._is_lost = True
             if self._executor is not None and self._settler is not None:
                 self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
+                self._bereft += self._refusals  # which may have been the first that it heard of its loss
             logger.error(
                 "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
             )
@@ -274,14 +281,12 @@ class Membership:
             async with asyncio.timeout(HAND_BACK_SECONDS):
                 await self._consumer.absolve(self._bereft)
 
-    def _sever(self, ids: Sequence[str]) -> None:
-        if self._executor is not None:
-            self._executor.sever(ids)
+    def _name_of(self, task: "asyncio.Task[Any]") -> str | None:
+        return None if self._executor is None else self._executor.name_of(task)
 
-    def _refused(self, settlement: Settlement) -> None:
+    def _refused(self, settlement: Settlement, is_news: bool) -> None:
         delivery = settlement.delivery
-        facts = {"task_id": delivery.id, "queue": delivery.queue}
-        if self._executor is not None and self._executor.forget_severed(delivery):
-            logger.info("%s was cancelled.", delivery.id, extra=facts)
-        else:
+        self._refusals.append(delivery._replace(body=b""))
+        if is_news and not isinstance(settlement, Return):  # who hands back has lost nothing
+            facts = {"task_id": delivery.id, "queue": delivery.queue}
             logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)

@@ -95,6 +95,9 @@ class NoLoan:
             'Return, and let the other one go on; or run this one in a thread (runs_in="thread").'
         )
 
+    def give_way(self) -> None:
+        """Do nothing: nothing was lent."""
+
     async def take_back(self) -> None:
         """Do nothing: nothing was lent."""
 

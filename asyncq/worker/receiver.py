@@ -134,7 +134,7 @@ class Receiver:
             self.is_full = False
 
     async def _fetch(self, limits: Mapping[str, int], count: int) -> Sequence[Delivery]:
-        suspects = 0 if self._executor.suspects else 1
+        suspects = 0 if self._executor.has_suspect else 1
         self._is_without_suspects = not suspects
         if self._left_out or not suspects:
             self._is_restricted.set()
@@ -146,7 +146,7 @@ class Receiver:
             self._is_restricted.clear()
 
     def _may_take_more(self) -> bool:
-        if self._is_without_suspects and not self._executor.suspects:
+        if self._is_without_suspects and not self._executor.has_suspect:
             return True
         free = self._slots.free_by_queue()
         return any(free[queue] for queue in self._left_out)

@@ -25,10 +25,11 @@ class Settler:
 
     Args:
         consumer: whose deliveries they are.
-        refused: called with what took no effect, because the delivery was no longer the consumer's.
+        refused: called with what took no effect, because the delivery was no longer the consumer's; and False where
+            that is no news: after a lost reply the first sending may have taken effect.
     """
 
-    def __init__(self, consumer: Consumer, refused: Callable[[Settlement], None]) -> None:
+    def __init__(self, consumer: Consumer, refused: Callable[[Settlement, bool], None]) -> None:
         self._consumer = consumer
         self._refused = refused
         self._pending: list[Settlement] = []
@@ -74,15 +75,16 @@ class Settler:
             self._is_empty.clear()
             while self._pending:
                 batch = self._pending[:AT_ONCE]
-                effects = await self._settled(batch)
+                effects, is_news = await self._settled(batch)
                 del self._pending[: len(batch)]
                 self._has_room.set()
                 for settlement, took_effect in zip(batch, effects, strict=True):
                     if not took_effect:
-                        self._refused(settlement)
+                        self._refused(settlement, is_news)
             self._is_empty.set()
 
-    async def _settled(self, batch: Sequence[Settlement]) -> Sequence[bool]:
+    async def _settled(self, batch: Sequence[Settlement]) -> tuple[Sequence[bool], bool]:
+        """Return for each whether it took effect, and whether this was the first sending."""
         failures = 0
         while True:
             try:
@@ -93,5 +95,4 @@ class Settler:
                     logger.warning("Cannot settle %d finished tasks yet: %s", len(self._pending), error)
                 await asyncio.sleep(_AGAIN.seconds(failures, self._random))
             else:
-                # After a lost reply the first sending may have taken effect: "no longer ours" is then no news.
-                return effects if failures == 0 else [True] * len(batch)
+                return effects, failures == 0

@@ -27,8 +27,6 @@ class Slots:
         self._returning: deque[tuple[str, Callable[[], None]]] = deque()
         self._line: deque[tuple[str, Callable[[], None]]] = deque()
         self._is_admitting = False
-        self._has_free = asyncio.Event()
-        self._has_free.set()
         self._has_freed = asyncio.Event()
 
     @property
@@ -43,9 +41,12 @@ class Slots:
     async def wait_free(self) -> int:
         """Wait until some slot is free; return how many are."""
         while self.free <= 0:
-            self._has_free.clear()
-            await self._has_free.wait()
+            await self.wait_freed()
         return self.free
+
+    def tell_freed(self) -> None:
+        """Wake who waits until a slot is given back or lent."""
+        self._has_freed.set()
 
     async def wait_freed(self) -> None:
         """Wait until a slot is given back or lent."""
@@ -67,7 +68,6 @@ class Slots:
         self._used_by[queue] -= 1
         if self._line or self._returning:
             self._admit()
-        self._has_free.set()
         self._has_freed.set()
 
     def lend(self, queue: str) -> bool:
@@ -137,6 +137,10 @@ class SlotLoan:
     """The slot of one run, and its turn among the runs of its task: lent while the run waits for other tasks.
 
     However many it waits for at a time, and whatever it leaves behind waiting when it ends, it has one slot or none.
+
+    Attributes:
+        has_ended: its run has ended, and no thread keeps the slot.
+        gives_way: it waits for what may be a suspect, which runs beside no other.
     """
 
     # Of each task one is made, and most have nothing to lend: what stands here is not set for each.
@@ -145,7 +149,8 @@ class SlotLoan:
     _has_turn = False
     _is_lent = False
     _is_returning = False
-    _has_ended = False
+    has_ended = False
+    gives_way = False
     _is_kept = False
     _ends_with_thread = False
 
@@ -156,7 +161,7 @@ class SlotLoan:
     @property
     def has_slot(self) -> bool:
         """Whether it has a slot just now: none is lent, or given back."""
-        return not self._is_lent and not self._has_ended
+        return not self._is_lent and not self.has_ended
 
     def keep(self) -> None:
         """Let the slot outlast the run, until `let_go`: its thread goes on."""
@@ -180,9 +185,15 @@ class SlotLoan:
         if not self._is_lent:
             self._lend()
 
+    def give_way(self) -> None:
+        """Let a suspect be fetched until this has been taken back, though the run is one itself."""
+        if self._waits:
+            self.gives_way = True
+            self._slots.tell_freed()
+
     async def take_back(self) -> None:
         """Wait until there is a slot for the run again, and its turn."""
-        self._waits -= 1
+        self._end_wait()
         if self._waits or not self._is_lent or self._is_returning:
             return
         self._is_returning = True
@@ -192,14 +203,14 @@ class SlotLoan:
                 await self.take_turn(self._turn)
         finally:
             self._is_returning = self._is_lent = False
-            if self._has_ended:
+            if self.has_ended:
                 self._give_back()
             elif self._waits:  # another wait has begun meanwhile
                 self._lend()
 
     def take_back_at_once(self) -> None:
         """Take a slot for the run without waiting for one, over the limit if need be: it is being cancelled."""
-        self._waits -= 1
+        self._end_wait()
         if not self._waits and self._is_lent and not self._is_returning:
             self._is_lent = False
             self._slots.take_back_at_once(self._queue)
@@ -209,12 +220,17 @@ class SlotLoan:
         if self._is_kept:
             self._ends_with_thread = True
             return
-        self._has_ended = True
+        self.has_ended = True
         if not self._is_returning:
             self._give_back()
 
+    def _end_wait(self) -> None:
+        self._waits -= 1
+        if not self._waits:
+            self.gives_way = False
+
     def _lend(self) -> None:
-        if not self._has_ended and self._slots.lend(self._queue):
+        if not self.has_ended and self._slots.lend(self._queue):
             self._is_lent = True
             self._give_turn_back()
 

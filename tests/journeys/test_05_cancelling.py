@@ -101,6 +101,30 @@ async def test_after_its_end(broker: Broker, worker: None) -> None:
     assert await silent.status() is Status.UNKNOWN
 
 
+async def test_twice_at_once_where_nothing_is_kept(broker: Broker) -> None:
+    """Of two who cancel a call at once that keeps no result, none is told that it ended otherwise."""
+
+    @broker.task(store_result=False)
+    async def work() -> None: ...
+
+    handle = await work.kiq()
+    first, second = await asyncio.gather(handle.cancel(), handle.cancel(), return_exceptions=True)
+    assert first is True
+    assert isinstance(second, ResultMissing)
+
+
+async def test_past_its_time(broker: Broker) -> None:
+    """A call whose time to start is over has expired, also where nobody has noticed: cancelling comes too late."""
+
+    @broker.task(expires=0)
+    async def work() -> None: ...
+
+    handle = await work.kiq()
+    await asyncio.sleep(0.002)  # the millisecond in which it may start goes by
+    assert not await handle.cancel()
+    assert await handle.status() is Status.EXPIRED
+
+
 async def test_a_task_that_does_not_listen(broker: Broker, worker: None) -> None:
     """What a cancelled task still returns, raises or asks for is dropped."""
     started, ended = asyncio.Event(), asyncio.Semaphore(0)

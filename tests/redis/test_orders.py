@@ -17,10 +17,10 @@ async def test_what_was_severed_before_anybody_listened_is_told(redis_url: str, 
     async with opened(redis_url, namespace) as pair:
         await pair.publish("a")
         consumer = await pair.consumer()
-        await consumer.fetch(LIMITS, 1)
+        [a] = await consumer.fetch(LIMITS, 1)
         assert await pair.transport.withdraw("a", QUEUE, KEPT, even_running=True)
         async with kept_up(consumer, told.extend):
-            await wait_until(lambda: told == ["a"], "the call is told")
+            await wait_until(lambda: told == [a.token], "the call is told")
 
 
 async def test_what_was_severed_in_an_outage_is_told(own_redis: StartRedis) -> None:
@@ -30,16 +30,16 @@ async def test_what_was_severed_in_an_outage_is_told(own_redis: StartRedis) -> N
     async with opened(server.url) as pair:
         await pair.publish("a", "b", "c")
         consumer = await pair.consumer()
-        await consumer.fetch(LIMITS, 3)
+        a, b, c = [delivery.token for delivery in await consumer.fetch(LIMITS, 3)]
         async with kept_up(consumer, told.extend):
             assert await pair.transport.withdraw("a", QUEUE, KEPT, even_running=True)
-            await wait_until(lambda: told == ["a"], "the first is told")
+            await wait_until(lambda: told == [a], "the first is told")
             cut = ("CLIENT", "KILL", "TYPE", "pubsub")
             sever = call("withdraw", KeySpace("test").queue(QUEUE), "b", 0, b"", 0, "", 60_000)
             assert await pair.client.commands.call([cut, sever], wanted="withdraw") == [1, 1]
-            await wait_until(lambda: told == ["a", "b"], "the second is told")
+            await wait_until(lambda: told == [a, b], "the second is told")
             assert await pair.transport.withdraw("c", QUEUE, KEPT, even_running=True)
-            await wait_until(lambda: told == ["a", "b", "c"], "the third is told")
+            await wait_until(lambda: told == [a, b, c], "the third is told")
 
 
 async def test_what_was_severed_is_told_after_a_restart(own_redis: StartRedis) -> None:
@@ -49,11 +49,11 @@ async def test_what_was_severed_is_told_after_a_restart(own_redis: StartRedis) -
     async with opened(server.url) as pair:
         await pair.publish("a")
         consumer = await pair.consumer()
-        await consumer.fetch(LIMITS, 1)
+        [a] = await consumer.fetch(LIMITS, 1)
         async with kept_up(consumer, told.extend):
             await asyncio.to_thread(server.restart)
             assert await pair.transport.withdraw("a", QUEUE, KEPT, even_running=True)
-            await wait_until(lambda: told == ["a"], "the call is told")
+            await wait_until(lambda: told == [a.token], "the call is told")
 
 
 async def test_an_order_may_arrive_before_its_delivery(redis_url: str, namespace: str) -> None:
@@ -65,8 +65,8 @@ async def test_an_order_may_arrive_before_its_delivery(redis_url: str, namespace
         async with kept_up(consumer, told.extend):
             address = KeySpace(namespace).own["orders"] + consumer.name
             await wait_until(lambda: is_subscribed(redis, address), "it has subscribed")
-            await redis.publish(address, f"{consumer.name}/1001/1\na")  # of the first that its first fetch brings
-            await wait_until(lambda: told == ["a"], "the order has come")
+            await redis.publish(address, token := f"{consumer.name}/1001/1")  # of the first that its first fetch brings
+            await wait_until(lambda: told == [token], "the order has come")
             assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10, wait=False)] == ["b"]
 
 
@@ -76,10 +76,10 @@ async def test_an_order_is_no_order_for_the_next_call_of_that_id(redis_url: str,
     async with opened(redis_url, namespace) as pair:
         await pair.publish("a")
         consumer = await pair.consumer()
-        await consumer.fetch(LIMITS, 1)
+        [a] = await consumer.fetch(LIMITS, 1)
         async with kept_up(consumer, told.extend):
             assert await pair.transport.withdraw("a", QUEUE, KEPT._replace(record=None), even_running=True)
-            await wait_until(lambda: told == ["a"], "the call is told")
+            await wait_until(lambda: told == [a.token], "the call is told")
             await pair.publish("a")
             await finish(consumer, list(await consumer.fetch(LIMITS, 1)))
 

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from asyncq import Broker, ConfigurationError, MemoryBroker, RetryPolicy
+from asyncq import Broker, ConfigurationError, FailedCall, MemoryBroker, RetryPolicy, TaskOptions
 from asyncq.message import decode_message, encode_message
 
 
@@ -142,3 +142,29 @@ def test_declarations(options: dict[str, Any]) -> None:
     [name] = options
     with pytest.raises(ConfigurationError, match=name):
         MemoryBroker().task(**options)(test_labels_are_those_of_the_call)
+
+
+def test_on_failure(broker: Broker) -> None:
+    """What no failure could be told to is refused where it is named: it takes a task of the broker, by no fixed id."""
+
+    @broker.task
+    async def report(call: FailedCall) -> None: ...
+
+    @broker.task
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    @MemoryBroker().task
+    async def elsewhere(call: FailedCall) -> None: ...
+
+    for handler, said in (
+        (report.function, "on_failure= is a task"),
+        (elsewhere, "no task of this broker"),
+        (add, "has to take one argument that is annotated `FailedCall`"),
+        (report.options(id="one"), "has an id of its own"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            broker.task(on_failure=cast("Any", handler))(lambda: None)
+    with pytest.raises(ConfigurationError, match="defaults= cannot name an on_failure"):
+        MemoryBroker(defaults=TaskOptions(on_failure=report))
+    broker.task(on_failure=report.options(priority=9))(lambda: None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asyncq import Broker, MemoryBroker, Reject, RetryPolicy, Status
+from asyncq import Broker, FailedCall, MemoryBroker, Reject, RetryPolicy, Status
 from asyncq.transport import DeadLetter, Envelope
 from tests.working import working
 
@@ -78,6 +78,10 @@ async def letters(broker: Broker) -> list[DeadLetter]:
         '"overrides":{"retry":{"on":["Exception"],"delay":0,"max_attempts":2}}',
         '"args":' + "[" * 300 + "]" * 300,
         '"labels":{"a":' + "[" * 300 + "]" * 300 + "}",
+        '"history":[{"number":1,"error":"x","started_ms":' + str(10**18) + "}]",
+        '"history":[{"number":1,"error":"x","finished_ms":-1}]',
+        '"history":[{"number":-1,"error":"x"}]',
+        '"history":[{"number":1,"error":"x"}' + ',{"number":1,"error":"x"}' * 999 + "]",
         '"unknown":"\udcff"',
         '"\udcff":1',
     ],
@@ -98,7 +102,7 @@ async def test_hostile_fields(broker: Broker, fields: str) -> None:
         pass
     result = await broker.handle("x").result(timeout=0)
     assert result.status is Status.FAILED
-    assert len(await letters(broker)) == 1
+    assert [letter.id for letter in await broker.dead.list()] == ["x"]
     assert runs <= 2
 
 
@@ -124,6 +128,52 @@ async def test_hostile_converters(broker: Broker, error: BaseException) -> None:
         assert await (await fail.kiq(Point(1))) == 1
     [letter] = await letters(broker)
     letter.reason.encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        f'"args":[{10**30}]',
+        '"args":[' + "[" * 200 + "]" * 200 + "]",
+        '"args":[' + "[" * 300 + "]" * 300 + "]",
+        '"args":["' + "x" * 1_000_000 + '"]',
+        '"labels":{"a":' + "[" * 300 + "]" * 300 + "}",
+        '"labels":{"a":' + str(10**30) + "}",
+        '"kwargs":{"unknown":1}',
+    ],
+    ids=lambda fields: fields[:40],
+)
+async def test_hostile_failures(broker: Broker, fields: str) -> None:
+    """Whatever is in a message that fails for good, and whether or not it could begin, `on_failure` is told."""
+    told: list[FailedCall] = []
+
+    @broker.task
+    async def report(call: FailedCall) -> None:
+        told.append(call)
+
+    @broker.task(name="fail", retry=None, on_failure=report)
+    async def fail(*args: Any) -> None:
+        raise ValueError("boom")
+
+    await publish(broker, "x", fields)
+    async with working(broker, burst=True):
+        pass
+    assert [(call.id, call.task) for call in told] == [("x", "fail")]
+    assert len(await letters(broker)) == 1
+
+
+async def test_what_cannot_begin_keeps_no_result_either(broker: Broker) -> None:
+    """Of a call with store_result=False nothing is kept beside its letter, also when its arguments can't be read."""
+
+    @broker.task(name="fail", store_result=False)
+    async def fail(number: int) -> None: ...
+
+    await publish(broker, "x", '"kwargs":{"unknown":1}')
+    async with working(broker, burst=True):
+        pass
+    assert await broker.handle("x").status() is Status.UNKNOWN
+    [letter] = await broker.dead.list()
+    assert letter.error_type == "asyncq.errors:DecodeError"
 
 
 async def test_a_retry_changes_nothing_else(broker: Broker) -> None:

@@ -1,6 +1,7 @@
 """Suspects: what has killed twice runs one by one, and what kills a third time is put aside."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -183,6 +184,79 @@ async def test_a_suspect_that_ends_makes_room_for_the_next(broker: Broker) -> No
             await asyncio.gather(*handles)
 
 
+async def test_a_suspect_that_waits_for_another(broker: Broker) -> None:
+    """A suspect that awaits a suspect gives way to it: both end where there is one worker."""
+
+    @broker.task
+    async def child() -> int:
+        return 1
+
+    @broker.task
+    async def parent() -> int:
+        return 1 + await (await child.options(id="child").kiq())
+
+    handle = await parent.kiq()
+    await child.options(id="child").kiq()
+    await crash(broker, times=2)
+    async with working(broker), asyncio.timeout(5):
+        assert await handle == 2
+
+
+async def test_a_suspect_that_waits_for_an_innocent(broker: Broker) -> None:
+    """A suspect that awaits a call that never crashed gives way to nobody: another's death would be counted for it."""
+    running = 0
+    most = 0
+
+    @broker.task
+    async def child() -> int:
+        await asyncio.sleep(0.01)
+        return 1
+
+    @broker.task
+    async def parent() -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return 1 + await (await child.kiq())
+        finally:
+            running -= 1
+
+    handles = [await parent.kiq() for _ in range(3)]
+    await crash(broker, times=2)
+    async with working(broker), asyncio.timeout(5):
+        assert await asyncio.gather(*handles) == [2, 2, 2]
+    assert most == 1
+
+
+async def test_a_suspect_whose_thread_goes_on(broker: Broker) -> None:
+    """A suspect whose thread outlasts its time limit holds up the next one until the thread ends."""
+    may_end = threading.Event()
+    ended: list[str] = []
+
+    @broker.task(timeout=0.05, retry=None)
+    def stubborn() -> None:
+        may_end.wait()
+        ended.append("stubborn")
+
+    @broker.task
+    async def other() -> None:
+        ended.append("other")
+
+    @broker.task
+    async def plain() -> None:
+        ended.append("plain")
+
+    first, second = await stubborn.kiq(), await other.kiq()
+    await crash(broker, times=2)
+    async with working(broker), asyncio.timeout(5):
+        assert (await first.result()).status is Status.FAILED
+        await (await plain.kiq())
+        may_end.set()
+        await second
+    assert ended == ["plain", "stubborn", "other"]
+
+
 async def test_a_queue_at_its_limit_goes_on(broker: Broker) -> None:
     """When a queue's only slot comes free while the fetch waits for other queues, its next message is fetched."""
 
@@ -232,6 +306,28 @@ async def test_the_lost_lease_of_a_living_worker(broker: Broker, clock: MovableC
                 await started.acquire()
             await silence(broker, clock)  # as if it had been frozen
         assert await asyncio.gather(*handles) == [1, 1]
+
+
+async def test_what_ends_before_the_loss_is_known(broker: Broker) -> None:
+    """Runs that end between the loss of the lease and the news of it count no crash either."""
+    started, may_end = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    @broker.task
+    async def work() -> int:
+        started.release()
+        await may_end.acquire()
+        return 1
+
+    transport = (await broker.open()).transport
+    async with working(broker, concurrency=1) as worker, asyncio.timeout(10):
+        handle = await work.kiq()
+        for _ in range(3):
+            await started.acquire()
+            assert await transport.release([worker.name]) == 1  # as if it had been frozen past its lease
+            may_end.release()  # no slot is free to fetch for: its refused settlement is the first that it hears
+        await started.acquire()
+        may_end.release()
+        assert await handle == 1
 
 
 async def test_what_is_handed_back_is_no_suspect(broker: Broker) -> None:

@@ -9,10 +9,10 @@ local id, order_ms = ARGV[1], tonumber(ARGV[6])
 -- Take it from the consumer that holds it, which finds its token outdated, and tell it so.
 local function sever(member, token)
   redis.call('HDEL', running, member)
-  local address, order = orders .. string.match(token, '^(.*)/%d+/%d+$'), token .. '\n' .. id
-  redis.call('SADD', address, order)
+  local address = orders .. string.match(token, '^(.*)/%d+/%d+$')
+  redis.call('SADD', address, token)
   redis.call('PEXPIRE', address, order_ms)
-  redis.call('PUBLISH', address, order)
+  redis.call('PUBLISH', address, token)
 end
 
 if redis.call('HEXISTS', messages, id) == 0 then

@@ -59,19 +59,18 @@ class SeveringSuite(Suite):
         """The consumer that held it is told soon, and nobody else."""
         runner = await stage.process()
         await process.publish_ids("a", "b")
-        consumer = await runner.consumer()
-        await stage.fetch(consumer, 2)
+        a, _ = await stage.fetch(await runner.consumer(), 2)
         bystander = await stage.process()
         await bystander.consumer()
         severed_ms = stage.backend.now_ms()
         assert await process.transport.withdraw("a", QUEUE, CANCELLED, even_running=True)
 
         async def is_told() -> bool:
-            return "a" in runner.severed
+            return a.token in runner.severed
 
         await stage.until(is_told, "the consumer to be told")
         assert stage.backend.now_ms() - severed_ms < SOON * 1000
-        assert set(runner.severed) == {"a"}
+        assert set(runner.severed) == {a.token}
         assert bystander.severed == []
 
     @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +99,10 @@ class SeveringSuite(Suite):
         assert await process.counts() == NOTHING._replace(running=1)
 
     async def test_a_new_call_of_its_id_is_another(self, stage: Stage, process: Process) -> None:
-        """Published anew, the id is fetched, and neither the old delivery nor the old end touches it."""
+        """Published anew, the id is fetched, and neither the old delivery nor the old end touches it.
+
+        Its consumer is told of the old delivery alone, also where it holds the new one by then.
+        """
         await process.publish_ids("a")
         consumer = await process.consumer()
         (old,) = await stage.fetch(consumer, 1)
@@ -108,6 +110,12 @@ class SeveringSuite(Suite):
         await process.publish_ids("a")
         (new,) = await stage.fetch(consumer, 1)
         assert new.crashes == 0
+
+        async def is_told() -> bool:
+            return bool(process.severed)
+
+        await stage.until(is_told, "the consumer to be told")
+        assert set(process.severed) == {old.token}
         assert list(await consumer.settle([Done(old, KEPT), Done(new, NOT_KEPT)])) == [False, True]
 
     async def test_what_waits_is_withdrawn_as_well(self, stage: Stage, process: Process) -> None:

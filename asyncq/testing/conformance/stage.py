@@ -114,7 +114,7 @@ class Process:
         address: where it listens; empty before `listen`.
         notices: what it was told, by id.
         resyncs: how often it was told to look everything up.
-        severed: ids of calls that its consumers were told they have lost.
+        severed: tokens of deliveries that its consumers were told they have lost.
     """
 
     def __init__(self, stage: Stage, transport: Transport, store: Store) -> None:
