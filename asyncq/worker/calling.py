@@ -54,8 +54,7 @@ class Caller:
         return called if seconds is None else self._limited(run, seconds, called)
 
     def close(self) -> None:
-        """Start no more processes, and keep no account of threads: the worker ends."""
-        self._threads.close()
+        """Start no more processes."""
         self._pool.close()
 
     async def _called(

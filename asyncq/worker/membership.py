@@ -91,18 +91,30 @@ class Stopping:
 class Membership:
     """Works as one consumer until it is stopped, its burst is over, or its lease is lost.
 
+    Args:
+        broker, consumer, settings, stopping, recycler: of the worker.
+        slots, threads: of the worker, too: what hangs from one membership is in the account of the next.
+
     Attributes:
         health: what it shows of itself.
     """
 
     def __init__(
-        self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping, recycler: Recycler
+        self,
+        broker: Broker,
+        consumer: Consumer,
+        settings: WorkerSettings,
+        stopping: Stopping,
+        recycler: Recycler,
+        slots: Slots,
+        threads: Threads,
     ) -> None:
         self._broker = broker
         self._consumer = consumer
         self._settings = settings
         self._stopping = stopping
-        self._slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        self._slots = slots
+        self._threads = threads
         self.health = Health(consumer, self._slots, started_ms=broker.now_ms(), lease=settings.lease)
         self._recycler = recycler
         self._is_lost = False
@@ -183,7 +195,7 @@ class Membership:
             max_calls=settings.max_tasks,
             max_memory=None if settings.max_memory is None else round(settings.max_memory * MEGABYTE),
         )
-        return Caller(conclusions, Threads(self._slots, max_block=settings.max_block), pool)
+        return Caller(conclusions, self._threads, pool)
 
     async def _receive(self, receiver: Receiver) -> None:
         try:

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from random import Random
 from typing import cast
@@ -20,6 +21,8 @@ from asyncq.worker.membership import Membership, Stopping, WorkerSettings
 from asyncq.worker.pool import cores
 from asyncq.worker.poolprocess import PoolCommand
 from asyncq.worker.recycling import Recycler
+from asyncq.worker.slots import Slots
+from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -155,6 +158,12 @@ class Worker:
         return health is not None and health.is_good(within)
 
     async def _work(self, stopping: Stopping) -> None:
+        settings = self._settings
+        slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        with closing(Threads(slots, max_block=settings.max_block)) as threads:
+            await self._work_with(stopping, slots, threads)
+
+    async def _work_with(self, stopping: Stopping, slots: Slots, threads: Threads) -> None:
         while not stopping.gracefully.is_set():
             consumer = await self._joined(stopping)
             if consumer is None:
@@ -163,7 +172,9 @@ class Worker:
                 self._on_started()
                 self._on_started = None
             try:
-                membership = Membership(self._broker, consumer, self._settings, stopping, self._recycler)
+                membership = Membership(
+                    self._broker, consumer, self._settings, stopping, self._recycler, slots, threads
+                )
                 self._health = membership.health
                 await membership.run()
             except LeaseLost:
