@@ -236,7 +236,7 @@ class Membership:
 
     async def _finish(self, executor: Executor) -> None:
         """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
-        if executor.running and not self._stopping.in_time.is_set():
+        if executor.running and not self._stopping.in_time.is_set() and not self._is_cut_off.is_set():
             logger.info("Waiting for %d running tasks.", executor.running)
             await self._first_of(executor.wait_idle(), self._stopping.in_time.wait(), self._is_cut_off.wait())
         if executor.running and not self._is_cut_off.is_set():

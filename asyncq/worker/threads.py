@@ -18,7 +18,6 @@ import anyio
 import anyio.to_thread
 
 from asyncq.context import Context, log_facts
-from asyncq.worker.exits import end_blocked
 from asyncq.worker.slots import SlotLoan, Slots
 from asyncq.worker.stacks import stack_of
 
@@ -33,13 +32,14 @@ class Threads:
 
     Args:
         slots: of the worker: they bound the threads.
-        max_block: seconds for which all slots may be held by threads that were given up; then their stacks are logged
-            and the process ended, as it is for a blocked loop.
+        max_block: seconds for which all slots may be held by threads that were given up.
+        deaf: called when they were, and the log has their stacks: nothing can run here any more.
     """
 
-    def __init__(self, slots: Slots, *, max_block: float) -> None:
+    def __init__(self, slots: Slots, *, max_block: float, deaf: Callable[[], None]) -> None:
         self._slots = slots
         self._max_block = max_block
+        self._deaf = deaf
         self._limiter = anyio.CapacityLimiter(inf)  # the slots are the limit; a lent one counts for two threads
         self._loop = asyncio.get_running_loop()
         self._left: dict[ThreadCall, asyncio.TimerHandle] = {}
@@ -132,7 +132,7 @@ class Threads:
             self._max_block,
             _places_of(self._left),
         )
-        end_blocked()
+        self._deaf()
 
 
 def _places_of(calls: Iterable["ThreadCall"]) -> str:

@@ -16,6 +16,7 @@ from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
 from asyncq.queues import DEFAULT_QUEUE, check_queue_name
 from asyncq.transport import Consumer
 from asyncq.worker.embedding import address_of, embedded_command
+from asyncq.worker.exits import EXIT_BLOCKED, end_blocked, end_within
 from asyncq.worker.health import Health
 from asyncq.worker.membership import Membership, Stopping, WorkerSettings
 from asyncq.worker.pool import cores
@@ -25,6 +26,9 @@ from asyncq.worker.slots import Slots
 from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
+
+DEAF_SECONDS = 10.0
+"""How long a process in which nothing can run any more has to hand back what waits there."""
 
 _AGAIN = Backoff(delay=0.2, max_delay=5.0)
 
@@ -113,6 +117,7 @@ class Worker:
         self._has_release = asyncio.Event()
         self._memberships = 0
         self._health: Health | None = None
+        self._is_deaf = False
         self._random = Random()
 
     async def run(self) -> None:
@@ -160,8 +165,19 @@ class Worker:
     async def _work(self, stopping: Stopping) -> None:
         settings = self._settings
         slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
-        with closing(Threads(slots, max_block=settings.max_block)) as threads:
-            await self._work_with(stopping, slots, threads)
+        with closing(Threads(slots, max_block=settings.max_block, deaf=self._end_deaf)) as threads:
+            try:
+                await self._work_with(stopping, slots, threads)
+            finally:
+                if self._is_deaf:
+                    end_blocked()
+
+    def _end_deaf(self) -> None:
+        """End the process, but hand back what waits for a slot first: it is not to blame for that end."""
+        self._is_deaf = True
+        end_within(DEAF_SECONDS, EXIT_BLOCKED)
+        self._stopping.at_once.set()
+        self._stopping.order()
 
     async def _work_with(self, stopping: Stopping, slots: Slots, threads: Threads) -> None:
         while not stopping.gracefully.is_set():
