@@ -209,6 +209,8 @@ class Membership:
         self._over.set()
 
     def _lose(self) -> None:
+        if self._has_left:  # a renewal has met that: there was nothing to lose
+            return
         if not self._is_lost:
             self._is_lost = True
             if self._executor is not None and self._settler is not None:

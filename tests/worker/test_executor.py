@@ -30,7 +30,8 @@ async def test_cancelled_before_its_first_step(how: str) -> None:
         [delivery] = await consumer.fetch({"default": 1}, 1)
         slots = Slots(1, {"default": None}, max_waiting=1)
         conclusions = Conclusions(broker, "one", session.transport.now_ms)
-        caller = Caller(conclusions, Threads(slots, max_block=1, deaf=lambda: None), ProcessPool(lambda _: (), group, size=1))
+        threads = Threads(slots, max_block=1, deaf=lambda: None)
+        caller = Caller(conclusions, threads, ProcessPool(lambda _: (), group, size=1))
         reporter = ProgressReporter(broker, session.store)
         executor = Executor(broker, slots, conclusions, caller, settled.append, reporter, group)
 
