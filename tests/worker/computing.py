@@ -14,6 +14,8 @@ from asyncq import Context, Depends, MemoryBroker, Reject, Retry, RetryPolicy, S
 
 broker = MemoryBroker(max_result_size=1_000_000)
 
+hoard: list[bytes] = []
+
 
 class Oddity(Exception):
     """An exception that JSON cannot rebuild."""
@@ -30,6 +32,12 @@ def square(number: int) -> int:
 @broker.task(runs_in="process", retry=None)
 def where() -> list[int]:
     return [os.getpid(), os.getpgid(0), os.getppid(), threading.active_count()]
+
+
+@broker.task(runs_in="process", retry=None)
+def grow(megabytes: int) -> int:
+    hoard.append(b"x" * (megabytes * 1024 * 1024))
+    return os.getpid()
 
 
 @broker.task(runs_in="process", retry=None)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +12,8 @@ import pytest
 
 from asyncq import Broker, ConfigurationError, MemoryBroker, Status, TaskFailed, TaskTimeout, Worker
 from asyncq.worker import pool
+from asyncq.worker.embedding import embedded_command
+from asyncq.worker.poolprocess import PoolCharge
 from tests.leftovers import child_processes
 from tests.waiting import wait_until
 from tests.worker import computing
@@ -143,6 +145,18 @@ async def test_an_idle_process_that_dies(broker: Broker) -> None:
             assert (result.value, result.attempts) == (9, 1)
 
 
+async def test_a_process_that_dies_while_it_starts(broker: Broker) -> None:
+    """A process that is killed before it is ready, or is not there at all, costs its call nothing: it gets another."""
+    commands = [["/bin/sh", "-c", "kill -9 $$"], ["/no/such/program"]]
+
+    def command(charge: PoolCharge) -> Sequence[str]:
+        return commands.pop() if commands else embedded_command(broker, charge)
+
+    async with working(broker, pool_command=command):
+        result = await (await computing.square.kiq(3)).result(timeout=10)
+    assert (result.value, result.attempts) == (9, 1)
+
+
 async def test_timeout(broker: Broker, tmp_path: Path) -> None:
     """When its time is over, the process is killed, and the program that its function has started."""
     file = tmp_path / "pids"
@@ -261,6 +275,15 @@ async def test_recycled_by_count(broker: Broker) -> None:
     worker.stop()
     await running
     assert (len(set(pids[:4])), len(set(pids[4:])), len(set(pids))) == (1, 1, 2)
+
+
+async def test_recycled_by_memory(broker: Broker) -> None:
+    """With max_memory a process of the pool that has grown above it is replaced after its call, and ends."""
+    async with working(broker, max_memory=300, on_spent=lambda: None, pool_processes=1):
+        first = await (await computing.grow.kiq(1))
+        assert await (await computing.grow.kiq(300)) == first
+        assert await (await computing.grow.kiq(1)) != first
+        await wait_until(lambda: is_gone(first), "the large process is gone")
 
 
 async def test_nothing_is_left(broker: Broker) -> None:
