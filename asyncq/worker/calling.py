@@ -1,15 +1,18 @@
 """Calling: runs a task's function where the task says, on the loop, in a thread or in a process, within its time."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
+from random import Random
 from typing import Any
 
-from asyncq.context import Context
+from asyncq.backoff import Backoff
+from asyncq.context import Context, log_facts
 from asyncq.worker.answers import Encoded
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.pool import ProcessPool
-from asyncq.worker.poolprocess import ProcessDied
+from asyncq.worker.poolprocess import ProcessDied, ProcessNotStarted
 from asyncq.worker.run import Run
 from asyncq.worker.slots import SlotLoan
 from asyncq.worker.threads import Threads
@@ -17,7 +20,11 @@ from asyncq.worker.threads import Threads
 __all__ = ["Caller", "ProcessDied"]
 
 MAX_UNTAKEN = 3
-"""How many processes may die before they have taken a call, until it is thought to be the call's doing."""
+"""How many processes may die before they have taken a call, or not start, until they are taken for its fate."""
+
+_AGAIN = Backoff(delay=0.5)
+
+logger = logging.getLogger("asyncq.worker")
 
 
 class Caller:
@@ -33,6 +40,7 @@ class Caller:
         self._conclusions = conclusions
         self._threads = threads
         self._pool = pool
+        self._random = Random()
 
     def call(
         self, run: Run, context: Context, loan: SlotLoan, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -46,6 +54,7 @@ class Caller:
             BaseException: what the function raised; `RemoteError` for what it raised in a process.
             TaskTimeout: its time was over.
             ProcessDied: its process ended under it.
+            ProcessNotStarted: there was none for it, time and again.
         """
         seconds = self._conclusions.timeout_of(run)
         if run.task.runs_in == "process":
@@ -54,8 +63,7 @@ class Caller:
         return called if seconds is None else self._limited(run, seconds, called)
 
     def close(self) -> None:
-        """Start no more processes, and keep no account of threads: the worker ends."""
-        self._threads.close()
+        """Start no more processes."""
         self._pool.close()
 
     async def _called(
@@ -70,16 +78,22 @@ class Caller:
 
     async def _in_process(self, run: Run, context: Context, seconds: float | None) -> Encoded:
         """Call it in the pool. Its time begins when a process is ready for it."""
-        left = MAX_UNTAKEN
+        failures = 0
         while True:
-            left -= 1
-            async with self._pool.borrowed() as process:
-                called = process.call(run.delivery.body, context)
-                try:
+            try:
+                async with self._pool.borrowed() as process:
+                    called = process.call(run.delivery.body, context)
                     return await (called if seconds is None else self._limited(run, seconds, called))
-                except ProcessDied as death:
-                    if death.has_begun or not left:
-                        raise
+            except ProcessDied as death:
+                failures += 1
+                if death.has_begun or failures == MAX_UNTAKEN:
+                    raise
+            except ProcessNotStarted as error:
+                failures += 1
+                if failures == MAX_UNTAKEN:
+                    raise
+                logger.warning("%s Trying again.", error, extra=log_facts(run.message))
+                await asyncio.sleep(_AGAIN.seconds(failures, self._random))
 
     async def _limited(self, run: Run, seconds: float, called: Awaitable[Any]) -> Any:
         scope = asyncio.timeout(seconds)

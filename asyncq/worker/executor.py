@@ -12,7 +12,6 @@ from asyncq.context import Context, current_loan, enter_context, log_facts
 from asyncq.errors import DecodeError, MessageError
 from asyncq.message import Message, decode_message
 from asyncq.result import text_of
-from asyncq.tasks import Task
 from asyncq.transport import SUSPECT_CRASHES, Delivery, Return, Settlement
 from asyncq.worker.calling import Caller, ProcessDied
 from asyncq.worker.conclusion import Conclusions
@@ -58,7 +57,6 @@ class Executor:
         self._severed: set[str] = set()
         self._runs: dict[asyncio.Task[None], Delivery] = {}
         self._suspects: dict[str, SlotLoan | None] = {}  # None: it stands in line
-        self._turns: dict[str, asyncio.Semaphore] = {}
         self._is_stopping = False
         self._finished = asyncio.Event()
 
@@ -119,6 +117,7 @@ class Executor:
     def close(self) -> None:
         """Start nothing more; from now on, a cancellation is the worker's and hands the run back."""
         self._is_stopping = True
+        self._slots.forget_line()
         self._caller.close()
 
     def cancel(self) -> None:
@@ -194,7 +193,7 @@ class Executor:
         enter_context(context)
         current_loan.set(loan)
         if run.task.declared.local_concurrency is not None:
-            await loan.take_turn(self._turn(run.task))
+            await loan.take_turn(self._slots.turns(run.task.name, run.task.declared.local_concurrency))
         settlement = await self._attempt(run, context, loan, args, kwargs)
         if context.has_reported:
             # The run has ended: a worker that stops just now loses the last progress, not the result.
@@ -232,7 +231,3 @@ class Executor:
     def _is_cancelled(self) -> bool:
         own = asyncio.current_task()
         return self._is_stopping and own is not None and own.cancelling() > 0
-
-    def _turn(self, task: Task[..., Any]) -> asyncio.Semaphore:
-        limit = task.declared.local_concurrency or self._slots.total
-        return self._turns.setdefault(task.name, asyncio.Semaphore(limit))

@@ -95,18 +95,30 @@ class Stopping:
 class Membership:
     """Works as one consumer until it is stopped, its burst is over, or its lease is lost.
 
+    Args:
+        broker, consumer, settings, stopping, recycler: of the worker.
+        slots, threads: of the worker, too: what hangs from one membership is in the account of the next.
+
     Attributes:
         health: what it shows of itself.
     """
 
     def __init__(
-        self, broker: Broker, consumer: Consumer, settings: WorkerSettings, stopping: Stopping, recycler: Recycler
+        self,
+        broker: Broker,
+        consumer: Consumer,
+        settings: WorkerSettings,
+        stopping: Stopping,
+        recycler: Recycler,
+        slots: Slots,
+        threads: Threads,
     ) -> None:
         self._broker = broker
         self._consumer = consumer
         self._settings = settings
         self._stopping = stopping
-        self._slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        self._slots = slots
+        self._threads = threads
         self.health = Health(consumer, self._slots, started_ms=broker.now_ms(), lease=settings.lease)
         self._recycler = recycler
         self._is_lost = False
@@ -191,7 +203,7 @@ class Membership:
             max_calls=settings.max_tasks,
             max_memory=None if settings.max_memory is None else round(settings.max_memory * MEGABYTE),
         )
-        return Caller(conclusions, Threads(self._slots, max_block=settings.max_block), pool)
+        return Caller(conclusions, self._threads, pool)
 
     async def _receive(self, receiver: Receiver) -> None:
         try:
@@ -205,6 +217,8 @@ class Membership:
         self._over.set()
 
     def _lose(self) -> None:
+        if self._has_left:  # a renewal has met that: there was nothing to lose
+            return
         if not self._is_lost:
             self._is_lost = True
             if self._executor is not None and self._settler is not None:
@@ -233,7 +247,7 @@ class Membership:
 
     async def _finish(self, executor: Executor) -> None:
         """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
-        if executor.running and not self._stopping.in_time.is_set():
+        if executor.running and not self._stopping.in_time.is_set() and not self._is_cut_off.is_set():
             logger.info("Waiting for %d running tasks.", executor.running)
             await self._first_of(executor.wait_idle(), self._stopping.in_time.wait(), self._is_cut_off.wait())
         if executor.running and not self._is_cut_off.is_set():

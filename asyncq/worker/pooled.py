@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from contextvars import copy_context
 from signal import SIGKILL
-from threading import Thread
+from threading import RLock, Thread, Timer
 from types import FrameType
 
 import msgspec
@@ -119,7 +119,7 @@ def serve(broker: Broker, line: PoolLine) -> None:
         line.send(Began())
         answer = copy_context().run(callee.answer, body)
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, OSError, ValueError):  # there is none, or nobody reads it, or it is closed
+            with suppress(Exception):  # there is none, or nobody reads it, or it is a function's own
                 stream.flush()
         line.send(answer)
 
@@ -129,9 +129,7 @@ class Callee:
 
     def __init__(self, broker: Broker, line: PoolLine) -> None:
         self._broker = broker
-        self._line = line
-        self._unsent: Progress | None = None
-        self._sent_at = 0.0
+        self._reports = Reports(line)
 
     def answer(self, body: bytes) -> Answer:
         """Run a call. Whatever the function raises is an answer."""
@@ -144,7 +142,7 @@ class Callee:
         except BaseException as error:
             return Failed(raised_of(error, policy))
         finally:
-            self._send_progress()
+            self._reports.end()
         if not keeps_result(task, message):
             return Encoded()
         try:
@@ -156,24 +154,73 @@ class Callee:
 
     def _call(self, task: Task[..., object], message: Message) -> object:
         args, kwargs = task.arguments.decode(message.args, message.kwargs)
-        context = Context(message, self._broker, self._report)
+        context = Context(message, self._broker, self._reports.take)
+        self._reports.begin(context)
         for name in task.injected:
             kwargs[name] = context
         enter_context(context)
         current_loan.set(NoLoan())
         return task.function(*args, **kwargs)
 
-    def _report(self, _context: Context, progress: Progress) -> None:
-        self._unsent = progress
-        if time.monotonic() >= self._sent_at + INTERVAL:
-            self._send_progress()
 
-    def _send_progress(self) -> None:
-        """Send the latest report: the first at once, then as often as the worker passes them on."""
+class Reports:
+    """Sends what the function of a call reports, from any of its threads, as often as the worker passes it on.
+
+    The first goes at once, the latest always. What a thread that outlives the call reports is dropped: on the line it
+    would mix with the answer, or pass for a report of the next call.
+    """
+
+    def __init__(self, line: PoolLine) -> None:
+        self._line = line
+        self._context: Context | None = None
+        self._unsent: Progress | None = None
+        self._sent_at = 0.0
+        self._timer: Timer | None = None
+        self._lock = RLock()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def begin(self, context: Context) -> None:
+        """Take the reports of this call from now on."""
+        self._context = context
+        self._sent_at = 0.0
+
+    def end(self) -> None:
+        """Send the last report, and take no more of this call."""
+        with self._lock:
+            self._send()
+            self._context = None
+
+    def take(self, context: Context, progress: Progress) -> None:
+        """Send a report now, or in a moment if it is still the latest then."""
+        with self._lock:
+            if context is not self._context:
+                return
+            self._unsent = progress
+            left = self._sent_at + INTERVAL - time.monotonic()
+            if left <= 0:
+                self._send()
+            elif self._timer is None:
+                self._timer = Timer(left, self._send_latest)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _send_latest(self) -> None:
+        with self._lock:
+            self._send()
+
+    def _send(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         progress, self._unsent = self._unsent, None
         if progress is not None:
             self._sent_at = time.monotonic()
             self._line.send(Reported(progress.done, progress.total, progress.note))
+
+    def _forked(self) -> None:
+        """In a process that the function forks: nothing is sent from there."""
+        self._context = None
+        self._lock = RLock()  # a thread that is not there any more may have held the other
 
 
 def _see_prints() -> None:

@@ -189,8 +189,9 @@ class PoolProcess:
         """Kill it, and what its functions started."""
         self.is_usable = False
         if self._process.returncode is None:  # not waited for, so that its id is still its own
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            for kill in (os.killpg, os.kill):  # its function may have moved it to another group
+                with suppress(ProcessLookupError, PermissionError):
+                    kill(self.pid, signal.SIGKILL)
 
     async def _send(self, frame: bytes) -> None:
         self._has_sent.clear()

@@ -10,6 +10,9 @@ from asyncq.worker.memory import resident_bytes
 LOOK_SECONDS = 1.0
 """How often memory is measured; that takes some 20 us."""
 
+GROWTH = 1.1
+"""How much larger a process may get that was over its limit from the start."""
+
 MEGABYTE = 1024 * 1024
 
 T = TypeVar("T")
@@ -48,11 +51,27 @@ class Recycler:
 
     async def run(self) -> None:
         """Measure until cancelled, or until it is said."""
-        while self._max_memory is not None and not self._is_spent:
+        if self._max_memory is None:
+            return
+        limit = self._limit_above(resident_bytes() / MEGABYTE, self._max_memory)
+        while not self._is_spent:
             used = resident_bytes() / MEGABYTE
-            if used > self._max_memory:
+            if used > limit:
                 self._say(f"{used:,.0f} MB are in use (--max-memory-per-child {self._max_memory:g})")
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _limit_above(self, at_rest: float, limit: float) -> float:
+        """Return a limit that a process does not reach by starting: its successors would do no better, for ever."""
+        if at_rest <= limit:
+            return limit
+        logger.warning(
+            "This worker process has %.0f MB in memory before it has run anything, more than it may have "
+            "(--max-memory-per-child %g). It will be replaced when it has %.0f MB.",
+            at_rest,
+            limit,
+            at_rest * GROWTH,
+        )
+        return at_rest * GROWTH
 
     def _say(self, reason: str) -> None:
         if not self._is_spent:

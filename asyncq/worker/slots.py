@@ -1,4 +1,4 @@
-"""Slots: how many tasks run at once, in all and per queue."""
+"""Slots: how many tasks run at once, in all, per queue and per task."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 class Slots:
-    """The slots of one worker process.
+    """The slots of one worker process. They outlast its memberships, as a thread does that nobody can stop.
 
     Who finds none free stands in a line: those who take back a lent slot first, then deliveries in order. A queue
     that is at its own limit is passed over, not waited for.
@@ -24,6 +24,7 @@ class Slots:
         self._max_waiting = max_waiting
         self._limits = {queue: limit or total for queue, limit in limits.items()}
         self._used_by = dict.fromkeys(limits, 0)
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._returning: deque[tuple[str, Callable[[], None]]] = deque()
         self._line: deque[tuple[str, Callable[[], None]]] = deque()
         self._is_admitting = False
@@ -69,6 +70,14 @@ class Slots:
         if self._line or self._returning:
             self._admit()
         self._has_freed.set()
+
+    def turns(self, task: str, limit: int) -> asyncio.Semaphore:
+        """Return the turns that the runs of a task take: so many at once."""
+        return self._turns.setdefault(task, asyncio.Semaphore(limit))
+
+    def forget_line(self) -> None:
+        """Let nobody start any more who stands in line: these deliveries were handed back, or are others' now."""
+        self._line.clear()
 
     def lend(self, queue: str) -> bool:
         """Give a slot back while its run waits for another task; False when too many do."""

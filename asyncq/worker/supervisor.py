@@ -54,6 +54,7 @@ class Supervisor:
         self._bereft: set[str] = set()
         self._stopping = asyncio.Event()
         self._is_rolling = False
+        self._must_look = False
         self._replacing = asyncio.Lock()
         self._exit_code = 0
         self._group = asyncio.TaskGroup()
@@ -113,6 +114,20 @@ class Supervisor:
             logger.warning("Worker process %d %s.", child.pid, cause_of_death(code))
             left.add(child.name)
         self._release(left)
+        if self._is_burst and self._looks_again_after(child):
+            self._group.create_task(self._keep(await self._start()))
+
+    def _looks_again_after(self, child: ChildProcess) -> bool:
+        """Tell whether somebody must look once more what there is to do, now that this child has ended.
+
+        One that was replaced fetches nothing more, but what runs in it may publish to the end.
+        """
+        self._must_look = self._must_look or child.is_retired
+        is_last = not self._children and (child.is_retired or child.exit_code == 0)  # others are replaced anyway
+        if not self._must_look or not is_last or self._stopping.is_set():
+            return False
+        self._must_look = False
+        return True
 
     async def _relieve(self, child: ChildProcess) -> None:
         """Once a child has started, let it release what was left when nobody was there."""

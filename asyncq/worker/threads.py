@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -18,7 +18,6 @@ import anyio
 import anyio.to_thread
 
 from asyncq.context import Context, log_facts
-from asyncq.worker.exits import end_blocked
 from asyncq.worker.slots import SlotLoan, Slots
 from asyncq.worker.stacks import stack_of
 
@@ -29,17 +28,18 @@ HANGING_SECONDS = 5.0
 
 
 class Threads:
-    """Calls functions in threads, for one executor. On the loop's thread.
+    """Calls functions in threads, for one worker, whatever its memberships. On the loop's thread.
 
     Args:
-        slots: of the executor: they bound the threads.
-        max_block: seconds for which all slots may be held by threads that were given up; then their stacks are logged
-            and the process ended, as it is for a blocked loop.
+        slots: of the worker: they bound the threads.
+        max_block: seconds for which all slots may be held by threads that were given up.
+        deaf: called when they were, and the log has their stacks: nothing can run here any more.
     """
 
-    def __init__(self, slots: Slots, *, max_block: float) -> None:
+    def __init__(self, slots: Slots, *, max_block: float, deaf: Callable[[], None]) -> None:
         self._slots = slots
         self._max_block = max_block
+        self._deaf = deaf
         self._limiter = anyio.CapacityLimiter(inf)  # the slots are the limit; a lent one counts for two threads
         self._loop = asyncio.get_running_loop()
         self._left: dict[ThreadCall, asyncio.TimerHandle] = {}
@@ -60,10 +60,16 @@ class Threads:
             raise
 
     def close(self) -> None:
-        """Keep no account any more: the worker ends. Who is given up after this is told all the same."""
+        """Keep no account any more, and say what goes on: the worker has ended."""
         self._is_closed = True
         for timer in self._left.values():
             timer.cancel()
+        if going_on := [call for call in self._left if not call.has_ended]:
+            logger.warning(
+                "The worker has ended; %d threads whose runs were given up go on here:\n%s",
+                len(going_on),
+                _places_of(going_on),
+            )
         if self._ending is not None:
             self._ending.cancel()
 
@@ -124,9 +130,13 @@ class Threads:
             "Ending the process.\n%s",
             self._slots.total,
             self._max_block,
-            "\n".join(f"{call}:\n{stack_of(call.thread)}" for call in self._left),
+            _places_of(self._left),
         )
-        end_blocked()
+        self._deaf()
+
+
+def _places_of(calls: Iterable["ThreadCall"]) -> str:
+    return "\n".join(f"{call}:\n{stack_of(call.thread)}" for call in calls)
 
 
 class ThreadCall:
@@ -135,6 +145,7 @@ class ThreadCall:
     Attributes:
         context, loan: of its run.
         thread: identifier of the thread; 0 until it has begun.
+        has_ended: the function has returned or raised.
         is_reported: the log has said that it hangs.
     """
 
@@ -152,7 +163,7 @@ class ThreadCall:
         self._function = function
         self._tell_ended = partial(ended, self)
         self._lock = threading.Lock()
-        self._has_ended = False
+        self.has_ended = False
         self._given_up_at: float | None = None
 
     def __call__(self) -> object:
@@ -164,7 +175,7 @@ class ThreadCall:
             return self._function()
         finally:
             with self._lock:
-                self._has_ended = True
+                self.has_ended = True
                 is_given_up = self._given_up_at is not None
             if is_given_up:
                 self._tell_ended()
@@ -186,4 +197,4 @@ class ThreadCall:
         """Wait for it no longer; return whether it goes on: then its end is told."""
         with self._lock:
             self._given_up_at = time.monotonic()
-            return self.thread != 0 and not self._has_ended
+            return self.thread != 0 and not self.has_ended

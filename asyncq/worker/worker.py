@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from random import Random
 from typing import cast
@@ -15,13 +16,19 @@ from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
 from asyncq.queues import DEFAULT_QUEUE, check_queue_name
 from asyncq.transport import Consumer
 from asyncq.worker.embedding import address_of, embedded_command
+from asyncq.worker.exits import EXIT_BLOCKED, end_blocked, end_within
 from asyncq.worker.health import Health
 from asyncq.worker.membership import Membership, Stopping, WorkerSettings
 from asyncq.worker.pool import cores
 from asyncq.worker.poolprocess import PoolCommand
 from asyncq.worker.recycling import Recycler
+from asyncq.worker.slots import Slots
+from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
+
+DEAF_SECONDS = 10.0
+"""How long a process in which nothing can run any more has to hand back what waits there."""
 
 _AGAIN = Backoff(delay=0.2, max_delay=5.0)
 
@@ -110,6 +117,7 @@ class Worker:
         self._has_release = asyncio.Event()
         self._memberships = 0
         self._health: Health | None = None
+        self._is_deaf = False
         self._random = Random()
 
     async def run(self) -> None:
@@ -155,6 +163,23 @@ class Worker:
         return health is not None and health.is_good(within)
 
     async def _work(self, stopping: Stopping) -> None:
+        settings = self._settings
+        slots = Slots(settings.concurrency, settings.queues, max_waiting=settings.max_waiting)
+        with closing(Threads(slots, max_block=settings.max_block, deaf=self._end_deaf)) as threads:
+            try:
+                await self._work_with(stopping, slots, threads)
+            finally:
+                if self._is_deaf:
+                    end_blocked()
+
+    def _end_deaf(self) -> None:
+        """End the process, but hand back what waits for a slot first: it is not to blame for that end."""
+        self._is_deaf = True
+        end_within(DEAF_SECONDS, EXIT_BLOCKED)
+        self._stopping.at_once.set()
+        self._stopping.order()
+
+    async def _work_with(self, stopping: Stopping, slots: Slots, threads: Threads) -> None:
         while not stopping.gracefully.is_set():
             consumer = await self._joined(stopping)
             if consumer is None:
@@ -163,7 +188,9 @@ class Worker:
                 self._on_started()
                 self._on_started = None
             try:
-                membership = Membership(self._broker, consumer, self._settings, stopping, self._recycler)
+                membership = Membership(
+                    self._broker, consumer, self._settings, stopping, self._recycler, slots, threads
+                )
                 self._health = membership.health
                 await membership.run()
             except LeaseLost:

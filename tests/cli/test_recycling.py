@@ -92,9 +92,16 @@ async def test_a_successor_that_cannot_start(asyncq: StartProgram, folder: Path,
     assert await (await task(shop, "pid").kiq()) != first
 
 
-async def test_deaf(asyncq: StartProgram, shop: Broker) -> None:
-    """When threads that were given up hold all slots for --max-block seconds, the process says where, and ends."""
-    program = await asyncq("worker", "shop:broker", "plant", "--concurrency", "2", "--max-block", "0.5", *LEASE)
+@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+async def test_deaf(asyncq: StartProgram, folder: Path, shop: Broker) -> None:
+    """When threads that were given up hold all slots for --max-block seconds, the process says where, and ends.
+
+    It hands back what waits for a slot there, which is not to blame.
+    """
+    options = ("--queue", "default", "--concurrency", "2", "--max-block", "0.5", *LEASE)
+    program = await asyncq("worker", "shop:broker", "plant", *options)
+    relying = await task(shop, "rely").kiq()
+    await wait_until((folder / "rely.runs").exists, "it waits for another task, and has lent its slot")
     handles = [await task(shop, "stick").options(retry=None).kiq() for _ in range(2)]
     for handle in handles:
         with pytest.raises(TaskTimeout):
@@ -104,6 +111,7 @@ async def test_deaf(asyncq: StartProgram, shop: Broker) -> None:
     assert "All 2 slots have been held" in program.output
     assert all(f"stick {handle.id}:" in program.output for handle in handles)
     assert "time.sleep(600)" in program.output
+    assert await relying.status() is Status.QUEUED
 
 
 async def test_blocked_loop(asyncq: StartProgram, folder: Path, shop: Broker) -> None:

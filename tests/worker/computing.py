@@ -12,7 +12,9 @@ from uuid import UUID
 
 from asyncq import Context, Depends, MemoryBroker, Reject, Retry, RetryPolicy, Snooze, current_context
 
-broker = MemoryBroker(max_result_size=10_000)
+broker = MemoryBroker(max_result_size=1_000_000)
+
+hoard: list[bytes] = []
 
 
 class Oddity(Exception):
@@ -33,13 +35,19 @@ def where() -> list[int]:
 
 
 @broker.task(runs_in="process", retry=None)
+def grow(megabytes: int) -> int:
+    hoard.append(b"x" * (megabytes * 1024 * 1024))
+    return os.getpid()
+
+
+@broker.task(runs_in="process", retry=None)
 def kinds(id: UUID, data: bytes) -> tuple[UUID, bytes]:
     return id, data
 
 
 @broker.task(runs_in="process", retry=None)
 def too_much() -> str:
-    return "x" * 20_000
+    return "x" * 2_000_000
 
 
 @broker.task(runs_in="process", retry=None)
@@ -105,3 +113,55 @@ def compute(file: str) -> None:
     Path(file).write_text(str(os.getpid()))
     while True:
         pass
+
+
+@broker.task(runs_in="process", retry=None, timeout=0.3)
+def leave_group(file: str) -> None:
+    Path(file).write_text(str(os.getpid()))
+    os.setpgid(0, os.getpgid(os.getppid()))
+    time.sleep(60)
+
+
+@broker.task(runs_in="process", retry=None)
+def break_output() -> int:
+    class Broken:
+        def write(self, text: str) -> int:
+            return len(text)
+
+        def flush(self) -> None:
+            raise RuntimeError("broken")
+
+    sys.stdout = Broken()
+    return os.getpid()
+
+
+@broker.task(runs_in="process", retry=None)
+def leave_reporter(folder: str, ctx: Context = Depends()) -> str:
+    def report() -> None:
+        number = 0
+        while not Path(folder, "ended").exists():
+            number += 1
+            ctx.progress_sync(number, note="left")
+
+    threading.Thread(target=report, daemon=True).start()
+    while not Path(folder, "goes-on").exists():
+        time.sleep(0.005)
+    return "x" * 900_000
+
+
+@broker.task(runs_in="process", retry=None)
+def report_twice(folder: str, ctx: Context = Depends()) -> None:
+    ctx.progress_sync(1)
+    ctx.progress_sync(2)
+    while not Path(folder, "seen").exists():
+        time.sleep(0.005)
+
+
+@broker.task(runs_in="process", retry=None)
+def report_in_a_fork(ctx: Context = Depends()) -> int:
+    ctx.progress_sync(1)
+    pid = os.fork()
+    if pid == 0:
+        ctx.progress_sync(2)
+        os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ import pytest
 
 from asyncq import Broker, ConfigurationError, MemoryBroker, Status, TaskFailed, TaskTimeout, Worker
 from asyncq.worker import pool
+from asyncq.worker.embedding import embedded_command
+from asyncq.worker.poolprocess import PoolCharge
 from tests.leftovers import child_processes
 from tests.waiting import wait_until
 from tests.worker import computing
@@ -142,6 +145,18 @@ async def test_an_idle_process_that_dies(broker: Broker) -> None:
             assert (result.value, result.attempts) == (9, 1)
 
 
+async def test_a_process_that_dies_while_it_starts(broker: Broker) -> None:
+    """A process that is killed before it is ready, or is not there at all, costs its call nothing: it gets another."""
+    commands = [["/bin/sh", "-c", "kill -9 $$"], ["/no/such/program"]]
+
+    def command(charge: PoolCharge) -> Sequence[str]:
+        return commands.pop() if commands else embedded_command(broker, charge)
+
+    async with working(broker, pool_command=command):
+        result = await (await computing.square.kiq(3)).result(timeout=10)
+    assert (result.value, result.attempts) == (9, 1)
+
+
 async def test_timeout(broker: Broker, tmp_path: Path) -> None:
     """When its time is over, the process is killed, and the program that its function has started."""
     file = tmp_path / "pids"
@@ -152,6 +167,58 @@ async def test_timeout(broker: Broker, tmp_path: Path) -> None:
         for pid in await pids_in(file):
             await wait_until(lambda pid=pid: is_gone(pid), f"process {pid} is gone", timeout=1)
         assert await (await computing.square.kiq(2)) == 4
+
+
+async def test_timeout_of_one_that_left_its_group(broker: Broker, tmp_path: Path) -> None:
+    """A process whose function has moved it to another group is killed all the same."""
+    async with working(broker):
+        handle = await computing.leave_group.kiq(str(tmp_path / "pid"))
+        with pytest.raises(TaskTimeout):
+            await handle
+        [pid] = await pids_in(tmp_path / "pid")
+        await wait_until(lambda: is_gone(pid), "the process is gone", timeout=1)
+
+
+async def test_broken_output(broker: Broker) -> None:
+    """A function that has run is not run again because what it put in place of stdout cannot be flushed."""
+    async with working(broker):
+        assert await (await computing.break_output.kiq()) in child_processes()
+
+
+async def test_a_thread_that_outlives_its_call(broker: Broker, tmp_path: Path) -> None:
+    """What such a thread reports does not break the answer, nor pass for a report of the next call."""
+    notes: list[str] = []
+    async with working(broker, pool_processes=1):
+        leaving = await computing.leave_reporter.kiq(str(tmp_path))
+        async for event in leaving.events():
+            if event.progress is not None:
+                break
+        (tmp_path / "goes-on").touch()
+        time.sleep(0.5)  # noqa: ASYNC251 - so that nobody reads, and the answer is under way for a while
+        assert len(await leaving) == 900_000
+
+        handle = await computing.look.options(labels={"file": str(tmp_path / "seen")}).kiq()
+        async for event in handle.events():
+            if event.progress is not None:
+                notes.append(event.progress.note)
+                (tmp_path / "seen").touch()
+        (tmp_path / "ended").touch()
+    assert notes == ["half"]
+
+
+async def test_the_latest_report(broker: Broker, tmp_path: Path) -> None:
+    """A report that comes too soon after another is sent a moment later, not when the function has ended."""
+    async with working(broker):
+        handle = await computing.report_twice.kiq(str(tmp_path))
+        async for event in handle.events():
+            if event.progress is not None and event.progress.done == 2:
+                (tmp_path / "seen").touch()
+
+
+async def test_a_report_in_a_fork(broker: Broker) -> None:
+    """In a process that a function forks a report counts for nothing, and breaks nothing."""
+    async with working(broker):
+        assert await (await computing.report_in_a_fork.kiq()) == 5
 
 
 async def test_cancel(broker: Broker, tmp_path: Path) -> None:
@@ -208,6 +275,15 @@ async def test_recycled_by_count(broker: Broker) -> None:
     worker.stop()
     await running
     assert (len(set(pids[:4])), len(set(pids[4:])), len(set(pids))) == (1, 1, 2)
+
+
+async def test_recycled_by_memory(broker: Broker) -> None:
+    """With max_memory a process of the pool that has grown above it is replaced after its call, and ends."""
+    async with working(broker, max_memory=300, on_spent=lambda: None, pool_processes=1):
+        first = await (await computing.grow.kiq(1))
+        assert await (await computing.grow.kiq(300)) == first
+        assert await (await computing.grow.kiq(1)) != first
+        await wait_until(lambda: is_gone(first), "the large process is gone")
 
 
 async def test_nothing_is_left(broker: Broker) -> None:

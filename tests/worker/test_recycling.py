@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from asyncq import Broker, ConfigurationError, MemoryBroker, Status, Worker
+from asyncq.worker import recycling
 from asyncq.worker.memory import resident_bytes
+from asyncq.worker.recycling import MEGABYTE
+from tests.working import working
 
 
 @pytest.fixture
@@ -59,14 +62,42 @@ async def test_what_runs_may_finish(broker: Broker) -> None:
 
 
 async def test_by_memory(broker: Broker) -> None:
-    """A worker that has more memory than max_memory says so once, and returns."""
+    """A worker that comes to have more memory than max_memory says so."""
     reached = asyncio.Event()
-    worker = Worker(broker, max_memory=0.001, on_spent=reached.set)
+    hoard: list[bytes] = []
+
+    @broker.task
+    async def grow() -> None:
+        hoard.append(b"x" * 50_000_000)
+
+    worker = Worker(broker, max_memory=resident_bytes() / MEGABYTE + 10, on_spent=reached.set)
     running = asyncio.create_task(worker.run())
+    await grow.kiq()
     await reached.wait()
     assert not running.done()
     worker.retire()
     await running
+
+
+async def test_more_at_rest_than_max_memory(
+    broker: Broker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that needs more than max_memory before it runs anything warns; one after the other would be replaced."""
+    monkeypatch.setattr(recycling, "LOOK_SECONDS", 0.01)
+    reached = asyncio.Event()
+    hoard: list[bytes] = []
+
+    @broker.task
+    async def grow(size: int) -> None:
+        hoard.append(b"x" * size)
+
+    async with working(broker, max_memory=0.001, on_spent=reached.set):
+        await (await grow.kiq(1))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reached.wait(), 0.1)
+        await grow.kiq(round(resident_bytes() * 0.2))
+        await reached.wait()
+    assert "before it has run anything" in caplog.text
 
 
 def test_memory() -> None:

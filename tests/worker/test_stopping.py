@@ -235,6 +235,13 @@ async def test_burst_waits_for_settlements(broker: Broker, monkeypatch: pytest.M
     assert runs == 3
 
 
+async def test_who_has_left_has_lost_nothing(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """A lease that is renewed while its worker leaves is not lost: the worker ends, and does not come back for more."""
+    for _ in range(50):
+        await Worker(broker, burst=True).run()  # so short that the first renewal mostly meets its end
+    assert "lost its lease" not in caplog.text
+
+
 async def test_burst_sees_what_the_last_run_published(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst does not end with the answer to a fetch that was asked before the last run published more."""
     ran: list[int] = []

@@ -246,6 +246,24 @@ sys.exit(0)
     assert "2 started" in crew.entries
 
 
+async def test_burst_is_over_when_somebody_has_looked_last(run_crew: RunCrew) -> None:
+    """What a replaced child leaves behind at its end, in burst, has somebody who looks after it."""
+    start = f"""
+{WORKS}
+if name.endswith("-1"):
+    tell("spent")
+else:
+    sys.exit(0)
+"""
+    obey = "if order == 'retire\\n': note('publishes'); sys.exit(0)"
+    async with run_crew(start=start, obey=obey, processes=1, is_burst=True) as (crew, running):
+        assert await running == 0
+
+    entries = crew.entries
+    assert entries.index("1 publishes") < entries.index("3 started")
+    assert not any(entry.startswith("4") for entry in entries)
+
+
 async def test_rolling_restart(run_crew: RunCrew) -> None:
     """A restart replaces all children, and each is told to stop only when its successor has started."""
     async with run_crew() as (crew, running):

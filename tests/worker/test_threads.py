@@ -171,6 +171,66 @@ async def test_a_turn_is_kept_too(broker: Broker) -> None:
     assert started == [0, 1, 2]
 
 
+@pytest.mark.parametrize("by", ["slots", "turns"])
+async def test_kept_past_lost_leases(broker: Broker, by: str) -> None:
+    """A thread that hangs keeps its slot, and its turn, also when its worker loses its lease and goes on as another."""
+    goes_on = threading.Event()
+    running = 0
+    lock = threading.Lock()
+
+    @broker.task(retry=None, local_concurrency=1 if by == "turns" else None)
+    def stuck() -> int:
+        nonlocal running
+        with lock:
+            running += 1
+            now = running
+        goes_on.wait()
+        with lock:
+            running -= 1
+        return now
+
+    transport = (await broker.open()).transport
+    known: set[str] = set()
+
+    async def new_names() -> set[str]:
+        return {each.name for each in await broker.workers()} - known
+
+    async def is_renamed() -> bool:
+        return bool(await new_names())
+
+    bound = 2 if by == "slots" else 1
+    async with working(broker, lease=0.3, concurrency=2 if by == "slots" else 5) as worker:
+        handles = [await stuck.kiq() for _ in range(3)]
+        await wait_until(lambda: running == bound, "the threads run")
+        for _ in range(3):
+            known |= (names := await new_names())
+            await transport.release(list(names))
+            await wait_until(is_renamed, "the worker has a new name")
+            await wait_until(worker.is_healthy, "the worker works again")
+            assert running == bound
+        goes_on.set()
+        assert {await handle for handle in handles} <= {1, 2}
+
+
+async def test_at_the_end(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """When a worker ends, the log says of each thread that goes on which call it is, and where it is."""
+    goes_on, is_running = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @broker.task(name="stuck")
+    def stuck() -> None:
+        loop.call_soon_threadsafe(is_running.set)
+        goes_on.wait()
+
+    async with working(broker, shutdown_timeout=0.01):
+        handle = await stuck.kiq()
+        await is_running.wait()
+    goes_on.set()
+    [text] = [record.getMessage() for record in caplog.records if "The worker has ended" in record.getMessage()]
+    assert f"1 threads whose runs were given up go on here:\nstuck {handle.id}:" in text
+    assert "goes_on.wait()" in text
+
+
 async def test_given_up_before_it_began(broker: Broker) -> None:
     """A call that is given up before its thread has begun never runs: nobody has to wait for its end."""
     ran: list[bool] = []
