@@ -28,7 +28,8 @@ spread.
     {ns}:queues_of              HASH    consumer -> its queues
     {ns}:about                  HASH    consumer -> what it told of itself at its last renewal
     {ns}:interrupt:C            LIST    one token that ends C's wait; expires
-    {ns}:orders:C               SET     tokens of deliveries that were withdrawn while C held them; expires
+    {ns}:orders:C               SET     tokens of deliveries that were withdrawn while C held them, until C has obeyed;
+                                        expires
                                 channel of the same name, on which C is told of each
     {ns}:reply:RANDOM           channel of one process, which is its address
 

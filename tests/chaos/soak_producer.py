@@ -1,6 +1,7 @@
 """The producer of the soak: publishes a mix of calls and waits for each, first as many as it can, then half of that.
 
-It prints both rates. What memory a burst takes it has taken by then.
+It prints both rates. What memory a burst takes it has taken by then, and no later burst is larger: a producer that has
+ever more calls going has to grow, and of that the soak would know nothing.
 
 Usage: python -m tests.chaos.soak_producer PEAK_SECONDS SECONDS
 """
@@ -15,7 +16,7 @@ from asyncq import TaskCancelled
 from tests.chaos import soak_app as app
 
 AT_ONCE = 2_000
-"""Calls that are waited for at a time, at full speed."""
+"""Calls that are waited for at a time: at full speed always, and later at most."""
 
 TICK = 0.02
 WARM_UP = 0.3
@@ -65,30 +66,46 @@ def mix() -> Iterator[Callable[[int], Awaitable[int]]]:
 
 
 async def at_full_speed(seconds: float) -> float:
-    """Keep as many calls going as it can; return how many ended in a second, once it was warm."""
+    """Keep as many calls going as it can; return how many ended in a second, once it was warm.
+
+    Each is an asyncio task of its own, as it is later: so many need the same memory then.
+    """
     calls, end, ended = mix(), time.monotonic() + seconds, 0
     count_from = time.monotonic() + WARM_UP * seconds
 
-    async def caller() -> None:
+    def end_and_begin(_: object) -> None:
         nonlocal ended
-        while time.monotonic() < end:
-            await one(next(calls), ended)
-            ended += time.monotonic() > count_from
+        ended += time.monotonic() > count_from
+        begin()
+
+    def begin() -> None:
+        if time.monotonic() < end:
+            group.create_task(one(next(calls), ended)).add_done_callback(end_and_begin)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
-            group.create_task(caller())
+            begin()
     return ended / (seconds - WARM_UP * seconds)
 
 
 async def steadily(rate: float, seconds: float) -> float:
-    """Publish at this rate; return how many ended in a second."""
-    calls, begin, published = mix(), time.monotonic(), 0
+    """Publish at this rate, but have no more calls going than at full speed; return how many began in a second.
+
+    What there is no room for is left out, not made up for: if the machine does something else for a while, calls would
+    otherwise pile up here, and then come faster than half of the peak.
+    """
+    calls, begin, published, due = mix(), time.monotonic(), 0, 0.0
+    going: set[asyncio.Task[None]] = set()
+    last = begin
     async with asyncio.TaskGroup() as group:
-        while (passed := time.monotonic() - begin) < seconds:
-            while published < rate * passed:
-                group.create_task(one(next(calls), published))
-                published += 1
+        while (now := time.monotonic()) - begin < seconds:
+            due = min(due + rate * (now - last), AT_ONCE - len(going))
+            last = now
+            while due >= 1:
+                task = group.create_task(one(next(calls), published))
+                going.add(task)
+                task.add_done_callback(going.discard)
+                published, due = published + 1, due - 1
             await asyncio.sleep(TICK)
     return published / (time.monotonic() - begin)
 

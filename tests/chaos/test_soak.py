@@ -29,6 +29,12 @@ def test_what_grows_is_named(name: str, rise: float, text: str) -> None:
     assert text in "\n".join(judge(growing, []))
 
 
+def test_too_little_load_says_nothing() -> None:
+    """A run of which the machine left less than four fifths is no good, whatever did not grow in it."""
+    assert judge(STEADY, [], load=0.81) == []
+    assert "Only 79 % of the load" in "\n".join(judge(STEADY, [], load=0.79))
+
+
 def test_warnings_are_counted() -> None:
     """A warning in the worker's log is wrong."""
     assert "1 lines" in "\n".join(judge(STEADY, ["WARNING: ..."]))

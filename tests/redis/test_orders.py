@@ -84,6 +84,24 @@ async def test_an_order_is_no_order_for_the_next_call_of_that_id(redis_url: str,
             await finish(consumer, list(await consumer.fetch(LIMITS, 1)))
 
 
+async def test_an_order_that_was_obeyed_is_not_kept(redis_url: str, namespace: str) -> None:
+    """However many calls are cancelled, nothing of them is kept for a consumer that was told of each."""
+    told: list[str] = []
+    ids = [str(number) for number in range(600)]
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        await pair.publish(*ids)
+        consumer = await pair.consumer()
+        await consumer.fetch(LIMITS, len(ids))
+        withdrawing = [pair.transport.withdraw(id, QUEUE, KEPT, even_running=True) for id in ids]
+        before, after = withdrawing[:550], withdrawing[550:]
+        assert all(await asyncio.gather(*before))
+        async with kept_up(consumer, told.extend):
+            await wait_until(lambda: len(told) == len(before), "what came before is told")
+            assert all(await asyncio.gather(*after))
+            await wait_until(lambda: len(told) == len(ids), "the others are told")
+            await wait_until(lambda: has_no_orders(redis, namespace, consumer.name), "all are struck out")
+
+
 async def test_a_consumer_that_is_not_kept_up_has_no_subscription(own_redis: StartRedis) -> None:
     """One connection subscribes while `run` runs, and none when it was cancelled."""
     server = own_redis()
@@ -102,3 +120,8 @@ async def is_subscribed(redis: Redis, address: str) -> bool:
 async def has_subscribers(redis: Redis, count: int) -> bool:
     """Say whether so many clients subscribe to something."""
     return len(await redis.client_list(_type="pubsub")) == count
+
+
+async def has_no_orders(redis: Redis, namespace: str, name: str) -> bool:
+    """Say whether nothing is kept for the consumer."""
+    return await redis.exists(KeySpace(namespace).own["orders"] + name) == 0

@@ -24,7 +24,7 @@ from tests.working import working
 
 DIRECT = {
     *("INFO", "PING", "TIME", "SCRIPT|LOAD", "EVALSHA", "SUBSCRIBE"),
-    *("BLPOP", "SADD", "SMEMBERS", "ZRANGE", "ZADD", "ZREM", "HMGET", "HDEL"),
+    *("BLPOP", "SADD", "SMEMBERS", "SREM", "ZRANGE", "ZADD", "ZREM", "HMGET", "HDEL"),
 }
 """What is said to the server beside scripts."""
 
