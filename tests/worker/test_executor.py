@@ -24,7 +24,7 @@ async def test_cancelled_before_its_first_step(how: str) -> None:
         @broker.task
         async def work() -> None: ...
 
-        handle = await work.kiq()
+        await work.kiq()
         session = await broker.open()
         consumer = await session.transport.consumer("one", ["default"], lease=60)
         [delivery] = await consumer.fetch({"default": 1}, 1)
@@ -37,7 +37,7 @@ async def test_cancelled_before_its_first_step(how: str) -> None:
 
         executor.start(delivery)
         if how == "sever":
-            executor.sever([handle.id])
+            executor.sever([delivery.token])
         else:
             executor.cancel()
         await executor.wait_idle()

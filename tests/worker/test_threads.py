@@ -178,7 +178,7 @@ async def test_kept_past_lost_leases(broker: Broker, by: str) -> None:
     running = 0
     lock = threading.Lock()
 
-    @broker.task(retry=None, local_concurrency=1 if by == "turns" else None)
+    @broker.task(retry=None, max_crashes=None, local_concurrency=1 if by == "turns" else None)
     def stuck() -> int:
         nonlocal running
         with lock:
