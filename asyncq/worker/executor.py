@@ -124,17 +124,23 @@ class Executor:
 
     def _begin(self, delivery: Delivery) -> None:
         if self._is_stopping or delivery.token in self._severed:
-            self._let_go(delivery)
-            self._slots.leave(delivery.queue)
-            self._settle(Return(delivery))
+            self._hand_back(delivery)
             return
         run = self._group.create_task(self._run(delivery), name=delivery.id)
         self._runs[run] = delivery
         run.add_done_callback(self._ended)
 
     def _ended(self, run: asyncio.Task[None]) -> None:
-        del self._runs[run]
+        delivery = self._runs.pop(run)
+        if run.cancelled():  # before its first step: later on it catches that itself
+            self._hand_back(delivery)
         self._finished.set()
+
+    def _hand_back(self, delivery: Delivery) -> None:
+        """Return what has a slot and has not begun."""
+        self._let_go(delivery)
+        self._slots.leave(delivery.queue)
+        self._settle(Return(delivery))
 
     def _let_go(self, delivery: Delivery) -> None:
         del self._held[delivery.token]
