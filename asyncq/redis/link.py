@@ -54,10 +54,10 @@ class Link:
         error: BaseException | None = None
         failures = 0
         try:
-            async with asyncio.timeout(self._server.command_timeout), self._turn:
+            async with asyncio.timeout(self._server.command_timeout) as scope, self._turn:
                 while True:
                     try:
-                        replies = await self._talk(commands)
+                        replies = await self._talk(commands, scope)
                     except BrokerUnavailable:
                         raise
                     except FAULTS as fault:
@@ -96,7 +96,7 @@ class Link:
         try:
             async with asyncio.timeout(seconds) as scope, self._turn:
                 with self._watched(scope) if waits else nullcontext():
-                    replies = await self._talk(commands)
+                    replies = await self._talk(commands, scope)
         except BrokerUnavailable:
             raise
         except FAULTS as error:
@@ -140,7 +140,7 @@ class Link:
             finally:
                 is_over = True
 
-    async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
+    async def _talk(self, commands: Sequence[Command], scope: asyncio.Timeout) -> list[Reply]:
         try:
             if self._era != self._server.era:
                 await self._drop()
@@ -150,7 +150,10 @@ class Link:
                 await self._teach(wire, self._server.repeat_unknown(commands, replies))
         except BaseException as error:
             if self._wire is not None and self._node is not None and not self._is_cut:
-                self._server.heed(error, self._node)
+                if isinstance(error, asyncio.CancelledError) and not scope.expired():
+                    self._server.topology.doubt(self._node)  # somebody lost patience: it is no news of other connections
+                else:
+                    self._server.heed(error, self._node)
             await self._drop()  # replies may still be on their way: nobody may take them for others
             raise
         return replies

@@ -69,6 +69,7 @@ class Subscription:
                     await catch_up()
                 failures = 0
                 await self._listen(wire, take)
+                await self.close()
             except FAULTS as error:
                 if self._wire is not None and self._node is not None:
                     self._server.heed(error, self._node)
@@ -95,6 +96,7 @@ class Subscription:
         return wire
 
     async def _listen(self, wire: Wire, take: Callable[[bytes], None]) -> None:
+        """Listen until other connections had to be opened anew, which is no fault of this one."""
         is_asked = False
         while True:
             reply: Reply = await wire.read_response(timeout=self._silence, disconnect_on_error=False)
@@ -102,7 +104,7 @@ class Subscription:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
                 if self._era != self._server.era:
-                    raise TimeoutError("Other connections had to be opened anew.")
+                    return
                 await self._server.send(wire, [("PING",)])
             elif reply[0] == b"message":
                 take(reply[2])
