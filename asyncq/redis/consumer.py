@@ -116,7 +116,10 @@ class RedisConsumer(Consumer):
         members: defaultdict[str, list[str]] = defaultdict(list)
         for delivery in deliveries:
             members[delivery.queue].append(f"{delivery.priority}{delivery.id}")
-        await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
+        try:
+            await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
+        finally:
+            await self._client.close_link(self._link)  # whoever was taken for dead fetches no more
 
     def lease(self) -> RedisLease:
         return RedisLease(self._client.server, self._space, self.name, self._lease_ms)
@@ -124,8 +127,10 @@ class RedisConsumer(Consumer):
     async def leave(self) -> int:
         self._has_left = True
         plan = end_memberships(self._space, [self.name], Departure.LEFT)
-        counts = await self._client.settling.follow(plan, wanted="leave")
-        await self._link.close()
+        try:
+            counts = await self._client.settling.follow(plan, wanted="leave")
+        finally:
+            await self._client.close_link(self._link)
         return counts[self.name]
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int, *, blocks: bool) -> list[Delivery]:
