@@ -1,6 +1,7 @@
 """Notices: what is told to a process, and the subscription that brings it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from random import Random
 
@@ -10,6 +11,8 @@ from asyncq.redis.server import Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
 from asyncq.store import Notice
+
+logger = logging.getLogger("asyncq.redis")
 
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
 
@@ -60,20 +63,23 @@ class Subscription:
             catch_up: called when messages may have been missed, once those that follow arrive; it may raise
                 BrokerUnavailable, and is then called again.
         """
-        random, failures = Random(), 0
+        random, failures, is_refusal_told = Random(), 0, False
         while True:
             try:
                 wire = self._wire
                 if wire is None:
                     wire = await self._subscribe()
                     await catch_up()
-                failures = 0
+                failures, is_refusal_told = 0, False
                 await self._listen(wire, take)
                 await self.close()
             except FAULTS as error:
                 if self._wire is not None and self._node is not None:
                     self._server.heed(error, self._node)
                 await self.close()
+                if not (is_refusal_told or is_passing(error)):
+                    is_refusal_told = True
+                    logger.warning("%s Trying again.", self._server.refused("subscribe", error))
                 failures += 1
                 await asyncio.sleep(pauses(error).seconds(failures, random))
 
