@@ -119,7 +119,7 @@ class RedisConsumer(Consumer):
         try:
             await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
         finally:
-            await self._client.close_link(self._link)  # whoever was taken for dead fetches no more
+            await self._link.disconnect()  # who was taken for dead fetches no more
 
     def lease(self) -> RedisLease:
         return RedisLease(self._client.server, self._space, self.name, self._lease_ms)

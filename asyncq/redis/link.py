@@ -118,7 +118,13 @@ class Link:
     async def close(self) -> None:
         """Disconnect for good."""
         self._is_closed = True
-        await self._drop()
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Disconnect; the next call connects again."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.disconnect(nowait=True)
 
     @contextmanager
     def _watched(self, scope: asyncio.Timeout) -> Generator[None]:
@@ -143,7 +149,7 @@ class Link:
     async def _talk(self, commands: Sequence[Command], scope: asyncio.Timeout) -> list[Reply]:
         try:
             if self._era != self._server.era:
-                await self._drop()
+                await self.disconnect()
             wire = self._wire or await self._connect()
             replies = await exchange(self._server, wire, commands)
             if any(map(is_unknown_script, replies)):
@@ -154,7 +160,7 @@ class Link:
                     self._server.topology.doubt(self._node)  # somebody lost patience: it is no news of other connections
                 else:
                     self._server.heed(error, self._node)
-            await self._drop()  # replies may still be on their way: nobody may take them for others
+            await self.disconnect()  # replies may still be on their way: nobody may take them for others
             raise
         return replies
 
@@ -179,8 +185,3 @@ class Link:
     def _check_open(self) -> None:
         if self._is_closed:
             raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
-
-    async def _drop(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.disconnect(nowait=True)
