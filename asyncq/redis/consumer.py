@@ -190,13 +190,18 @@ class RedisConsumer(Consumer):
         held: dict[str, list[str]] = {queue: [] for queue in self._queues}
         for token, queue in self._held.items():
             held[queue].append(token)
-        lowest = self._number + 1
-        calls = [
-            call("reclaim", self._space.queue(queue), self.name, lowest, *tokens) for queue, tokens in held.items()
-        ]
-        await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
+        lowest, first = self._number + 1, 0
+        places = dict.fromkeys(held, b"0")
+        while places:
+            calls = [
+                call("reclaim", self._space.queue(queue), self.name, lowest, place, *held[queue])
+                for queue, place in places.items()
+            ]
+            replies = await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
+            first = first or self._link.connections
+            places = {queue: place for queue, (_, place) in zip(places, replies, strict=True) if place != b"0"}
         self._has_unanswered = False
-        self._reconciled = self._link.connections
+        self._reconciled = first or self._link.connections  # on another than the first, a step may have missed some
         self._was_short = False
 
     def _lost(self) -> LeaseLost:

@@ -19,6 +19,9 @@ from tests.waiting import wait_until
 FAR = 1_000
 """Members between which and both ends of a line it is not looked for what is withdrawn."""
 
+LOOKED_AT = 5_000
+"""About how many deliveries a script looks at, at most, to find those of one consumer."""
+
 KEYS_THAT_STAY = [
     *("{{namespace}}:q:mail:sequence", "{{namespace}}:q:mail:wake", "{{namespace}}:q:mail:wake_suspects"),
     "{{namespace}}:queues",
@@ -96,6 +99,26 @@ async def test_what_is_withdrawn_near_an_end_of_the_line_is_gone(redis_url: str,
             assert await pair.transport.withdraw(id, QUEUE, Outcome(None))
         keys = KeySpace(namespace).queue(QUEUE)
         assert await redis.exists(*keys.select(("messages", "line", "withdrawn"))) == 0
+
+
+async def test_what_was_held_is_taken_back_in_steps(own_redis: StartRedis) -> None:
+    """However much others hold, no script looks through all of it when a worker finds out what it does not hold."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        await pair.publish(*[str(number) for number in range(40)])
+        consumer = await pair.consumer()
+        await consumer.fetch(LIMITS, 20)
+        lost = consumer._fetching(LIMITS, 20, 1)  # pyright: ignore[reportPrivateUsage] - its reply goes elsewhere
+        await pair.client.commands.call([lost], wanted="fetch")
+        consumer._has_unanswered = True  # pyright: ignore[reportPrivateUsage]
+        others = {f"0other-{number}": f"another/1001/{number}" for number in range(3 * LOOKED_AT)}
+        await redis.hset(KeySpace("test").queue(QUEUE)["running"], mapping=others)
+        assert len(await consumer.fetch(LIMITS, 100)) == 20
+        assert list(await consumer.fetch(LIMITS, 1, wait=False)) == []
+        assert await pair.transport.release([consumer.name]) == 40
+        assert await redis.hlen(KeySpace("test").queue(QUEUE)["running"]) == len(others)
+        steps = (await redis.info("commandstats"))["cmdstat_hscan"]["calls"]
+        assert steps >= 3
 
 
 async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:
