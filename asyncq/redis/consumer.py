@@ -191,7 +191,7 @@ class RedisConsumer(Consumer):
         for token, queue in self._held.items():
             held[queue].append(token)
         lowest, first = self._number + 1, 0
-        places = dict.fromkeys(held, b"0")
+        places: dict[str, bytes] = dict.fromkeys(held, b"0")
         while places:
             calls = [
                 call("reclaim", self._space.queue(queue), self.name, lowest, place, *held[queue])

@@ -157,7 +157,7 @@ class Link:
         except BaseException as error:
             if self._wire is not None and self._node is not None and not self._is_cut:
                 if isinstance(error, asyncio.CancelledError) and not scope.expired():
-                    self._server.topology.doubt(self._node)  # somebody lost patience: it is no news of other connections
+                    self._server.topology.doubt(self._node)  # the caller has lost patience: other connections are fine
                 else:
                     self._server.heed(error, self._node)
             await self.disconnect()  # replies may still be on their way: nobody may take them for others

@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.redis.notices import Subscription
-from asyncq.store import Listener
 from tests.redis.pairs import LIMITS, Pair, kept_up, opened
 from tests.servers import StartRedis
 from tests.waiting import wait_until
@@ -75,6 +74,7 @@ async def test_reconnecting_leaves_no_socket(own_redis: StartRedis) -> None:
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         consumer = await pair.consumer()
         lease = consumer.lease()
+        before = 0
         async with kept_up(consumer):
             for number in range(RECONNECTS):
                 await redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
@@ -85,9 +85,9 @@ async def test_reconnecting_leaves_no_socket(own_redis: StartRedis) -> None:
                     await consumer.fetch(LIMITS, 1)
                 if number == 0:
                     await wait_until(lambda: has_listeners(redis, 1), "it has subscribed")
-                    before = len(os.listdir("/proc/self/fd"))
+                    before = open_files()
             await wait_until(lambda: has_listeners(redis, 1), "it has subscribed")
-            await wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "all others are closed")
+            await wait_until(lambda: open_files() <= before, "all others are closed")
         await asyncio.to_thread(lease.close)
 
 
@@ -105,6 +105,11 @@ async def listening(pair: Pair, channel: str) -> AsyncIterator[None]:
         finally:
             running.cancel()
             await subscription.close()
+
+
+def open_files() -> int:
+    """Return how many files and sockets this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def connections_of(redis: Redis) -> set[str]:

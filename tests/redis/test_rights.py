@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -111,7 +112,8 @@ async def test_a_worker_that_may_not_listen_says_so(own_redis: StartRedis, caplo
 
 async def has_refused(redis: Redis, times: int) -> bool:
     """Say whether the server has refused something to somebody so often."""
-    return sum(entry["count"] for entry in await redis.acl_log()) >= times
+    entries: Any = await redis.acl_log()
+    return sum(entry["count"] for entry in entries) >= times
 
 
 @pytest.mark.parametrize(("policy", "warns"), [("allkeys-lru", True), ("noeviction", False)])
