@@ -177,7 +177,7 @@ class Link:
         wire, found = await connect(self._server)
         self._wire, self._node = wire, found.node
         self.connections += 1
-        self._era, self._is_cut = self._server.era, False
+        self._era, self._is_cut = found.era, False
         self._check_open()
         self._server.clock.set(found.now_ms)
         return wire

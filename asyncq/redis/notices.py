@@ -93,7 +93,7 @@ class Subscription:
         try:
             async with asyncio.timeout(self._server.connect_timeout):
                 wire, found = await connect(self._server)
-                self._wire, self._node, self._era = wire, found.node, self._server.era
+                self._wire, self._node, self._era = wire, found.node, found.era
                 await self._server.send(wire, [("SUBSCRIBE", self.address)])
                 await wire.read_response()
         except BaseException:

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.redis.notices import Subscription
+from asyncq.redis.server import Server
+from asyncq.redis.topology import Node
 from tests.redis.pairs import LIMITS, Pair, kept_up, opened
 from tests.servers import StartRedis
 from tests.waiting import wait_until
@@ -89,6 +91,16 @@ async def test_reconnecting_leaves_no_socket(own_redis: StartRedis) -> None:
             await wait_until(lambda: has_listeners(redis, 1), "it has subscribed")
             await wait_until(lambda: open_files() <= before, "all others are closed")
         await asyncio.to_thread(lease.close)
+
+
+def test_a_connection_is_of_the_era_in_which_its_node_was_found() -> None:
+    """Where a thread has found another master meanwhile, what a loop has just opened is not used any more."""
+    server = Server("redis://localhost", connect_timeout=1, command_timeout=1)
+    old = server.found(Node("old", 1), [b"1", b"0"])
+    assert old.era == server.era
+    new = server.found(Node("new", 1), [b"1", b"0"])
+    assert old.era != server.era
+    assert new.era == server.era
 
 
 @asynccontextmanager
