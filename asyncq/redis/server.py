@@ -135,7 +135,7 @@ class Server:
 
     def thread_connection(self, visit: Visit) -> ThreadWire:
         """Return a new connection for a thread, not connected yet."""
-        return self._wires.thread_wire(visit)
+        return self._wires.thread_wire(visit, visit_timeout=self.visit_timeout)
 
     def pack(self, commands: Sequence[Command]) -> list[bytes]:
         """Return commands as they are sent."""
