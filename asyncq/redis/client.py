@@ -34,7 +34,7 @@ class RedisClient:
 
     def __init__(self, url: str, *, connect_timeout: float = 5, command_timeout: float = 5) -> None:
         self.server = Server(url, connect_timeout=connect_timeout, command_timeout=command_timeout)
-        self._links: list[Link] = []
+        self._links: set[Link] = set()
         self.commands = self.link()
         self.settling = self.link()
         self.lookout = Lookout(self.server)
@@ -47,10 +47,15 @@ class RedisClient:
         return self.server.clock
 
     def link(self) -> Link:
-        """Return a connection of its own for something that blocks; it is closed with the client."""
+        """Return a connection of its own for something that blocks; it is closed with the client, or before."""
         link = Link(self.server)
-        self._links.append(link)
+        self._links.add(link)
         return link
+
+    async def close_link(self, link: Link) -> None:
+        """Close a connection that nobody needs any more."""
+        self._links.discard(link)
+        await link.close()
 
     def space(self, namespace: str) -> KeySpace:
         """Return the keys of a namespace. In a cluster a client goes where they lie: those of one namespace only."""

@@ -116,7 +116,10 @@ class RedisConsumer(Consumer):
         members: defaultdict[str, list[str]] = defaultdict(list)
         for delivery in deliveries:
             members[delivery.queue].append(f"{delivery.priority}{delivery.id}")
-        await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
+        try:
+            await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
+        finally:
+            await self._link.disconnect()  # who was taken for dead fetches no more
 
     def lease(self) -> RedisLease:
         return RedisLease(self._client.server, self._space, self.name, self._lease_ms)
@@ -124,8 +127,10 @@ class RedisConsumer(Consumer):
     async def leave(self) -> int:
         self._has_left = True
         plan = end_memberships(self._space, [self.name], Departure.LEFT)
-        counts = await self._client.settling.follow(plan, wanted="leave")
-        await self._link.close()
+        try:
+            counts = await self._client.settling.follow(plan, wanted="leave")
+        finally:
+            await self._client.close_link(self._link)
         return counts[self.name]
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int, *, blocks: bool) -> list[Delivery]:
@@ -185,13 +190,18 @@ class RedisConsumer(Consumer):
         held: dict[str, list[str]] = {queue: [] for queue in self._queues}
         for token, queue in self._held.items():
             held[queue].append(token)
-        lowest = self._number + 1
-        calls = [
-            call("reclaim", self._space.queue(queue), self.name, lowest, *tokens) for queue, tokens in held.items()
-        ]
-        await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
+        lowest, first = self._number + 1, 0
+        places: dict[str, bytes] = dict.fromkeys(held, b"0")
+        while places:
+            calls = [
+                call("reclaim", self._space.queue(queue), self.name, lowest, place, *held[queue])
+                for queue, place in places.items()
+            ]
+            replies = await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
+            first = first or self._link.connections
+            places = {queue: place for queue, (_, place) in zip(places, replies, strict=True) if place != b"0"}
         self._has_unanswered = False
-        self._reconciled = self._link.connections
+        self._reconciled = first or self._link.connections  # on another than the first, a step may have missed some
         self._was_short = False
 
     def _lost(self) -> LeaseLost:

@@ -48,9 +48,10 @@ def pauses(error: BaseException) -> Backoff:
     """Return the pauses between tries after such an error.
 
     A connection that broke is opened again soon. A server that is busy, or about to change its role, is given time. One
-    that has no place left, or knows another password, writes each try to its log: it is asked every few seconds.
+    that has no place left, or knows another password or no such right, writes each try to its log: it is asked every
+    few seconds.
     """
-    if isinstance(error, AuthenticationError) or "max number of clients" in str(error):
+    if isinstance(error, AuthenticationError) or "max number of clients" in str(error) or is_forbidden(error):
         return _TURNED_AWAY
     if isinstance(error, (ResponseError, BusyLoadingError)):
         return _BUSY

@@ -33,7 +33,8 @@ spread.
                                 channel of the same name, on which C is told of each
     {ns}:reply:RANDOM           channel of one process, which is its address
 
-What has no TTL goes with the messages and consumers that it speaks of. Only `sequence`, `queues` and a token in `wake`
+What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
+stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues` and a token in `wake`
 or `wake_suspects` outlive them: small keys, and few for each queue.
 """
 

@@ -120,6 +120,6 @@ class ThreadLink:
 
     def _connect(self) -> ThreadWire:
         self._wire, found = connect_thread(self._server)
-        self._node, self._era = found.node, self._server.era
+        self._node, self._era = found.node, found.era
         self.clock.set(found.now_ms)
         return self._wire

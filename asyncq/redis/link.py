@@ -54,10 +54,10 @@ class Link:
         error: BaseException | None = None
         failures = 0
         try:
-            async with asyncio.timeout(self._server.command_timeout), self._turn:
+            async with asyncio.timeout(self._server.command_timeout) as scope, self._turn:
                 while True:
                     try:
-                        replies = await self._talk(commands)
+                        replies = await self._talk(commands, scope)
                     except BrokerUnavailable:
                         raise
                     except FAULTS as fault:
@@ -96,7 +96,7 @@ class Link:
         try:
             async with asyncio.timeout(seconds) as scope, self._turn:
                 with self._watched(scope) if waits else nullcontext():
-                    replies = await self._talk(commands)
+                    replies = await self._talk(commands, scope)
         except BrokerUnavailable:
             raise
         except FAULTS as error:
@@ -118,7 +118,13 @@ class Link:
     async def close(self) -> None:
         """Disconnect for good."""
         self._is_closed = True
-        await self._drop()
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Disconnect; the next call connects again."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.disconnect(nowait=True)
 
     @contextmanager
     def _watched(self, scope: asyncio.Timeout) -> Generator[None]:
@@ -140,18 +146,21 @@ class Link:
             finally:
                 is_over = True
 
-    async def _talk(self, commands: Sequence[Command]) -> list[Reply]:
+    async def _talk(self, commands: Sequence[Command], scope: asyncio.Timeout) -> list[Reply]:
         try:
             if self._era != self._server.era:
-                await self._drop()
+                await self.disconnect()
             wire = self._wire or await self._connect()
             replies = await exchange(self._server, wire, commands)
             if any(map(is_unknown_script, replies)):
                 await self._teach(wire, self._server.repeat_unknown(commands, replies))
         except BaseException as error:
             if self._wire is not None and self._node is not None and not self._is_cut:
-                self._server.heed(error, self._node)
-            await self._drop()  # replies may still be on their way: nobody may take them for others
+                if isinstance(error, asyncio.CancelledError) and not scope.expired():
+                    self._server.topology.doubt(self._node)  # the caller has lost patience: other connections are fine
+                else:
+                    self._server.heed(error, self._node)
+            await self.disconnect()  # replies may still be on their way: nobody may take them for others
             raise
         return replies
 
@@ -168,7 +177,7 @@ class Link:
         wire, found = await connect(self._server)
         self._wire, self._node = wire, found.node
         self.connections += 1
-        self._era, self._is_cut = self._server.era, False
+        self._era, self._is_cut = found.era, False
         self._check_open()
         self._server.clock.set(found.now_ms)
         return wire
@@ -176,8 +185,3 @@ class Link:
     def _check_open(self) -> None:
         if self._is_closed:
             raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
-
-    async def _drop(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.disconnect(nowait=True)

@@ -1,6 +1,7 @@
 """Notices: what is told to a process, and the subscription that brings it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from random import Random
 
@@ -10,6 +11,8 @@ from asyncq.redis.server import Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
 from asyncq.store import Notice
+
+logger = logging.getLogger("asyncq.redis")
 
 _ENDED, _RECORD, _PROGRESS = 0, 1, 2
 
@@ -60,19 +63,23 @@ class Subscription:
             catch_up: called when messages may have been missed, once those that follow arrive; it may raise
                 BrokerUnavailable, and is then called again.
         """
-        random, failures = Random(), 0
+        random, failures, is_refusal_told = Random(), 0, False
         while True:
             try:
                 wire = self._wire
                 if wire is None:
                     wire = await self._subscribe()
                     await catch_up()
-                failures = 0
+                failures, is_refusal_told = 0, False
                 await self._listen(wire, take)
+                await self.close()
             except FAULTS as error:
                 if self._wire is not None and self._node is not None:
                     self._server.heed(error, self._node)
                 await self.close()
+                if not (is_refusal_told or is_passing(error)):
+                    is_refusal_told = True
+                    logger.warning("%s Trying again.", self._server.refused("subscribe", error))
                 failures += 1
                 await asyncio.sleep(pauses(error).seconds(failures, random))
 
@@ -86,7 +93,7 @@ class Subscription:
         try:
             async with asyncio.timeout(self._server.connect_timeout):
                 wire, found = await connect(self._server)
-                self._wire, self._node, self._era = wire, found.node, self._server.era
+                self._wire, self._node, self._era = wire, found.node, found.era
                 await self._server.send(wire, [("SUBSCRIBE", self.address)])
                 await wire.read_response()
         except BaseException:
@@ -95,6 +102,7 @@ class Subscription:
         return wire
 
     async def _listen(self, wire: Wire, take: Callable[[bytes], None]) -> None:
+        """Listen until other connections had to be opened anew, which is no fault of this one."""
         is_asked = False
         while True:
             reply: Reply = await wire.read_response(timeout=self._silence, disconnect_on_error=False)
@@ -102,7 +110,7 @@ class Subscription:
                 if is_asked:
                     raise TimeoutError("The server is silent.")
                 if self._era != self._server.era:
-                    raise TimeoutError("Other connections had to be opened anew.")
+                    return
                 await self._server.send(wire, [("PING",)])
             elif reply[0] == b"message":
                 take(reply[2])

@@ -1,5 +1,6 @@
 """The server: how it is reached, what is said to it, and what its errors mean."""
 
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -38,10 +39,11 @@ _pack = cast(Callable[[tuple[Argument, ...]], bytes], cast(Any, hiredis).pack_co
 
 
 class Found(NamedTuple):
-    """Where a search has ended: at a node, and at what time by its clock."""
+    """Where a search has ended: at a node, at what time by its clock, and in which era."""
 
     node: Node
     now_ms: int
+    era: int
 
 
 class Server:
@@ -65,6 +67,7 @@ class Server:
         self.era = 0
         self._home: Node | None = None
         self._has_fault = False
+        self._finding = threading.Lock()  # a lease's thread searches, too
         self._cuts: set[Callable[[], None]] = set()
         self._slot = 0
         self._wires = Wires(target, connect_timeout=connect_timeout, read_timeout=command_timeout)
@@ -95,15 +98,17 @@ class Server:
                 "watches: redis+sentinel://host[:port]/service"
             )
         self.check([time], "tell the time")
-        if self._has_fault or node != self._home:
-            self._home, self._has_fault = node, False
-            self._begin_era()
-        return Found(node, milliseconds(time))
+        with self._finding:
+            if self._has_fault or node != self._home:
+                self._home, self._has_fault = node, False
+                self._begin_era()
+            return Found(node, milliseconds(time), self.era)
 
     def expect(self, node: Node) -> None:
         """Have the master looked for again, unless it is known to be this one."""
-        if self._home is not None and node != self._home:
-            self._begin_era()
+        with self._finding:
+            if self._home is not None and node != self._home:
+                self._begin_era()
 
     def heed(self, error: BaseException, node: Node) -> None:
         """Take note of a fault on a connection to a node, and of what it says of where to look."""
@@ -130,7 +135,7 @@ class Server:
 
     def thread_connection(self, visit: Visit) -> ThreadWire:
         """Return a new connection for a thread, not connected yet."""
-        return self._wires.thread_wire(visit)
+        return self._wires.thread_wire(visit, visit_timeout=self.visit_timeout)
 
     def pack(self, commands: Sequence[Command]) -> list[bytes]:
         """Return commands as they are sent."""

@@ -45,7 +45,7 @@ def end_memberships(
     ]
     counts = dict.fromkeys(names, 0)
     replies = yield [call("reclaim", space.queue(queue), name, how) for name, queue in pairs]
-    for (name, _), count in zip(pairs, replies, strict=True):
+    for (name, _), (count, _) in zip(pairs, replies, strict=True):
         counts[name] += count
     own = space.own
     wakes = [call("interrupt", own, name, INTERRUPT_MS) for name in names if how is not Departure.LEFT]

@@ -71,9 +71,17 @@ class Wires:
         """Return a new connection for an event loop, not connected yet."""
         return cast(Wire, self._make(**self._addressed(self._options, visit)))
 
-    def thread_wire(self, visit: Visit) -> ThreadWire:
-        """Return a new connection for a thread, not connected yet."""
-        return cast(ThreadWire, self._make_in_thread(**self._addressed(self._thread_options, visit)))
+    def thread_wire(self, visit: Visit, *, visit_timeout: float) -> ThreadWire:
+        """Return a new connection for a thread, not connected yet.
+
+        Args:
+            visit: whom to connect to.
+            visit_timeout: seconds that connecting may take, and a reply of a sentinel: they are asked one thing.
+        """
+        options = self._addressed(self._thread_options, visit) | {"socket_connect_timeout": visit_timeout}
+        if visit.is_sentinel:
+            options["socket_timeout"] = visit_timeout
+        return cast(ThreadWire, self._make_in_thread(**options))
 
     def _addressed(self, options: dict[str, Any], visit: Visit) -> dict[str, Any]:
         if self._is_local:

@@ -225,7 +225,7 @@ class Membership:
                 self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
                 self._bereft += self._refusals  # which may have been the first that it heard of its loss
             logger.error(
-                "Worker %s lost its lease: others run its tasks now. Cancelling them here.", self._consumer.name
+                "Worker %s lost its lease: its tasks are no longer its own. Cancelling them here.", self._consumer.name
             )
         self._is_cut_off.set()
         self._over.set()

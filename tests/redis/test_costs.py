@@ -8,12 +8,19 @@ from redis.asyncio import Redis
 
 from asyncq.message import Message, encode_message, new_id
 from asyncq.redis.consumer import BLOCK_SECONDS
+from asyncq.redis.keys import KeySpace
 from asyncq.redis.orders import SILENCE_SECONDS
 from asyncq.store import CallKey, Listener, Notice
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return
 from tests.redis.pairs import KEPT, LIMITS, MINUTE_MS, QUEUE, RECORD, commands_of, finish, kept_up, opened
 from tests.servers import StartRedis
 from tests.waiting import wait_until
+
+FAR = 1_000
+"""Members between which and both ends of a line it is not looked for what is withdrawn."""
+
+LOOKED_AT = 5_000
+"""About how many deliveries a script looks at, at most, to find those of one consumer."""
 
 KEYS_THAT_STAY = [
     *("{{namespace}}:q:mail:sequence", "{{namespace}}:q:mail:wake", "{{namespace}}:q:mail:wake_suspects"),
@@ -66,15 +73,53 @@ async def test_nothing_is_left_after_a_drain(
 async def test_withdrawn_messages_leave_the_line_when_it_is_fetched(redis_url: str, namespace: str) -> None:
     """What is withdrawn and published again, any number of times, is fetched once; no mark of it is left."""
     async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
-        for _ in range(3):
-            await pair.publish("a", "b")
+        await pair.publish(*[f"first-{n}" for n in range(FAR)])
+        for turn in range(3):
+            await pair.publish("a", "b", *[f"{turn}-{n}" for n in range(FAR)])
             assert await pair.transport.withdraw("a", QUEUE, Outcome(None))
             assert await pair.transport.withdraw("b", QUEUE, Outcome(None))
+        assert await redis.hlen(f"{{{namespace}}}:q:{QUEUE}:withdrawn") == 2
         await pair.publish("b", "c")
         consumer = await pair.consumer()
-        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10)] == ["b", "c"]
+        fetched: list[str] = []
+        while "c" not in fetched:
+            fetched += [delivery.id for delivery in await consumer.fetch(LIMITS, 1_000)]
+        assert len(fetched) == 4 * FAR + 2
+        assert fetched[-2:] == ["b", "c"]
         assert await redis.exists(f"{{{namespace}}}:q:{QUEUE}:withdrawn", f"{{{namespace}}}:q:{QUEUE}:line") == 0
         await consumer.leave()
+
+
+async def test_what_is_withdrawn_near_an_end_of_the_line_is_gone(redis_url: str, namespace: str) -> None:
+    """In a queue that nobody fetches from, calls that are withdrawn in about their order leave nothing behind."""
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        ids = [str(number) for number in range(2 * FAR + 500)]
+        await pair.publish(*ids)
+        for id in (*ids[-FAR:], *ids[:-FAR]):
+            assert await pair.transport.withdraw(id, QUEUE, Outcome(None))
+        keys = KeySpace(namespace).queue(QUEUE)
+        assert await redis.exists(*keys.select(("messages", "line", "withdrawn"))) == 0
+
+
+async def test_what_was_held_is_taken_back_in_steps(own_redis: StartRedis) -> None:
+    """However much others hold, no script looks through all of it when a worker finds out what it does not hold."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        await pair.publish(*[str(number) for number in range(40)])
+        consumer = await pair.consumer()
+        await consumer.fetch(LIMITS, 20)
+        lost = consumer._fetching(LIMITS, 20, 1)  # pyright: ignore[reportPrivateUsage] - its reply goes elsewhere
+        await pair.client.commands.call([lost], wanted="fetch")
+        consumer._has_unanswered = True  # pyright: ignore[reportPrivateUsage]
+        running = KeySpace("test").queue(QUEUE)["running"]
+        others = [word for number in range(3 * LOOKED_AT) for word in (f"0other-{number}", f"another/1001/{number}")]
+        await redis.hset(running, items=others)
+        assert len(await consumer.fetch(LIMITS, 100)) == 20
+        assert list(await consumer.fetch(LIMITS, 1, wait=False)) == []
+        assert await pair.transport.release([consumer.name]) == 40
+        assert await redis.hlen(running) == 3 * LOOKED_AT
+        steps = (await redis.info("commandstats"))["cmdstat_hscan"]["calls"]
+        assert steps >= 3
 
 
 async def test_an_idle_worker_runs_few_commands(own_redis: StartRedis) -> None:

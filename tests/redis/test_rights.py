@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -16,10 +17,11 @@ from asyncq.redis import RedisClient
 from asyncq.redis.script import all_scripts
 from asyncq.store import Listener
 from asyncq.transport import Envelope
-from tests.redis.pairs import QUEUE, opened
+from tests.redis.pairs import KEPT, LIMITS, QUEUE, kept_up, opened
 from tests.redis.rights import PASSWORD, USER, create_user, granted
 from tests.servers import HOST, RedisServer, StartRedis, free_port
 from tests.topologies import SERVICE, RedisCluster, Sentinels
+from tests.waiting import wait_until
 from tests.working import working
 
 DIRECT = {
@@ -88,6 +90,30 @@ async def test_a_missing_channel_is_said(own_redis: StartRedis) -> None:
     async with opened(url, "test-rights") as pair:
         with pytest.raises(BrokerUnavailable, match=r"refused to subscribe.*docs/redis\.md"):
             await pair.store.listen(Listener(lambda _: None, lambda: None))
+
+
+async def test_a_worker_that_may_not_listen_says_so(own_redis: StartRedis, caplog: pytest.LogCaptureFixture) -> None:
+    """Who may run tasks and not be told of cancellations runs them, warns once, and listens when it may."""
+    server = own_redis()
+    told: list[str] = []
+    async with opened(create_user(server, "resetchannels"), "test-rights") as pair:
+        await pair.publish("a")
+        consumer = await pair.consumer()
+        async with kept_up(consumer, told.extend):
+            await wait_until(lambda: "docs/redis.md" in caplog.text, "the worker warns")
+            [a] = await consumer.fetch(LIMITS, 1)
+            async with Redis.from_url(server.url) as redis:
+                await wait_until(lambda: has_refused(redis, 3), "it has tried again")
+                create_user(server)
+                assert await pair.transport.withdraw("a", QUEUE, KEPT, even_running=True)
+                await wait_until(lambda: told == [a.token], "it is told")
+    assert caplog.text.count("refused to subscribe") == 1
+
+
+async def has_refused(redis: Redis, times: int) -> bool:
+    """Say whether the server has refused something to somebody so often."""
+    entries: Any = await redis.acl_log()
+    return sum(entry["count"] for entry in entries) >= times
 
 
 @pytest.mark.parametrize(("policy", "warns"), [("allkeys-lru", True), ("noeviction", False)])

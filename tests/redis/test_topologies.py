@@ -1,8 +1,10 @@
 """Where the master is: how it is named, found, and found again."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from redis.crc import key_slot
 from asyncq import broker_from_url
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.redis import RedisClient
+from asyncq.redis.lease import ThreadLink
+from asyncq.redis.server import Server
 from asyncq.store import CallKey, Listener
 from asyncq.transport import Envelope
 from tests.redis.pairs import LIMITS, QUEUE, RECORD, Pair, finish, opened
@@ -165,6 +169,25 @@ async def test_one_sentinel_is_enough(sentinels: Sentinels, namespace: str) -> N
     hosts = f"{HOST}:{free_port()},{HOST}:{sentinels.sentinels[2].port}"
     async with opened(f"redis+sentinel://{hosts}/{SERVICE}", namespace) as pair:
         await pair.publish("a")
+
+
+async def test_silent_sentinels_hold_up_no_lease(sentinels: Sentinels) -> None:
+    """Two sentinels that take connections and say nothing delay a lease's thread by less than a connect may take."""
+    with ExitStack() as silent:
+        hosts = [f"{HOST}:{silent.enter_context(silent_port())}" for _ in range(2)]
+        hosts.append(f"{HOST}:{sentinels.sentinels[2].port}")
+        server = Server(f"redis+sentinel://{','.join(hosts)}/{SERVICE}", connect_timeout=1.5, command_timeout=5)
+        with closing(ThreadLink(server)) as link:
+            started = time.monotonic()
+            await asyncio.to_thread(link.call, [("PING",)], "ping")
+            assert time.monotonic() - started < 1.5
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that takes connections, and where nobody answers."""
+    with socket.create_server((HOST, 0)) as listener:
+        yield listener.getsockname()[1]
 
 
 async def test_an_unknown_service_is_said(sentinels: Sentinels) -> None:

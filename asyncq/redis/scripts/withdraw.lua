@@ -1,9 +1,10 @@
--- KEYS: messages ahead due suspects running crashes withdrawn progress watch result orders
+-- KEYS: messages line ahead due suspects running crashes withdrawn progress watch result orders
 -- USES: ending
 -- FLAGS: allow-oom
 -- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, and for how many ms a consumer that holds
 --       it can learn that it is over; 0: what is lent stays as it is
 -- Returns 1, 0: it is not here, or runs and stays as it is.
+local NEAR = 1000
 local id, order_ms = ARGV[1], tonumber(ARGV[6])
 
 -- Take it from the consumer that holds it, which finds its token outdated, and tell it so.
@@ -13,6 +14,18 @@ local function sever(member, token)
   redis.call('SADD', address, token)
   redis.call('PEXPIRE', address, order_ms)
   redis.call('PUBLISH', address, token)
+end
+
+-- Take it out of the line if it stands near its front or its back. Out of the middle of a long one it cannot be taken:
+-- whoever pops it drops it.
+local function leave_line(member)
+  for _, rank in ipairs({1, -1}) do
+    if redis.call('LPOS', line, member, 'RANK', rank, 'MAXLEN', NEAR) then
+      redis.call('LREM', line, rank, member)
+      return
+    end
+  end
+  redis.call('HINCRBY', withdrawn, member, 1)
 end
 
 if redis.call('HEXISTS', messages, id) == 0 then
@@ -35,7 +48,7 @@ for _, set in ipairs({ahead, due, suspects}) do
   is_out = redis.call('ZREM', set, unpack(members)) > 0 or is_out
 end
 if not is_out then
-  redis.call('HINCRBY', withdrawn, '0' .. id, 1) -- it stands in `line`; whoever pops it drops it
+  leave_line('0' .. id)
 end
 redis.call('HDEL', crashes, unpack(members))
 conclude({{
