@@ -5,6 +5,7 @@ end had reached the server, or another run had been given out.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 
 from tests.chaos.calls import DEADLY, POOLED, Call, Kind
@@ -25,8 +26,8 @@ STARTING = 0.5
 SETTLING = 0.5
 """Seconds from a run's end until that is settled."""
 
-BACKOFF = 2.5
-"""Seconds after a disturbance until all who suffered of it are back: they try again each 2 s, or sooner."""
+BACKOFF = 2.0
+"""Seconds after a disturbance in which nothing may get through: who has met it tries again each 2 s, or sooner."""
 
 MAX_BLOCK = 4.0
 """Seconds that the workers' loops may be blocked; then the process ends."""
@@ -51,7 +52,9 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._hits = [*history.hits, *deaths_by_tasks(history)]
-        self._disturbances = sorted([*self._hits, *blocks_by_tasks(history)], key=lambda hit: hit.begin)
+        self._blocks = sorted(blocks_by_tasks(history), key=lambda hit: hit.begin)
+        disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in self._hits)]
+        self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
     def of(self, run: Run) -> str:
         """Return the kind of fault that explains it, or that none does."""
@@ -83,8 +86,8 @@ class Explanations:
         A worker that was taken for dead, and wakes, starts what it had fetched before it hears of that.
         """
         begin = run.begin - STARTING
-        for hit in reversed(self._disturbances):
-            if hit.kind == Kind.BLOCKS and hit.befalls(run, begin, run.begin):
+        for hit in reversed(self._blocks):
+            if hit.befalls(run, begin, run.begin):
                 begin = min(begin, hit.begin - STARTING)
         return begin
 
@@ -100,7 +103,7 @@ class Explanations:
         through = at + seconds
         for hit in self._disturbances:
             if hit.befalls(run, at, through):
-                through = max(through, hit.end + BACKOFF)
+                through = max(through, hit.end + seconds)
         return through
 
 
