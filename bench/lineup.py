@@ -83,7 +83,7 @@ PEERS: Mapping[str, Peer] = {
             "asyncq",
             "asyncq_peer",
             ASYNCQ_WORKER,
-            unsettled=("HLEN", "{asyncq:default}:messages"),
+            unsettled=("HLEN", "{asyncq}:q:default:messages"),
             is_rival=False,
         ),
         Peer(

@@ -27,6 +27,9 @@ from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
 
+JOIN_SECONDS = 0.5
+"""How long a worker that is stopped while it joins waits for the answer."""
+
 DEAF_SECONDS = 10.0
 """How long a process in which nothing can run any more has to hand back what waits there."""
 
@@ -207,6 +210,8 @@ class Worker:
                 ordered = group.create_task(stopping.gracefully.wait())
                 joining = group.create_task(self._join())
                 await asyncio.wait((ordered, joining), return_when=asyncio.FIRST_COMPLETED)
+                if not joining.done():  # who has joined has to leave: the order came while the server was being asked
+                    await asyncio.wait([joining], timeout=JOIN_SECONDS)
                 if joining.done() and isinstance(error := joining.result(), BrokerUnavailable):
                     failures += 1
                     delay = _AGAIN.seconds(failures, self._random)

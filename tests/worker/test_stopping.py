@@ -4,11 +4,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncq import Broker, BrokerUnavailable, MemoryBroker, Retry, RetryPolicy, Status, Worker
+from asyncq import Broker, BrokerUnavailable, MemoryBroker, Retry, RetryPolicy, SQLiteBroker, Status, Worker
 from asyncq.memory import MemoryTransport
 from asyncq.memory.consumer import MemoryConsumer, MemoryLease
 from tests.waiting import wait_until
@@ -233,6 +234,19 @@ async def test_burst_waits_for_settlements(broker: Broker, monkeypatch: pytest.M
     async with working(broker, burst=True):
         pass
     assert runs == 3
+
+
+async def test_stopped_while_it_joins(tmp_path: Path) -> None:
+    """A worker that is stopped in any moment of its start leaves nobody among the workers who is not there."""
+    async with SQLiteBroker(tmp_path / "queue.db") as broker:
+        for turns in range(40):
+            worker = Worker(broker)
+            running = asyncio.create_task(worker.run())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            worker.stop()
+            await running
+            assert list(await broker.workers()) == []
 
 
 async def test_who_has_left_has_lost_nothing(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
