@@ -53,6 +53,8 @@ class Explanations:
         self._accepted_at = history.accepted_at
         self._hits = [*history.hits, *deaths_by_tasks(history)]
         self._blocks = sorted(blocks_by_tasks(history), key=lambda hit: hit.begin)
+        blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
+        self._died_blocked = {run.pid for _, run in blocking if not run.how}
         disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in self._hits)]
         self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
@@ -65,16 +67,18 @@ class Explanations:
         return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
 
     def deaths_of(self, call: Call, end: float) -> int:
-        """Return how many processes died that had a call, before they said that it had ended.
+        """Return how many processes died that had a call, before its end was seen.
 
-        Its runs tell of them, but where it was to run in a process of the pool, which may have been busy: a worker
-        that dies while it waits for that has had the call, and nobody has seen a run of it.
+        Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
+        blocked when that died, or a process of the pool was waited for.
         """
-        runs, deaths = self._runs.get(call.id, ()), [hit for hit in self._hits if hit.kind in MORTAL]
-        if call.kind in POOLED:
-            begin = self._accepted_at[call.id]
-            return len({pid for hit in deaths if begin <= hit.end and hit.begin <= end for pid in hit.pids})
-        return sum(any(hit.befalls(run, run.begin, self._settled(run)) for hit in deaths) for run in runs)
+        deaths = [hit for hit in self._hits if hit.kind in MORTAL]
+        runs = self._runs.get(call.id, ())
+        dead = {run.pid for run in runs if any(hit.befalls(run, run.begin, self._settled(run)) for hit in deaths)}
+        begin = self._accepted_at[call.id]
+        others = {pid for hit in deaths if begin <= hit.end and hit.begin <= end for pid in hit.pids}
+        others -= {pid for run in runs for pid in (run.pid, run.worker)}
+        return len(dead | (others if call.kind in POOLED else others & self._died_blocked))
 
     def told(self, run: Run, at: float) -> float:
         """Return until when a run's worker may not know what the server was told, and start it."""

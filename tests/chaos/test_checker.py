@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.calls import Call, Kind
 from tests.chaos.checker import Verdict, check
-from tests.chaos.explanations import UNEXPLAINED
+from tests.chaos.explanations import UNEXPLAINED, Explanations
 from tests.chaos.faults import FaultKind as K
 from tests.chaos.history import Cancelled, History, Hit, Run, Seen
 
@@ -187,3 +187,14 @@ def test_a_task_that_ends_its_process_explains_what_ran_beside_it() -> None:
     history.runs[ID] = list(CUT_OFF)
     history.runs["x"] = [Run("x", "x1", WORKER, "worker-11", 1, 100.5), Run("x", "x2", OTHER, "worker-12", 1, 102, 103)]
     assert UNEXPLAINED not in check(history).repeats
+
+
+@pytest.mark.parametrize(("kind", "deaths"), [(Kind.BLOCKS, 3), (Kind.QUICK, 2)])
+def test_what_a_blocked_loop_has_fetched_dies_with_it(kind: Kind, deaths: int) -> None:
+    """A death counts for a call that could not start because another blocked the loop, and not beside any other."""
+    call = Call(ID, Kind.QUICK, 0, 0, 0)
+    history = History({ID: call, "x": Call("x", kind, 0, 0, 0)}, [], accepted_at={ID: 99})
+    history.runs[ID] = DEATHS[:2]
+    history.runs["x"] = [Run("x", "x1", 3, "worker-3", 1, 103)]
+    history.hits += [Hit(K.KILL_WORKER, 100.5 + pid, 100.5 + pid, pids=[pid]) for pid in (1, 2, 3)]
+    assert Explanations(history).deaths_of(call, end=110) == deaths
