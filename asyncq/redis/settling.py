@@ -29,11 +29,6 @@ class _Part:
         self.indexes: list[int] = []
         self.size = 0
 
-    def add(self, index: int, entry: Entry) -> None:
-        self.indexes.append(index)
-        self.entries += entry
-        self.size += len(entry[4])
-
     def follow(self, envelopes: Sequence[Envelope]) -> None:
         """Let envelopes follow what was added last; scripts/following.lua says how they are written."""
         number = len(self.indexes) - 1
@@ -82,7 +77,10 @@ class SettlementBatch:
             if part is None or len(part.indexes) >= MAX_SETTLEMENTS or part.size >= MAX_BYTES:
                 part = open_parts[delivery.queue] = _Part(delivery.queue)
                 parts.append(part)
-            part.add(index, _entry(settlement, delivery))
+            entry = _entry(settlement, delivery)
+            part.indexes.append(index)
+            part.entries += entry
+            part.size += len(entry[4])
             if isinstance(settlement, _HAVE_THEN) and settlement.then:
                 part.follow(settlement.then)
         return parts

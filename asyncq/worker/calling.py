@@ -9,6 +9,7 @@ from typing import Any
 
 from asyncq.backoff import Backoff
 from asyncq.context import Context, log_facts
+from asyncq.tasks import AsyncTask
 from asyncq.worker.answers import Encoded
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.pool import ProcessPool
@@ -57,6 +58,8 @@ class Caller:
             ProcessNotStarted: there was none for it, time and again.
         """
         seconds = self._conclusions.timeout_of(run)
+        if seconds is None and isinstance(run.task, AsyncTask):
+            return run.task.function(*args, **kwargs)
         if run.task.runs_in == "process":
             return self._in_process(run, context, seconds)
         called = self._called(run, context, loan, args, kwargs)

@@ -60,7 +60,7 @@ class Conclusions:
 
     def run_of(self, delivery: Delivery, message: Message) -> Run:
         """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
-        task = self._broker.tasks.get(message.task) or self._broker.tasks.find(message.task)
+        task = self._broker.tasks.find(message.task)
         return Run(delivery, message, task, policy_of(task, message), self._now_ms())
 
     def timeout_of(self, run: Run) -> float | None:
@@ -85,7 +85,7 @@ class Conclusions:
             check_size(run.task, len(record), self._broker.max_result_size)
         except (TypeError, ValueError, RemoteError) as error:
             return self._dead(run, error, "its result cannot be kept")
-        return Done(run.delivery, Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply))
+        return Done(run.delivery, Outcome(record, ttl_ms(run), run.message.reply))
 
     def failed(self, run: Run, error: BaseException) -> Settlement:
         """Conclude from what the task raised: a signal, a retry, or the end."""
@@ -251,7 +251,7 @@ class Conclusions:
     def _outcome(self, run: Run, record: bytes) -> Outcome:
         if not keeps_result(run.task, run.message):
             return Outcome(None)
-        return Outcome(record, self._broker.result_ttl_ms(run.message), run.message.reply)
+        return Outcome(record, ttl_ms(run), run.message.reply)
 
 
 def keeps_result(task: Task[..., Any], message: Message) -> bool:
@@ -260,6 +260,14 @@ def keeps_result(task: Task[..., Any], message: Message) -> bool:
     if overrides is not None and overrides.store_result is not None:
         return overrides.store_result
     return task.declared.store_result
+
+
+def ttl_ms(run: Run) -> int:
+    """Return how long the result of a run is kept."""
+    overrides = run.message.overrides
+    if overrides is not None and overrides.result_ttl is not None:
+        return round(overrides.result_ttl * 1000)
+    return round(run.task.declared.result_ttl * 1000)
 
 
 def check_size(task: Task[..., Any], size: int, limit: int) -> None:

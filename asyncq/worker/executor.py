@@ -53,7 +53,7 @@ class Executor:
         self._conclusions = conclusions
         self._caller = caller
         self._group = group
-        self._held: dict[str, Delivery] = {}
+        self._lined: dict[str, Delivery] = {}
         self._severed: set[str] = set()
         self._runs: dict[asyncio.Task[None], Delivery] = {}
         self._suspects: dict[str, SlotLoan | None] = {}  # None: it stands in line
@@ -68,7 +68,7 @@ class Executor:
     @property
     def held(self) -> Sequence[Delivery]:
         """What was started and is not handed to be settled yet."""
-        return list(self._held.values())
+        return [*self._runs.values(), *self._lined.values()]
 
     @property
     def has_suspect(self) -> bool:
@@ -90,14 +90,14 @@ class Executor:
 
     def start(self, delivery: Delivery) -> None:
         """Run a delivery, as soon as there is a slot."""
-        self._held[delivery.token] = delivery
         if delivery.crashes >= SUSPECT_CRASHES:
             self._suspects[delivery.token] = None
-        self._slots.enter(delivery.queue, partial(self._begin, delivery))
+        if not self._slots.enter(delivery.queue, partial(self._begin, delivery)):
+            self._lined[delivery.token] = delivery
 
     def sever(self, tokens: Sequence[str]) -> None:
         """Cancel the runs of deliveries whose calls were withdrawn, each once: nobody wants their ends any more."""
-        severed = (self._held.keys() & tokens) - self._severed
+        severed = ({delivery.token for delivery in self.held} & set(tokens)) - self._severed
         self._severed |= severed
         for run, delivery in self._runs.items():
             if delivery.token in severed and not self._is_stopping:  # then it is cancelled anyway, and may clean up
@@ -127,6 +127,8 @@ class Executor:
             run.cancel("the worker is stopping")
 
     def _begin(self, delivery: Delivery) -> None:
+        if self._lined:
+            self._lined.pop(delivery.token, None)
         if self._is_stopping or delivery.token in self._severed:
             self._forgo(delivery)
             return
@@ -138,18 +140,19 @@ class Executor:
         delivery = self._runs.pop(run)
         if run.cancelled():  # before its first step
             self._forgo(delivery)
+        if self._severed:
+            self._severed.discard(delivery.token)  # in the moment of its end
         self._finished.set()
 
     def _forgo(self, delivery: Delivery) -> None:
         """Hand back what was given a slot and has not begun."""
         self._suspects.pop(delivery.token, None)
-        self._let_go(delivery)
+        self._is_wanted(delivery)
         self._slots.leave(delivery.queue)
         self._settle(Return(delivery))
 
-    def _let_go(self, delivery: Delivery) -> bool:
-        """Hold a delivery no more; return whether its end is wanted still."""
-        del self._held[delivery.token]
+    def _is_wanted(self, delivery: Delivery) -> bool:
+        """Tell whether the end of a delivery is wanted still, and forget it if not."""
         if delivery.token not in self._severed:
             return True
         self._severed.remove(delivery.token)
@@ -166,10 +169,10 @@ class Executor:
             settlement = Return(delivery)  # only our own cancellation comes this far
         except BaseException as fault:  # what users give is in every step: converters, texts, comparisons
             settlement = self._conclusions.inconclusive(delivery, fault)
-        is_wanted = self._let_go(delivery)
+        if self._severed and not self._is_wanted(delivery):
+            settlement = Return(delivery)  # takes no effect, unless a failover has undone the withdrawal: it runs again
         loan.end()
-        # Where its call was withdrawn a return takes no effect, unless a failover has undone that: then it runs again.
-        self._settle(settlement if is_wanted else Return(delivery))
+        self._settle(settlement)
 
     async def _settlement(self, delivery: Delivery, loan: SlotLoan) -> Settlement:
         message: Message | None = None

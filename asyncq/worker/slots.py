@@ -54,14 +54,15 @@ class Slots:
         self._has_freed.clear()
         await self._has_freed.wait()
 
-    def enter(self, queue: str, start: Callable[[], None]) -> None:
-        """Take a slot and call `start`, now or when one is free. `start` may leave at once."""
-        if self._fits(queue):
-            self.used += 1
-            self._used_by[queue] += 1
-            start()
-        else:
+    def enter(self, queue: str, start: Callable[[], None]) -> bool:
+        """Take a slot and call `start`, now or when one is free; return whether now. `start` may leave at once."""
+        if not self._fits(queue):
             self._line.append((queue, start))
+            return False
+        self.used += 1
+        self._used_by[queue] += 1
+        start()
+        return True
 
     def leave(self, queue: str) -> None:
         """Give a slot back."""
