@@ -70,7 +70,8 @@ class Explanations:
         """Return how many processes died that had a call, before its end was seen.
 
         Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
-        blocked when that died, or a process of the pool was waited for.
+        blocked when that died, or a process of the pool was waited for. Or the answer to a fetch was on its way to a
+        worker when that died: a matter of milliseconds, and so not twice to one call.
         """
         deaths = [hit for hit in self._hits if hit.kind in MORTAL]
         runs = self._runs.get(call.id, ())
@@ -78,7 +79,8 @@ class Explanations:
         begin = self._accepted_at[call.id]
         others = {pid for hit in deaths if begin <= hit.end and hit.begin <= end for pid in hit.pids}
         others -= {pid for run in runs for pid in (run.pid, run.worker)}
-        return len(dead | (others if call.kind in POOLED else others & self._died_blocked))
+        fetched = others if call.kind in POOLED else others & self._died_blocked
+        return len(dead) + len(fetched) + min(1, len(others - fetched))
 
     def told(self, run: Run, at: float) -> float:
         """Return until when a run's worker may not know what the server was told, and start it."""

@@ -191,10 +191,10 @@ def test_a_task_that_ends_its_process_explains_what_ran_beside_it() -> None:
 
 @pytest.mark.parametrize(("kind", "deaths"), [(Kind.BLOCKS, 3), (Kind.QUICK, 2)])
 def test_what_a_blocked_loop_has_fetched_dies_with_it(kind: Kind, deaths: int) -> None:
-    """A death counts for a call that could not start because another blocked the loop, and not beside any other."""
-    call = Call(ID, Kind.QUICK, 0, 0, 0)
-    history = History({ID: call, "x": Call("x", kind, 0, 0, 0)}, [], accepted_at={ID: 99})
-    history.runs[ID] = DEATHS[:2]
-    history.runs["x"] = [Run("x", "x1", 3, "worker-3", 1, 103)]
+    """Deaths count for a call that could not start because others blocked the loop; beside any others, one at most."""
+    calls = {ID: Call(ID, Kind.QUICK, 0, 0, 0), "x": Call("x", kind, 0, 0, 0)}
+    history = History(calls, [], accepted_at={ID: 99})
+    history.runs[ID] = DEATHS[:1]
+    history.runs["x"] = [Run("x", f"x{pid}", pid, f"worker-{pid}", 1, 100 + pid) for pid in (2, 3)]
     history.hits += [Hit(K.KILL_WORKER, 100.5 + pid, 100.5 + pid, pids=[pid]) for pid in (1, 2, 3)]
-    assert Explanations(history).deaths_of(call, end=110) == deaths
+    assert Explanations(history).deaths_of(calls[ID], end=110) == deaths
