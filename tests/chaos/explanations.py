@@ -6,6 +6,7 @@ end had reached the server, or another run had been given out.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from math import inf
 
 from tests.chaos.calls import DEADLY, POOLED, Call, Kind
@@ -17,7 +18,7 @@ UNEXPLAINED = "unexplained"
 LEASE = 1.0
 """Seconds after which a silent worker of the crew is taken for dead."""
 
-LEASE_LEFT = 0.5
+LEASE_LEFT = 0.6
 """Seconds of a lease that are left at any moment, at the least: it is renewed each third of it, on a slow way."""
 
 STARTING = 0.5
@@ -32,7 +33,7 @@ BACKOFF = 2.0
 MAX_BLOCK = 4.0
 """Seconds that the workers' loops may be blocked; then the process ends."""
 
-ENDING = 3.0
+ENDING = 1.0
 """Seconds that the end of a process whose loop is blocked may take: the heartbeat's look, and the dump of its stack."""
 
 MORTAL = {FaultKind.KILL_WORKER, *DEADLY}
@@ -123,11 +124,18 @@ def costs_calls(hit: Hit) -> bool:
 
 
 def deaths_by_tasks(history: History) -> Iterator[Hit]:
-    """Yield the ends of processes that tasks brought about, which are faults to all that ran beside them."""
+    """Yield the ends of processes that tasks brought about, which are faults to all that ran beside them.
+
+    They come later than their tasks wanted where others blocked the loop: not before the last that the process noted.
+    """
+    signs: dict[int, float] = {}
+    for run in chain.from_iterable(history.runs.values()):
+        signs[run.pid] = max(signs.get(run.pid, 0), run.begin, run.end if run.how else 0)
     for call, run in _runs_of(history, DEADLY):
         if not run.how:
             begin = run.begin + call.seconds
-            yield Hit(call.kind, begin, begin + (MAX_BLOCK + ENDING if call.kind is Kind.STUCK else 0), [run.pid])
+            end = begin + (MAX_BLOCK + ENDING if call.kind is Kind.STUCK else 0)
+            yield Hit(call.kind, begin, max(end, signs[run.pid]), [run.pid])
 
 
 def blocks_by_tasks(history: History) -> Iterator[Hit]:
