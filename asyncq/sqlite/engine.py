@@ -174,7 +174,7 @@ class Engine:
                 self._read(job)
             self._deliver(reads)
             self._write([job for job in jobs if job.writing is not None])
-        self._forget_the_dead()
+        forget_the_dead(self._connection, self._ringer)
         self._fold_log()
 
     def _open(self) -> None:
@@ -239,20 +239,6 @@ class Engine:
         if late:
             self._write([job for job in jobs if job.deadline > now])
 
-    def _forget_the_dead(self) -> None:
-        """Ring those no more whose process was found to be gone; their leases say what becomes of their messages."""
-        if not self._ringer.dead:
-            return
-        bells, self._ringer.dead = orjson.dumps(list(self._ringer.dead)).decode(), set()
-        with suppress(sqlite3.Error):
-            self._connection.begin(is_durable=False)
-            try:
-                self._connection.change(_FORGET_LISTENERS, (bells,))
-                self._connection.change(_FORGET_CONSUMERS, (bells,))
-                self._connection.commit()
-            finally:
-                self._connection.rollback()
-
     def _undo(self) -> None:
         self._directory.clear()
         try:
@@ -281,6 +267,21 @@ class Engine:
         if now >= self._fold_at:
             self._connection.fold_log()
             self._fold_at = time.monotonic() + _FOLD_EVERY
+
+
+def forget_the_dead(connection: Connection, ringer: Ringer) -> None:
+    """Ring those no more whose process was found to be gone; their leases say what becomes of their messages."""
+    if not ringer.dead:
+        return
+    bells, ringer.dead = orjson.dumps(list(ringer.dead)).decode(), set()
+    with suppress(sqlite3.Error):
+        connection.begin(is_durable=False)
+        try:
+            connection.change(_FORGET_LISTENERS, (bells,))
+            connection.change(_FORGET_CONSUMERS, (bells,))
+            connection.commit()
+        finally:
+            connection.rollback()
 
 
 def _deliver_all(jobs: Sequence[Job[Any]]) -> None:

@@ -9,7 +9,7 @@ from asyncq.clock import Clock
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.directory import Directory
-from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.engine import Transaction, forget_the_dead
 from asyncq.sqlite.leaving import reclaim
 from asyncq.transport import Lease
 
@@ -76,6 +76,7 @@ class SQLiteLease(Lease):
             connection.rollback()
             raise
         self._ringer.ring(transaction.rings)
+        forget_the_dead(connection, self._ringer)
         return counts
 
     def _call(self, work: Callable[[Connection], T]) -> T:

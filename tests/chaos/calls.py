@@ -74,6 +74,9 @@ DEAD = {
 DEADLY = {Kind.PROCESS_EXITS, Kind.EXITS, Kind.STUCK, Kind.POISON}
 """Kinds that take their process with them."""
 
+POOLED = {Kind.PROCESS, Kind.PROCESS_EXITS}
+"""Kinds that run in a process of the pool."""
+
 SECONDS = {
     Kind.QUICK: (0, 0.05),
     Kind.SLOW: (0.2, 1),

@@ -1,27 +1,17 @@
 """The checker: what a history has to be like, whatever befell those who made it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from asyncq import Status
-from tests.chaos.calls import DEADLY, Kind
-from tests.chaos.history import History, Hit, Run, Seen
-
-STILL_STARTING = 2.0
-"""Seconds in which what a worker had fetched may still start, when others block its loop: after a fault or a cancel."""
-
-AFTER = 3.0
-"""Seconds after a run in which its end may still be on its way: settling backs off up to 2 s after an outage."""
-
-MAX_BLOCK = 4.0
-"""Seconds that the workers' loops may be blocked, and within which one that a task blocks for ever is gone."""
+from tests.chaos.calls import Kind
+from tests.chaos.explanations import UNEXPLAINED, Explanations
+from tests.chaos.history import History, Run, Seen
 
 MAX_CRASHES = 3
-POISONED = "processes have died"
 
-UNEXPLAINED = "unexplained"
+POISONED = "processes have died"
 
 
 @dataclass(slots=True)
@@ -32,7 +22,7 @@ class Verdict:
         wrong: each claim that does not hold, in a sentence; the first few of a kind say enough.
         repeats: runs beyond the first of an attempt, by what explains them.
         poisoned: calls that were buried because their processes died.
-        condemned: those among them that were innocent, and had three faults in a row.
+        condemned: those among them that were innocent, and ran in three processes that died.
         lost: calls that somebody waited for in vain.
     """
 
@@ -62,7 +52,7 @@ def check(history: History) -> Verdict:
     return verdict
 
 
-def _check_end(history: History, id: str, verdict: Verdict, explanations: "Explanations") -> None:
+def _check_end(history: History, id: str, verdict: Verdict, explanations: Explanations) -> None:
     call, seen, runs = history.calls[id], history.seen.get(id, []), history.runs.get(id, [])
     if blind := {history.accepted[id], *history.waiters} - {each.by for each in seen}:
         verdict.lost += 1
@@ -75,7 +65,7 @@ def _check_end(history: History, id: str, verdict: Verdict, explanations: "Expla
         verdict.poisoned += is_poisoned
         if is_poisoned and call.kind is not Kind.POISON:
             verdict.condemned += 1
-        if is_poisoned and not explanations.are_enough_to_bury(runs, seen):
+        if is_poisoned and explanations.deaths_of(call, min(each.at for each in seen)) < MAX_CRASHES:
             verdict.wrong.append(f"{id} was taken for poison, but its runs were {runs}")
         elif status not in call.ends and not is_poisoned:
             verdict.wrong.append(f"{call} ended as {status}: {value}")
@@ -100,7 +90,7 @@ def attempts_out_of_turn(id: str, runs: Sequence[Run]) -> Iterator[str]:
             yield f"{id} was tried a time {attempt}, but the one before had not failed: {runs}"
 
 
-def repeats_of(runs: Sequence[Run], seen: Sequence[Seen], explanations: "Explanations") -> Iterator[tuple[str, Run]]:
+def repeats_of(runs: Sequence[Run], seen: Sequence[Seen], explanations: Explanations) -> Iterator[tuple[str, Run]]:
     """Yield the runs of a call of which nothing came, though nothing was wrong with the task, and what explains each.
 
     Each attempt has one run of which something came: the one whose value was seen, else one that no fault has hit. A
@@ -113,52 +103,9 @@ def repeats_of(runs: Sequence[Run], seen: Sequence[Seen], explanations: "Explana
         yield from (each for each in same[:-1] if each[1].how != "Snooze")
 
 
-def _runs_after_a_cancel(history: History, id: str, explanations: "Explanations") -> Iterator[str]:
+def _runs_after_a_cancel(history: History, id: str, explanations: Explanations) -> Iterator[str]:
     cancelled = history.cancelled.get(id)
     if cancelled is not None and cancelled.took_effect:
         for run in history.runs[id]:
-            if run.begin > cancelled.at + STILL_STARTING and explanations.of(run) == UNEXPLAINED:
+            if run.begin > explanations.told(run, cancelled.at):
                 yield f"{id} was cancelled at {cancelled.at:.3f}, and then run: {run}"
-
-
-class Explanations:
-    """Finds the fault for which a run's end took no effect: the nearest to it first, its own process."""
-
-    def __init__(self, history: History) -> None:
-        self._hits = [*history.hits, *deaths_by_tasks(history)]
-        self._runs: Mapping[str, Sequence[Run]] = history.runs
-
-    def of(self, run: Run) -> str:
-        """Return the kind of fault that explains it, or that none does."""
-        end = self._end(run)
-        hits = [hit for hit in self._hits if hit.befalls(run, run.begin - STILL_STARTING, end + AFTER)]
-        if not hits:
-            return UNEXPLAINED
-        return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
-
-    def are_enough_to_bury(self, runs: Sequence[Run], seen: Sequence[Seen]) -> bool:
-        """Tell whether each run was hit, and enough faults came meanwhile that may have cost a worker its lease.
-
-        A fault may hit a call without a run: what was fetched into a network that delivers nothing.
-        """
-        if any(self.of(run) == UNEXPLAINED for run in runs):
-            return False
-        end = min(each.at for each in seen)
-        begin = min((run.begin for run in runs), default=end) - STILL_STARTING
-        return sum(hit.begin <= end and begin <= hit.end for hit in self._hits) >= MAX_CRASHES
-
-    def _end(self, run: Run) -> float:
-        """Return when a run had ended at the latest: one that was cut off, before the next one began."""
-        if run.end < inf:
-            return run.end
-        return min((other.begin for other in self._runs[run.id] if other.begin > run.begin), default=inf)
-
-
-def deaths_by_tasks(history: History) -> Iterator[Hit]:
-    """Yield the ends of processes that tasks brought about, which are faults to all that ran beside them."""
-    for id, runs in history.runs.items():
-        call = history.calls.get(id)
-        if call is not None and call.kind in DEADLY:
-            for run in runs:
-                if not run.how:
-                    yield Hit(call.kind, run.begin, run.begin + MAX_BLOCK + AFTER, [run.pid])

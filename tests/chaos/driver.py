@@ -9,8 +9,9 @@ from pathlib import Path
 
 from asyncq import AsyncqError, Broker, broker_from_url
 from tests.chaos.calls import calls_of
-from tests.chaos.checker import MAX_BLOCK, check
+from tests.chaos.checker import check
 from tests.chaos.crew import Member
+from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
 from tests.chaos.history import History
 from tests.chaos.journal import Journal, JournalReader

@@ -75,11 +75,13 @@ class History:
         calls: what was to be published, by id.
         waiters: who waited for the calls of others, for all of them.
         accepted: who published a call, and had it confirmed.
+        accepted_at: when that was.
     """
 
     calls: Mapping[str, Call]
     waiters: Sequence[str]
     accepted: dict[str, str] = field(default_factory=dict)
+    accepted_at: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
     cancelled: dict[str, Cancelled] = field(default_factory=dict)
@@ -111,6 +113,7 @@ class History:
             match entry["what"]:
                 case "accepted":
                     self.accepted[id] = by
+                    self.accepted_at[id] = entry["at"]
                 case "seen":
                     self.seen[id].append(Seen(by, entry["at"], entry["status"], entry["value"]))
                 case "cancelled":

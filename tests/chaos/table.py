@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.chaos.checker import UNEXPLAINED, Verdict
+from tests.chaos.checker import Verdict
+from tests.chaos.explanations import UNEXPLAINED
 from tests.chaos.faults import Fault, FaultKind
 from tests.chaos.history import History
 
@@ -26,7 +27,7 @@ def table_of(faults: Sequence[Fault], history: History, verdict: Verdict, dead: 
         ("cancelled", sum(each.took_effect for each in history.cancelled.values())),
         ("dead letters", dead),
         ("- of them poison", verdict.poisoned),
-        ("- of them innocent, after three faults in a row", verdict.condemned),
+        ("- of them innocent, after three deaths", verdict.condemned),
         ("lost", verdict.lost),
         ("claims that do not hold", len(verdict.wrong)),
     ]

@@ -7,12 +7,12 @@ import pytest
 from tests.chaos.driver import Settings, run
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings("redis", tasks=1_500, faults=20, seed=1, seconds=45),
-        Settings("sqlite", tasks=1_500, faults=20, seed=2, seconds=45, processes=2),
+        Settings("redis", tasks=1_000, faults=20, seed=1, seconds=25),
+        Settings("sqlite", tasks=1_000, faults=20, seed=2, seconds=25, processes=2),
     ],
     ids=str,
 )

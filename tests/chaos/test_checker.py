@@ -6,7 +6,9 @@ from math import inf
 import pytest
 
 from tests.chaos.calls import Call, Kind
-from tests.chaos.checker import UNEXPLAINED, Verdict, check
+from tests.chaos.checker import Verdict, check
+from tests.chaos.explanations import UNEXPLAINED, Explanations
+from tests.chaos.faults import FaultKind as K
 from tests.chaos.history import Cancelled, History, Hit, Run, Seen
 
 ID = "call-1"
@@ -27,7 +29,7 @@ def story(
     missing: Sequence[str] = (),
 ) -> Verdict:
     """Check the history of one call, published by a producer and waited for by it and a waiter."""
-    history = History({ID: Call(ID, kind, 0, 0, 0)}, ["waiter"], accepted={ID: "producer"})
+    history = History({ID: Call(ID, kind, 0, 0, 0)}, ["waiter"], accepted={ID: "producer"}, accepted_at={ID: 99})
     history.runs[ID] = list(runs)
     history.seen[ID] = [Seen(by, 200, *end) for by, end in zip(("producer", "waiter"), ends, strict=False)]
     history.hits += hits
@@ -37,8 +39,12 @@ def story(
     return check(history)
 
 
+BEHIND = ["worker-11"]
+"""The crew of WORKER."""
+
 CUT_OFF = (run("a", WORKER, 100), run("b", OTHER, 102, 103))
 DEATHS = [run(name, pid, 100 + pid) for name, pid in (("a", 1), ("b", 2), ("c", 3))]
+LATE = (run("a", WORKER, 100, 101), run("b", OTHER, 104, 105))
 POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran it (max_crashes).")] * 2
 
 
@@ -46,8 +52,8 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
     "verdict",
     [
         pytest.param(story(run("b", WORKER, 100, 101)), id="one run"),
-        pytest.param(story(*CUT_OFF, hits=[Hit("kill", 101, 101, pids=[WORKER])]), id="killed meanwhile"),
-        pytest.param(story(*CUT_OFF, hits=[Hit("cut", 99, 101, crews=["worker-11"])]), id="cut off meanwhile"),
+        pytest.param(story(*CUT_OFF, hits=[Hit(K.KILL_WORKER, 101, 101, pids=[WORKER])]), id="killed meanwhile"),
+        pytest.param(story(*CUT_OFF, hits=[Hit(K.BLACKHOLE, 99, 101, crews=BEHIND)]), id="cut off meanwhile"),
         pytest.param(
             story(run("a", WORKER, 100, 101, how="OSError"), run("b", OTHER, 102, 103, attempt=2)), id="retried"
         ),
@@ -57,15 +63,32 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
                 run("a", WORKER, 100, 101, how="OSError"),
                 run("b", WORKER, 102, 103, attempt=2),
                 run("c", OTHER, 104, 105, how="CancelledError"),
-                hits=[Hit("freeze", 101, 104, pids=[OTHER])],
+                hits=[Hit(K.FREEZE_WORKER, 101, 104, pids=[OTHER])],
             ),
             id="a frozen process wakes",
         ),
         pytest.param(
-            story(*DEATHS, hits=[Hit("kill", 100 + pid, 101 + pid, pids=[pid]) for pid in (1, 2, 3)], ends=POISONED),
-            id="three faults in a row",
+            story(
+                *DEATHS, hits=[Hit(K.KILL_WORKER, 100 + pid, 101 + pid, pids=[pid]) for pid in (1, 2, 3)], ends=POISONED
+            ),
+            id="three deaths",
         ),
         pytest.param(story(*DEATHS, kind=Kind.POISON, ends=POISONED), id="poison"),
+        pytest.param(
+            story(
+                run("a", 1, 100),
+                kind=Kind.PROCESS,
+                hits=[Hit(K.KILL_WORKER, 100 + pid, 101 + pid, pids=[pid]) for pid in (1, 2, 3)],
+                ends=POISONED,
+            ),
+            id="three deaths of those who held what waited for a process of the pool",
+        ),
+        pytest.param(
+            story(
+                *LATE, hits=[Hit(K.KILL_SERVER, 101, 103, crews=BEHIND), Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]
+            ),
+            id="killed before the server was back to be told of the end",
+        ),
         pytest.param(
             story(
                 run("a", WORKER, 100, 101, how="CancelledError"),
@@ -74,6 +97,16 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
                 cancelled=Cancelled(101, took_effect=True),
             ),
             id="cancelled",
+        ),
+        pytest.param(
+            story(
+                run("a", WORKER, 100, 101, how="CancelledError"),
+                kind=Kind.CANCELLED,
+                hits=[Hit(K.BLACKHOLE, 96, 99, crews=BEHIND)],
+                ends=[("cancelled", "x")] * 2,
+                cancelled=Cancelled(97, took_effect=True),
+            ),
+            id="cancelled behind a network that did not tell",
         ),
     ],
 )
@@ -88,9 +121,15 @@ def test_what_is_right(verdict: Verdict) -> None:
         (story(ends=[]), "was not seen to end by producer, waiter"),
         (story(run("b", WORKER, 100, 101), ends=[("succeeded", "b")]), "was not seen to end by waiter"),
         (story(*CUT_OFF), "No fault explains"),
-        (story(*CUT_OFF, hits=[Hit("kill", 101, 101, pids=[OTHER])]), "No fault explains"),
-        (story(*CUT_OFF, hits=[Hit("kill", 90, 97, pids=[WORKER])]), "No fault explains"),
-        (story(*CUT_OFF, hits=[Hit("kill", 110, 110, pids=[WORKER])]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.KILL_WORKER, 101, 101, pids=[OTHER])]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.KILL_WORKER, 90, 97, pids=[WORKER])]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.KILL_WORKER, 110, 110, pids=[WORKER])]), "No fault explains"),
+        (story(*LATE, hits=[Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.FREEZE_WORKER, 97, 99, pids=[WORKER])]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.CUT, 101, 101, crews=BEHIND)]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.KILL_SERVER, 101, 103, crews=BEHIND)]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.BLACKHOLE, 101, 101.4, crews=BEHIND)]), "No fault explains"),
+        (story(*CUT_OFF, hits=[Hit(K.FREEZE_SERVER, 101, 101.9, crews=BEHIND)]), "No fault explains"),
         (story(run("a", WORKER, 100, 101), run("b", OTHER, 100, 101)), "No fault explains"),
         (story(*CUT_OFF, ends=[("succeeded", "a"), ("succeeded", "b")]), "seen to end in 2 ways"),
         (story(run("a", WORKER, 100, 101)), "value of a run that did not return"),
@@ -100,7 +139,15 @@ def test_what_is_right(verdict: Verdict) -> None:
         (story(*DEATHS[:2], kind=Kind.POISON, ends=POISONED), "was taken for poison"),
         (story(*DEATHS, ends=POISONED), "was taken for poison"),
         (
-            story(*DEATHS[:2], hits=[Hit("kill", 101, 103, pids=[pid]) for pid in (1, 2)], ends=POISONED),
+            story(*DEATHS[:2], hits=[Hit(K.KILL_WORKER, 101, 103, pids=[pid]) for pid in (1, 2)], ends=POISONED),
+            "was taken for poison",
+        ),
+        (
+            story(
+                *DEATHS,
+                hits=[Hit(K.FREEZE_WORKER, 100 + pid, 103 + pid, pids=[pid]) for pid in (1, 2, 3)],
+                ends=POISONED,
+            ),
             "was taken for poison",
         ),
         (story(run("b", WORKER, 100, 101), kind=Kind.POISON), "is poison"),
@@ -114,7 +161,7 @@ def test_what_is_right(verdict: Verdict) -> None:
                 run("b", WORKER, 100, 101, how="CancelledError"),
                 kind=Kind.CANCELLED,
                 ends=[("cancelled", "x")] * 2,
-                cancelled=Cancelled(96, took_effect=True),
+                cancelled=Cancelled(99.4, took_effect=True),
             ),
             "and then run",
         ),
@@ -127,10 +174,10 @@ def test_what_is_wrong(verdict: Verdict, text: str) -> None:
 
 def test_what_is_counted() -> None:
     """Repeats are counted by what explains them; a process's own fault goes before the server's."""
-    everywhere = Hit("kill server", 100, 103, crews=["worker-11"])
+    everywhere = Hit(K.FREEZE_SERVER, 100, 103, crews=BEHIND)
     assert story(*CUT_OFF).repeats == {UNEXPLAINED: 1}
-    assert story(*CUT_OFF, hits=[everywhere, Hit("kill", 101, 101, pids=[WORKER])]).repeats == {"kill": 1}
-    assert story(*CUT_OFF, hits=[everywhere]).repeats == {"kill server": 1}
+    assert story(*CUT_OFF, hits=[everywhere, Hit(K.KILL_WORKER, 101, 101, pids=[WORKER])]).repeats == {K.KILL_WORKER: 1}
+    assert story(*CUT_OFF, hits=[everywhere]).repeats == {K.FREEZE_SERVER: 1}
     assert story(ends=[]).lost == 1
 
 
@@ -140,3 +187,14 @@ def test_a_task_that_ends_its_process_explains_what_ran_beside_it() -> None:
     history.runs[ID] = list(CUT_OFF)
     history.runs["x"] = [Run("x", "x1", WORKER, "worker-11", 1, 100.5), Run("x", "x2", OTHER, "worker-12", 1, 102, 103)]
     assert UNEXPLAINED not in check(history).repeats
+
+
+@pytest.mark.parametrize(("kind", "deaths"), [(Kind.BLOCKS, 3), (Kind.QUICK, 2)])
+def test_what_a_blocked_loop_has_fetched_dies_with_it(kind: Kind, deaths: int) -> None:
+    """Deaths count for a call that could not start because others blocked the loop; beside any others, one at most."""
+    calls = {ID: Call(ID, Kind.QUICK, 0, 0, 0), "x": Call("x", kind, 0, 0, 0)}
+    history = History(calls, [], accepted_at={ID: 99})
+    history.runs[ID] = DEATHS[:1]
+    history.runs["x"] = [Run("x", f"x{pid}", pid, f"worker-{pid}", 1, 100 + pid) for pid in (2, 3)]
+    history.hits += [Hit(K.KILL_WORKER, 100.5 + pid, 100.5 + pid, pids=[pid]) for pid in (1, 2, 3)]
+    assert Explanations(history).deaths_of(calls[ID], end=110) == deaths

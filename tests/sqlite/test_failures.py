@@ -210,6 +210,22 @@ async def test_a_dead_process_is_forgotten(tmp_path: Path) -> None:
     connection.close()
 
 
+async def test_who_takes_over_from_a_dead_process_forgets_it(tmp_path: Path) -> None:
+    """A takeover tells all listeners to look, and removes the socket and the row of those that were killed."""
+    async with opened(tmp_path / "queue.db") as pair:
+        async with program(LISTENER, pair.database.path) as listener:
+            await line_of(listener)
+            listener.kill()
+        await pair.transport.consumer("dead", [QUEUE], lease=0.001)
+        lease = (await pair.transport.consumer("heir", [QUEUE], lease=60)).lease()
+        await wait_until(lambda: (lease.next_end() or 0) < 0, "the lease has run out")
+        assert lease.reclaim() == {"dead": 0}
+        lease.close()
+        with sqlite3.connect(tmp_path / "queue.db") as connection:
+            assert connection.execute("SELECT * FROM listeners").fetchall() == []
+        connection.close()
+
+
 async def test_two_processes_wake_each_other(tmp_path: Path) -> None:
     """A message wakes the consumer in another process, and its end wakes the publisher, in a few milliseconds."""
     async with opened(tmp_path / "queue.db") as pair:

@@ -1,0 +1,150 @@
+"""The explanations: which fault is to blame for a run of which nothing came.
+
+Each looks for its causes between two moments, the narrowest that can be known: when the call was fetched, and when its
+end had reached the server, or another run had been given out.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from math import inf
+
+from tests.chaos.calls import DEADLY, POOLED, Call, Kind
+from tests.chaos.faults import FaultKind
+from tests.chaos.history import History, Hit, Run
+
+UNEXPLAINED = "unexplained"
+
+LEASE = 1.0
+"""Seconds after which a silent worker of the crew is taken for dead."""
+
+LEASE_LEFT = 0.6
+"""Seconds of a lease that are left at any moment, at the least: it is renewed each third of it, on a slow way."""
+
+STARTING = 0.5
+"""Seconds from when a call is fetched, or is told to be cancelled, until it starts, or does not any more."""
+
+SETTLING = 0.5
+"""Seconds from a run's end until that is settled."""
+
+BACKOFF = 2.0
+"""Seconds after a disturbance in which nothing may get through: who has met it tries again each 2 s, or sooner."""
+
+MAX_BLOCK = 4.0
+"""Seconds that the workers' loops may be blocked; then the process ends."""
+
+ENDING = 1.0
+"""Seconds that the end of a process whose loop is blocked may take: the heartbeat's look, and the dump of its stack."""
+
+MORTAL = {FaultKind.KILL_WORKER, *DEADLY}
+"""What ends a process, and in no order."""
+
+SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE}
+"""What silences some workers, so that the others take over from them, once it lasts."""
+
+SILENT_FOR_ALL = {FaultKind.FREEZE_SERVER, FaultKind.DEBUG_SLEEP, FaultKind.FREEZE_WRITER}
+"""What silences everybody, so that leases run out before they can be renewed, once it lasts longer than they do."""
+
+
+class Explanations:
+    """Finds the fault for which a run's end took no effect: the nearest to it first, its own process."""
+
+    def __init__(self, history: History) -> None:
+        self._runs: Mapping[str, Sequence[Run]] = history.runs
+        self._accepted_at = history.accepted_at
+        self._hits = [*history.hits, *deaths_by_tasks(history)]
+        self._blocks = sorted(blocks_by_tasks(history), key=lambda hit: hit.begin)
+        blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
+        self._died_blocked = {run.pid for _, run in blocking if not run.how}
+        disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in self._hits)]
+        self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
+
+    def of(self, run: Run) -> str:
+        """Return the kind of fault that explains it, or that none does."""
+        begin, end = self._fetched(run), self._settled(run)
+        hits = [hit for hit in self._hits if costs_calls(hit) and hit.befalls(run, begin, end)]
+        if not hits:
+            return UNEXPLAINED
+        return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
+
+    def deaths_of(self, call: Call, end: float) -> int:
+        """Return how many processes died that had a call, before its end was seen.
+
+        Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
+        blocked when that died, or a process of the pool was waited for. Or the answer to a fetch was on its way to a
+        worker when that died: a matter of milliseconds, and so not twice to one call.
+        """
+        deaths = [hit for hit in self._hits if hit.kind in MORTAL]
+        runs = self._runs.get(call.id, ())
+        dead = {run.pid for run in runs if any(hit.befalls(run, run.begin, self._settled(run)) for hit in deaths)}
+        begin = self._accepted_at[call.id]
+        others = {pid for hit in deaths if begin <= hit.end and hit.begin <= end for pid in hit.pids}
+        others -= {pid for run in runs for pid in (run.pid, run.worker)}
+        fetched = others if call.kind in POOLED else others & self._died_blocked
+        return len(dead) + len(fetched) + min(1, len(others - fetched))
+
+    def told(self, run: Run, at: float) -> float:
+        """Return until when a run's worker may not know what the server was told, and start it."""
+        return self._undisturbed(run, at, STARTING)
+
+    def _fetched(self, run: Run) -> float:
+        """Return when it was fetched, at the earliest: before tasks that blocked its loop, one after the other.
+
+        A worker that was taken for dead, and wakes, starts what it had fetched before it hears of that.
+        """
+        begin = run.begin - STARTING
+        for hit in reversed(self._blocks):
+            if hit.befalls(run, begin, run.begin):
+                begin = min(begin, hit.begin - STARTING)
+        return begin
+
+    def _settled(self, run: Run) -> float:
+        """Return when its end had reached the server, or another run of it had been given out, at the latest."""
+        later = [
+            other.begin for other in self._runs[run.id] if other.begin > run.begin and other.attempt == run.attempt
+        ]
+        return min(self._undisturbed(run, run.end, SETTLING), min(later, default=inf))
+
+    def _undisturbed(self, run: Run, at: float, seconds: float) -> float:
+        """Return when something had the time to get through between a run's process and the server."""
+        through = at + seconds
+        for hit in self._disturbances:
+            if hit.befalls(run, at, through):
+                through = max(through, hit.end + seconds)
+        return through
+
+
+def costs_calls(hit: Hit) -> bool:
+    """Tell whether a fault ends runs, or takes them from their workers; what passes sooner than a lease does not."""
+    if hit.kind in SILENT:
+        return hit.end - hit.begin >= LEASE_LEFT
+    if hit.kind in SILENT_FOR_ALL:  # a takeover that was on its way sees them all expired
+        return hit.end - hit.begin >= LEASE
+    return hit.kind in MORTAL or hit.kind == FaultKind.STOP_WORKER
+
+
+def deaths_by_tasks(history: History) -> Iterator[Hit]:
+    """Yield the ends of processes that tasks brought about, which are faults to all that ran beside them.
+
+    They come later than their tasks wanted where others blocked the loop: not before the last that the process noted.
+    """
+    signs: dict[int, float] = {}
+    for run in chain.from_iterable(history.runs.values()):
+        signs[run.pid] = max(signs.get(run.pid, 0), run.begin, run.end if run.how else 0)
+    for call, run in _runs_of(history, DEADLY):
+        if not run.how:
+            begin = run.begin + call.seconds
+            end = begin + (MAX_BLOCK + ENDING if call.kind is Kind.STUCK else 0)
+            yield Hit(call.kind, begin, max(end, signs[run.pid]), [run.pid])
+
+
+def blocks_by_tasks(history: History) -> Iterator[Hit]:
+    """Yield when tasks blocked the loops of their workers."""
+    for call, run in _runs_of(history, {Kind.BLOCKS}):
+        yield Hit(call.kind, run.begin, min(run.end, run.begin + MAX_BLOCK), [run.pid])
+
+
+def _runs_of(history: History, kinds: Collection[Kind]) -> Iterator[tuple[Call, Run]]:
+    for id, runs in history.runs.items():
+        if (call := history.calls.get(id)) is not None and call.kind in kinds:
+            yield from ((call, run) for run in runs)
