@@ -5,7 +5,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import repeat
 from typing import Any, cast
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
@@ -153,7 +152,7 @@ class RedisConsumer(Consumer):
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))
         deliveries = self._orders.without_severed(deliveries)
-        self._held.update((delivery.token, delivery.queue) for delivery in deliveries)
+        self._held |= {delivery.token: delivery.queue for delivery in deliveries}
         return deliveries
 
     def _waiting(self, limits: Mapping[str, int], suspects: int) -> Command:
@@ -177,12 +176,11 @@ class RedisConsumer(Consumer):
         for queue, members, bodies, tokens, crashes in zip(
             queues, *(found[part::4] for part in range(4)), strict=False
         ):
-            deliveries += [
-                Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), abs(times), times < 0)
-                for member, body, token, times in zip(
-                    members, bodies, tokens, [int(crash or 0) for crash in crashes] or repeat(0), strict=False
-                )
+            lent = [
+                Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), 0)
+                for member, body, token in zip(members, bodies, tokens, strict=True)
             ]
+            deliveries += map(_with_crashes, lent, crashes) if crashes else lent
         return deliveries
 
     async def _reconcile(self) -> None:
@@ -206,6 +204,12 @@ class RedisConsumer(Consumer):
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
+
+
+def _with_crashes(delivery: Delivery, crashes: bytes | None) -> Delivery:
+    """Return a delivery with its crashes as scripts/fetch.lua tells them: none, or a number below 0 if doubtful."""
+    number = int(crashes or 0)
+    return delivery._replace(crashes=abs(number), is_doubtful=number < 0)
 
 
 class _Alarm:
