@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from random import Random
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from asyncq.errors import BrokerUnavailable
 from asyncq.redis.connecting import connect, exchange
 from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script, pauses
@@ -99,8 +101,10 @@ class Link:
                     replies = await self._talk(commands, scope)
         except BrokerUnavailable:
             raise
-        except FAULTS as error:
-            raise self._server.failed(wanted, error) from error
+        except FAULTS as fault:
+            error = RedisConnectionError("Another connection of this process had broken.") if self._is_cut else fault
+            self._is_cut = False
+            raise self._server.failed(wanted, error) from fault
         if not keeps_errors:
             self._server.check(replies, wanted)
         return replies

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -12,7 +13,7 @@ from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.redis.notices import Subscription
 from asyncq.redis.server import Server
 from asyncq.redis.topology import Node
-from tests.redis.pairs import LIMITS, Pair, kept_up, opened
+from tests.redis.pairs import LIMITS, QUEUE, Pair, kept_up, opened
 from tests.servers import StartRedis
 from tests.waiting import wait_until
 
@@ -54,6 +55,21 @@ async def test_who_is_cancelled_has_met_no_fault(own_redis: StartRedis) -> None:
         await pair.publish("a")
         assert [delivery.id for delivery in await fetching] == ["a"]
         assert pair.client.server.era == era
+
+
+async def test_a_fetch_that_is_cut_says_why(own_redis: StartRedis) -> None:
+    """A wait that ends because another connection had broken does not say of the server that it is silent."""
+    async with opened(own_redis().url) as pair:
+        consumer = await pair.consumer()
+        fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
+        clients = b""
+        while b"blocked_clients:1" not in clients:
+            [clients] = await pair.client.commands.call([("INFO", "clients")], wanted="look")
+        wire: Any = pair.client.commands._wire  # pyright: ignore[reportPrivateUsage]
+        wire._writer.transport.abort()
+        await pair.transport.counts([QUEUE])
+        with pytest.raises(BrokerUnavailable, match="Another connection"):
+            await fetching
 
 
 async def test_a_lost_membership_leaves_no_connection(own_redis: StartRedis) -> None:
