@@ -1,7 +1,7 @@
 """Cancelled calls do not come back, whatever dies."""
 
 import asyncio
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGKILL
 
 import pytest
 
@@ -9,6 +9,7 @@ from asyncq import Status, TaskCancelled
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
+from tests.promises.freezing import freeze
 from tests.promises.publisher import Publisher, started, stopped
 from tests.servers import RedisServer
 from tests.waiting import wait_until
@@ -33,7 +34,7 @@ async def test_the_worker_is_killed(publisher: Publisher, effects: Effects, asyn
     handle = await publisher.hold.kiq("a")
     worker = await started(asyncq, "--lease", "1")
     await wait_until(lambda: effects.names() == ["a"], "the task runs")
-    worker.signal(SIGSTOP)  # so it cannot have heard of it
+    await freeze(worker, url)  # so it cannot have heard of it
     assert await handle.cancel()
     worker.signal(SIGKILL)
     other = await started(asyncq, "--lease", "1")
@@ -45,12 +46,12 @@ async def test_the_worker_is_killed(publisher: Publisher, effects: Effects, asyn
     await assert_drained(publisher, url)
 
 
-async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
+async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
     """A worker that was frozen while its call was cancelled is told when it goes on; its end takes no effect."""
     handle = await publisher.cleaning.kiq("a")
     worker = await started(asyncq)
     await wait_until(lambda: effects.names() == ["a"], "the task runs")
-    worker.signal(SIGSTOP)
+    await freeze(worker, url)
     assert await handle.cancel()
     assert (await handle.result()).status is Status.CANCELLED
     worker.signal(SIGCONT)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
+from tests.promises.freezing import freeze
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.servers import RedisServer, free_port
 from tests.waiting import wait_until
@@ -49,12 +50,12 @@ async def test_long_tasks_run_once(publisher: Publisher, effects: Effects, async
     assert effects.runs() == {name: [worker.pid] for name in ("waiting", "python", "sleep")}
 
 
-async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
+async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
     """A worker that was frozen past its lease cannot settle what others run now, and goes on under another name."""
     frozen = await started(asyncq, "--lease", "1")
     handle = await publisher.block.kiq("a", "python", 1)
     await wait_until(lambda: effects.runs_of("a") == [frozen.pid], "the task runs")
-    frozen.signal(SIGSTOP)
+    await freeze(frozen, url)
     other = await started(asyncq, "--lease", "1")
     await wait_until(lambda: len(effects.runs_of("a")) == 2, "the task runs elsewhere")
 
@@ -77,7 +78,7 @@ async def test_a_zombie_among_fifty(publisher: Publisher, effects: Effects, asyn
     early = asyncio.ensure_future(results_of(handles))
     frozen = await started(asyncq, "--lease", "1", "--concurrency", "25")
     await wait_until(lambda: effects.count() == 25, "half of them run")
-    frozen.signal(SIGSTOP)
+    await freeze(frozen, url)
     other = await started(asyncq, "--lease", "1", "--concurrency", "25")
     await asyncio.sleep(3)  # the frost itself
     frozen.signal(SIGCONT)

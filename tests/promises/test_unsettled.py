@@ -1,11 +1,12 @@
 """Runs that have ended, and whose end the broker has not taken in."""
 
 import asyncio
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGKILL
 
 from asyncq import RetryPolicy, Status
 from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
+from tests.promises.freezing import freeze
 from tests.promises.outages import unanswering
 from tests.promises.publisher import Publisher, started, stopped
 from tests.servers import RedisServer
@@ -37,7 +38,7 @@ async def test_the_worker_is_killed(
     assert effects.count_of("done-ended", "failed-ended", "failed-reported") == [2, 2, 1]
 
 
-async def test_a_zombie(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
+async def test_a_zombie(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
     """A worker that was frozen past its lease keeps no result, no retry, no report and no lease once it goes on."""
     names = ("done", "retried", "failed")
     done = await publisher.finish.kiq("done")
@@ -45,7 +46,7 @@ async def test_a_zombie(publisher: Publisher, effects: Effects, asyncq: StartPro
     failed = await publisher.fail.options(retry=LAST).kiq("failed")
     zombie = await started(asyncq, "--lease", "1")
     await effects.wait_for(*names)
-    zombie.signal(SIGSTOP)
+    await freeze(zombie, url)
     other = await started(asyncq, "--lease", "1")
     await other.says("is dead: its lease ran out. 3 of its tasks run again.")
     effects.let_go_on(*names)
