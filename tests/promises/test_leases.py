@@ -53,7 +53,7 @@ async def test_long_tasks_run_once(publisher: Publisher, effects: Effects, async
 async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
     """A worker that was frozen past its lease cannot settle what others run now, and goes on under another name."""
     frozen = await started(asyncq, "--lease", "1")
-    handle = await publisher.block.kiq("a", "python", 1)
+    handle = await publisher.block.kiq("a", "python", 2.5)
     await wait_until(lambda: effects.runs_of("a") == [frozen.pid], "the task runs")
     await freeze(frozen, url)
     other = await started(asyncq, "--lease", "1")
