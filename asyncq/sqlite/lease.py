@@ -68,9 +68,10 @@ class SQLiteLease(Lease):
 
     def _reclaim(self, connection: Connection) -> dict[str, int]:
         transaction = Transaction(connection, Directory())
+        now_ms = self._clock.now_ms()  # not later: those whose leases run out while the file is locked wait as we do
         connection.begin()
         try:
-            counts = reclaim(transaction, transaction.space(self._namespace), self._consumer, self._clock.now_ms())
+            counts = reclaim(transaction, transaction.space(self._namespace), self._consumer, now_ms)
             connection.commit()
         except BaseException:
             connection.rollback()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from asyncq import Status
 from tests.chaos.calls import Kind
-from tests.chaos.explanations import UNEXPLAINED, Explanations
+from tests.chaos.explanations import SILENT_FOR_ALL, UNEXPLAINED, Explanations
 from tests.chaos.history import History, Run, Seen
 
 MAX_CRASHES = 3
@@ -93,13 +93,13 @@ def attempts_out_of_turn(id: str, runs: Sequence[Run]) -> Iterator[str]:
 def repeats_of(runs: Sequence[Run], seen: Sequence[Seen], explanations: Explanations) -> Iterator[tuple[str, Run]]:
     """Yield the runs of a call of which nothing came, though nothing was wrong with the task, and what explains each.
 
-    Each attempt has one run of which something came: the one whose value was seen, else one that no fault has hit. A
-    snooze is one more.
+    Each attempt has one run of which something came: the one whose value was seen, else one that no fault has hit, or
+    none of its own. A snooze is one more.
     """
     values = {each.value for each in seen}
     for attempt in {run.attempt for run in runs}:
         same = [(explanations.of(run), run) for run in runs if run.attempt == attempt]
-        same.sort(key=lambda each: (each[1].name in values, each[0] == UNEXPLAINED))
+        same.sort(key=lambda each: (each[1].name in values, each[0] == UNEXPLAINED, each[0] in SILENT_FOR_ALL))
         yield from (each for each in same[:-1] if each[1].how != "Snooze")
 
 

@@ -226,6 +226,26 @@ async def test_who_takes_over_from_a_dead_process_forgets_it(tmp_path: Path) -> 
         connection.close()
 
 
+async def test_a_takeover_that_waits_for_a_locked_file_spares_the_living(tmp_path: Path) -> None:
+    """Whose lease runs out while a takeover waits for the file, and cannot be renewed, is not taken for dead."""
+    async with opened(tmp_path / "queue.db") as pair:
+        heir = (await pair.transport.consumer("heir", [QUEUE], lease=60)).lease()
+        await pair.transport.consumer("dead", [QUEUE], lease=0.001)
+        living = (await pair.transport.consumer("living", [QUEUE], lease=1)).lease()
+        assert heir.renew()  # the file is open
+        with sqlite3.connect(pair.database.path, isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            takeover = asyncio.create_task(asyncio.to_thread(heir.reclaim))
+            over_at = time.monotonic() + 1
+            await wait_until(lambda: time.monotonic() > over_at, "the lease of the living has run out")
+            other.execute("ROLLBACK")
+        other.close()
+        assert await takeover == {"dead": 0}
+        assert living.renew()
+        heir.close()
+        living.close()
+
+
 async def test_two_processes_wake_each_other(tmp_path: Path) -> None:
     """A message wakes the consumer in another process, and its end wakes the publisher, in a few milliseconds."""
     async with opened(tmp_path / "queue.db") as pair:
