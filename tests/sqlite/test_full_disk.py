@@ -158,14 +158,14 @@ async def test_handing_back_can_be_repeated(disk: Path, pair: Pair) -> None:
 
 async def test_a_withdrawal_is_whole_or_not_at_all(disk: Path, pair: Pair) -> None:
     """A running call that could not be ended for want of room goes on, and nobody is told of its end."""
-    consumer, (a, *_) = await holder(pair)
+    consumer, (a, b, *_) = await holder(pair)
     told: list[str] = []
     upkeep = asyncio.create_task(consumer.run(told.extend))
     await without_room(disk, lambda: pair.transport.withdraw("a", QUEUE, KEPT, even_running=True))
     assert list(await consumer.settle([Return(a)])) == [True]
     assert await pair.transport.withdraw("b", QUEUE, KEPT, even_running=True)
     await wait_until(lambda: bool(told), "the end of the other to be told")
-    assert told == ["b"]
+    assert told == [b.token]
     upkeep.cancel()
     await asyncio.wait([upkeep])
 
