@@ -258,7 +258,8 @@ class Driver:
         return Report(table_of(self._plan, history, verdict, dead), verdict.wrong)
 
     def _history(self) -> History:
-        history = History(self._calls, [waiter.name for waiter in self._waiters])
+        is_file = self._settings.broker == "sqlite"
+        history = History(self._calls, [waiter.name for waiter in self._waiters], is_file)
         history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
         for member in (*self._producers, *self._waiters):

@@ -56,7 +56,8 @@ class Explanations:
         self._blocks = sorted(blocks_by_tasks(history), key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
-        disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in self._hits)]
+        met = [*self._hits, *locks_by_the_frozen(history)]
+        disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]
         self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
     def of(self, run: Run) -> str:
@@ -136,6 +137,15 @@ def deaths_by_tasks(history: History) -> Iterator[Hit]:
             begin = run.begin + call.seconds
             end = begin + (MAX_BLOCK + ENDING if call.kind is Kind.STUCK else 0)
             yield Hit(call.kind, begin, max(end, signs[run.pid]), [run.pid])
+
+
+def locks_by_the_frozen(history: History) -> Iterator[Hit]:
+    """Yield when a file may have been locked, to all, because a worker or a producer was frozen in a transaction."""
+    if history.is_file:
+        crews = {run.crew for run in chain.from_iterable(history.runs.values())}
+        for hit in history.hits:
+            if hit.kind in (FaultKind.FREEZE_WORKER, FaultKind.FREEZE_PRODUCER):
+                yield Hit(FaultKind.FREEZE_WRITER, hit.begin, hit.end, crews=crews)
 
 
 def blocks_by_tasks(history: History) -> Iterator[Hit]:

@@ -74,12 +74,14 @@ class History:
     Attributes:
         calls: what was to be published, by id.
         waiters: who waited for the calls of others, for all of them.
+        is_file: all have one file, which whoever is frozen in a transaction locks.
         accepted: who published a call, and had it confirmed.
         accepted_at: when that was.
     """
 
     calls: Mapping[str, Call]
     waiters: Sequence[str]
+    is_file: bool = False
     accepted: dict[str, str] = field(default_factory=dict)
     accepted_at: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))

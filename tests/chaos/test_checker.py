@@ -198,3 +198,12 @@ def test_what_a_blocked_loop_has_fetched_dies_with_it(kind: Kind, deaths: int) -
     history.runs["x"] = [Run("x", f"x{pid}", pid, f"worker-{pid}", 1, 100 + pid) for pid in (2, 3)]
     history.hits += [Hit(K.KILL_WORKER, 100.5 + pid, 100.5 + pid, pids=[pid]) for pid in (1, 2, 3)]
     assert Explanations(history).deaths_of(calls[ID], end=110) == deaths
+
+
+@pytest.mark.parametrize(("is_file", "why"), [(True, K.KILL_WORKER), (False, UNEXPLAINED)])
+def test_who_is_frozen_may_lock_the_file(is_file: bool, why: str) -> None:
+    """An end is on its way for as long as another is frozen, on a file, and not on a server."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [], is_file)
+    history.runs[ID] = list(LATE)
+    history.hits += [Hit(K.FREEZE_WORKER, 101, 103, pids=[OTHER]), Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]
+    assert Explanations(history).of(history.runs[ID][0]) == why
