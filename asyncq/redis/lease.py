@@ -43,7 +43,9 @@ class RedisLease(Lease):
         return (min(ends) - self._link.clock.now_ms()) / 1000
 
     def reclaim(self) -> Mapping[str, int]:
-        return self._link.follow(reclaim_expired(self._space, self._name), "reclaim")
+        # By the time of the decision: if the server stands still while this is on its way, everybody's lease runs out.
+        at_ms = self._link.clock.now_ms()
+        return self._link.follow(reclaim_expired(self._space, self._name, at_ms), "reclaim")
 
     def close(self) -> None:
         self._link.close()

@@ -17,9 +17,11 @@ ABSOLVED_AT_ONCE = 500
 """Members in one script call: it holds up everybody else while it runs."""
 
 
-def reclaim_expired(space: KeySpace, spared: str) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
-    """Take over from everybody whose lease has run out. Returns the number of messages by name."""
-    [condemned] = yield [call("condemn", space.own, spared)]
+def reclaim_expired(
+    space: KeySpace, spared: str, at_ms: int
+) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
+    """Take over from everybody whose lease had run out at that time. Returns the number of messages by name."""
+    [condemned] = yield [call("condemn", space.own, spared, at_ms)]
     return (yield from end_memberships(space, [name.decode() for name in condemned], Departure.SILENT))
 
 

@@ -15,7 +15,7 @@ AT_ONCE = 500
 MAX_PENDING = 5_000
 """Settlements that may wait, in an outage, before the worker stops fetching."""
 
-_AGAIN = Backoff(delay=0.05, max_delay=2.0)
+_AGAIN = Backoff(delay=0.05, max_delay=0.5)
 
 
 class Settler:

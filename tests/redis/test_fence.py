@@ -84,6 +84,24 @@ async def test_what_ended_in_moments_that_are_lost_comes_back(own_redis: StartRe
         await finish(consumer, [b, *deliveries])
 
 
+async def test_a_takeover_that_was_long_on_its_way(own_redis: StartRedis) -> None:
+    """While a takeover is on its way to a frozen server leases run out; theirs are not taken over by it."""
+    server = own_redis()
+    async with opened(server.url) as pair:
+        living = await pair.consumer(lease=0.5)
+        reclaimer = (await pair.consumer(lease=60)).lease()
+        await pair.publish("a")
+        deliveries = list(await living.fetch(LIMITS, 1))
+        assert await asyncio.to_thread(reclaimer.renew)  # so it is connected
+        server.pause()
+        reclaiming = asyncio.create_task(asyncio.to_thread(reclaimer.reclaim))
+        await asyncio.sleep(0.7)  # the frost itself
+        server.resume()
+        assert dict(await reclaiming) == {}
+        await finish(living, deliveries)
+        await asyncio.to_thread(reclaimer.close)
+
+
 async def test_flushing_the_server_ends_every_membership(own_redis: StartRedis) -> None:
     """After FLUSHALL a consumer can neither renew nor fetch, settles nothing, and goes on under a new name."""
     server = own_redis()

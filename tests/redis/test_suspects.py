@@ -110,9 +110,9 @@ async def test_who_is_condemned_and_lives_loses_nothing(redis_url: str, namespac
         deliveries = await late.fetch(LIMITS, 10)
         own = KeySpace(namespace).own
         await redis.zadd(own["workers"], {late.name: float("-inf")})
-        assert await pair.client.commands.call([call("condemn", own, "nobody")], wanted="reclaim") == [
-            [late.name.encode()]
-        ]
+        assert await pair.client.commands.call(
+            [call("condemn", own, "nobody", pair.transport.now_ms())], wanted="reclaim"
+        ) == [[late.name.encode()]]
         await late.absolve(deliveries)
         assert await pair.transport.release([late.name]) == 0
         fetched = await (await pair.consumer()).fetch(LIMITS, 10, wait=False, suspects=0)
