@@ -21,6 +21,9 @@ from asyncq.redis.wires import ThreadWire, Wire, Wires
 Argument: TypeAlias = str | bytes | int
 Reply: TypeAlias = Any
 
+_RESET_WORDS = ("handler is closed", "'_add_writer'")
+"""Of a connection that was reset while nothing was read or written: uvloop's, and asyncio's from Python 3.12 on."""
+
 
 class Call(NamedTuple):
     """A script to run."""
@@ -145,9 +148,8 @@ class Server:
         """Write commands. Raises one of FAULTS: the connection may have broken while nobody used it."""
         try:
             await wire.send_packed_command(self.pack(commands), check_health=False)
-        except RuntimeError as error:
-            # What uvloop says of a connection that was reset while nothing was read or written.
-            if "handler is closed" not in str(error):
+        except (RuntimeError, AttributeError) as error:
+            if not any(words in str(error) for words in _RESET_WORDS):
                 raise
             raise ConnectionError("The connection was reset while it was idle.") from error
 

@@ -207,6 +207,22 @@ def is_refused(transport: asyncio.WriteTransport) -> bool:
     return False
 
 
+def test_a_connection_that_was_lost_on_the_default_loop(redis_url: str, namespace: str) -> None:
+    """The same holds on asyncio's own loop, as web servers run it, whatever its Python says of such a connection."""
+
+    async def publish() -> None:
+        async with opened(redis_url, namespace) as pair:
+            await pair.publish("a")
+            wire: Any = pair.client.commands._wire  # pyright: ignore[reportPrivateUsage]
+            transport = wire._writer.transport
+            transport.abort()
+            await wait_until(lambda: getattr(transport, "_loop", None) is None, "the loop has closed it")
+            await pair.publish("b")
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(publish())
+
+
 async def test_publishing_rides_out_a_restart(own_redis: StartRedis) -> None:
     """A publish that meets a restart of the server waits for it, and publishes each message once."""
     server: RedisServer = own_redis(appendonly=True)
