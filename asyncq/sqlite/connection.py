@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +24,9 @@ WAL_LIMIT: Final = 8 << 20
 
 _CHECKPOINT_PATIENCE_MS: Final = 250
 """How long a checkpoint may wait for a gap between other processes' transactions."""
+
+_WARNS_OF_NUMBERS: Final = (3, 12) <= sys.version_info < (3, 12, 4)
+"""Whether this Python takes `?1` for a name, and warns that it wants a mapping (cpython issue 117995)."""
 
 _GAP: Final = 0.01
 _CHECK_FILE_EVERY: Final = 1.0
@@ -162,10 +166,11 @@ class Connection:
         connection = self._connection
         if connection is None:
             raise BrokerUnavailable(f"The database file {str(self._path)!r} is closed.")
+        bound = _by_number(parameters) if _WARNS_OF_NUMBERS else parameters
         pauses = 0
         while True:
             try:
-                return connection.execute(sql, parameters)
+                return connection.execute(sql, bound)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() >= self.deadline:
                     raise
@@ -255,3 +260,7 @@ class Connection:
 
 def _nothing() -> None:
     pass
+
+
+def _by_number(parameters: Parameters) -> dict[str, Any]:
+    return {str(number): value for number, value in enumerate(parameters, 1)}

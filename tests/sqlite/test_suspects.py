@@ -21,7 +21,7 @@ def plan_of(name: str) -> str:
     """Return how SQLite finds what a statement of lending names."""
     connection = sqlite3.connect(":memory:")
     connection.executescript(TABLES)
-    rows = connection.execute(f"EXPLAIN QUERY PLAN {getattr(lending, name)}", (1, 1))
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {getattr(lending, name)}", {"1": 1, "2": 1})
     plan = "; ".join(row[3] for row in rows)
     connection.close()
     return plan
