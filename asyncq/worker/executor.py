@@ -58,7 +58,6 @@ class Executor:
         self._runs: dict[asyncio.Task[None], Delivery] = {}
         self._suspects: dict[str, SlotLoan | None] = {}  # None: it stands in line
         self._is_stopping = False
-        self._finished = asyncio.Event()
 
     @property
     def running(self) -> int:
@@ -103,16 +102,10 @@ class Executor:
             if delivery.token in severed and not self._is_stopping:  # then it is cancelled anyway, and may clean up
                 run.cancel("the call was cancelled")
 
-    async def wait_finished(self) -> None:
-        """Wait until another run has ended, or none is running."""
-        self._finished.clear()
-        if self._runs:
-            await self._finished.wait()
-
     async def wait_idle(self) -> None:
         """Wait until no run is left."""
         while self._runs:
-            await self.wait_finished()
+            await self._slots.wait_freed()
 
     def close(self) -> None:
         """Start nothing more; from now on, a cancellation is the worker's and hands the run back."""
@@ -142,7 +135,7 @@ class Executor:
             self._forgo(delivery)
         if self._severed:
             self._severed.discard(delivery.token)  # in the moment of its end
-        self._finished.set()
+        self._slots.tell()
 
     def _forgo(self, delivery: Delivery) -> None:
         """Hand back what was given a slot and has not begun."""

@@ -111,7 +111,7 @@ class Receiver:
         free = self._slots.free_by_queue()
         limits = {queue: free[queue] for queue in self._turns if free[queue]}
         if not limits:
-            await self._while_full(self._executor.wait_finished())
+            await self._while_full(self._slots.wait_freed())
             return ()
         self._turns.rotate(-1)
         self._left_out = [queue for queue in self._turns if not free[queue]]
@@ -158,8 +158,11 @@ class Receiver:
         await asyncio.sleep(_AGAIN.seconds(self._failures, self._random))
 
     async def _wait_for_more(self) -> None:
-        """In burst, with nothing ready: wait for what ran when that was asked. It may have made more ready since."""
+        """In burst, with nothing ready: wait for what ran when that was asked. It may have made more ready since.
+
+        Also by a run that waits for what it has published: that is to run here.
+        """
         if self._executor.running:
-            await self._executor.wait_finished()
+            await self._slots.wait_freed()
         if not self._executor.running:
             await self._settler.wait_empty()

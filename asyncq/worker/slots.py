@@ -50,7 +50,7 @@ class Slots:
         self._has_freed.set()
 
     async def wait_freed(self) -> None:
-        """Wait until a slot is given back or lent."""
+        """Wait until a slot is given back or lent, or would be: a run has ended, or waits for another task."""
         self._has_freed.clear()
         await self._has_freed.wait()
 
@@ -72,6 +72,10 @@ class Slots:
             self._admit()
         self._has_freed.set()
 
+    def tell(self) -> None:
+        """Wake who waits for a slot: a run has ended whose slot was given back before, or is kept by its thread."""
+        self._has_freed.set()
+
     def turns(self, task: str, limit: int) -> asyncio.Semaphore:
         """Return the turns that the runs of a task take: so many at once."""
         return self._turns.setdefault(task, asyncio.Semaphore(limit))
@@ -83,6 +87,7 @@ class Slots:
     def lend(self, queue: str) -> bool:
         """Give a slot back while its run waits for another task; False when too many do."""
         if self.waiting >= self._max_waiting:
+            self._has_freed.set()
             return False
         self.waiting += 1
         self.leave(queue)

@@ -285,6 +285,42 @@ async def test_a_lent_slot_of_a_queue_at_its_limit(broker: Broker) -> None:
         assert await (await parent.kiq()) == 2
 
 
+async def test_a_lent_slot_of_the_only_queue(broker: Broker) -> None:
+    """The same where the worker consumes no other queue, and has slots to spare that it may not use."""
+
+    @broker.task(queue="mail")
+    async def child() -> int:
+        return 1
+
+    @broker.task(queue="mail")
+    async def parent() -> int:
+        return 1 + await (await child.kiq())
+
+    async with working(broker, queues={"mail": 1}, concurrency=10), asyncio.timeout(5):
+        assert await (await parent.kiq()) == 2
+
+
+async def test_a_burst_runs_what_its_tasks_wait_for(broker: Broker) -> None:
+    """In burst a task that awaits another, published when the queue was empty, gets it from the same worker."""
+    may_go_on = asyncio.Event()
+
+    @broker.task
+    async def child() -> int:
+        return 1
+
+    @broker.task
+    async def parent() -> int:
+        await may_go_on.wait()
+        return 1 + await (await child.kiq())
+
+    handle = await parent.kiq()
+    async with working(broker, burst=True, concurrency=10), asyncio.timeout(5):
+        for _ in range(20):  # it has fetched, and found nothing more
+            await asyncio.sleep(0)
+        may_go_on.set()
+        assert await handle == 2
+
+
 async def test_the_lost_lease_of_a_living_worker(broker: Broker, clock: MovableClock) -> None:
     """A worker that lost its lease and lives says so: it counts no crash, however often."""
     started = asyncio.Semaphore(0)
