@@ -11,6 +11,7 @@ import pytest
 import asyncq.sqlite.consumer
 from asyncq.queues import Queue
 from asyncq.sqlite import lending
+from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.sqlite.schema import TABLES
 from asyncq.transport import SUSPECT_CRASHES, Again, Envelope, Return
 from tests.sqlite.pairs import LIMITS, QUEUE, Pair, make_pair, opened
@@ -112,14 +113,9 @@ async def test_a_cut_off_fetch_wakes_others_for_what_it_gives_back(tmp_path: Pat
     async with opened(tmp_path / "queue.db") as pair, opened(tmp_path / "queue.db") as other:
         await suspects(pair, "a")
         consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
-        lock.execute("BEGIN IMMEDIATE")
-        fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
-        await pair.transport.counts([QUEUE])  # is read while the fetch waits for the lock
-        fetching.cancel()
-        await asyncio.wait([fetching])
-        lock.execute("COMMIT")
+        while (await other.transport.counts([QUEUE]))[0].running == 0:
+            await _cut_off_fetch(pair, consumer, lock)
         lock.close()
-        await _until_running(other)
         waiter = await other.transport.consumer("waiter", [QUEUE], lease=60)
         waiting = asyncio.create_task(waiter.fetch(LIMITS, 1))
         await wait_until(lambda: len(looks) == 4, "the waiter to have looked")
@@ -141,8 +137,12 @@ async def test_suspects_fill_a_bounded_queue(tmp_path: Path) -> None:
     await pair.store.close()
 
 
-async def _until_running(pair: Pair) -> None:
-    async def is_running() -> bool:
-        return (await pair.transport.counts([QUEUE]))[0].running == 1
-
-    await wait_until(is_running, "the message to be lent")
+async def _cut_off_fetch(pair: Pair, consumer: SQLiteConsumer, lock: sqlite3.Connection) -> None:
+    """Cancel a fetch that waits for the lock, which takes effect after all if its statement is under way by then."""
+    lock.execute("BEGIN IMMEDIATE")
+    fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
+    await pair.transport.counts([QUEUE])  # is read while the fetch waits for the lock
+    fetching.cancel()
+    await asyncio.wait([fetching])
+    lock.execute("COMMIT")
+    await pair.transport.release(["nobody"])  # is written behind the fetch
