@@ -1,4 +1,4 @@
-"""Which of these tests run when: those that kill and freeze for half a minute and more, only where they are asked for."""
+"""Which of these tests run when: what kills and freezes for half a minute and more, only where it is asked for."""
 
 import os
 
