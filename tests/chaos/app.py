@@ -14,6 +14,7 @@ from asyncq import Context, Depends, Reject, RetryPolicy, Snooze, Task, broker_f
 from asyncq.message import Message
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.journal import Journal
+from tests.chaos.stalls import note_stalls
 
 # A worker has some 500 MB of addresses; what is above, a hog may take, all but the rest of a block.
 ADDRESSES = 2_000_000_000
@@ -29,6 +30,7 @@ broker = broker_from_url(
 )
 journal = Journal(FOLDER / "runs")
 
+note_stalls(journal)
 resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 
 
