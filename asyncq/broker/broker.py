@@ -261,7 +261,7 @@ class Broker(Declaring, ABC):
     def reply_address(self) -> str:
         """Return the address to publish with; empty while nobody here has waited for a result."""
         session = self._session
-        return session.waiters.address if session is not None else ""
+        return session.subscription.address if session is not None else ""
 
     def expect(self, waiting: Waiting) -> None:
         """Keep what is told about a call for as long as `waiting` lives."""
@@ -275,21 +275,21 @@ class Broker(Declaring, ABC):
 
     async def look(self, key: CallKey) -> Sighting | None:
         """Return what is known of a call."""
-        return await (await self.open()).waiters.look(key)
+        return await (await self.open()).subscription.look(key)
 
     async def expire(self, key: CallKey, message: Message) -> bool:
         """End a call whose time to start is over; return False when it has started or ended otherwise."""
-        return await (await self.open()).waiters.expire(key, message)
+        return await (await self.open()).expiring.expire(key, message)
 
     async def cancel(self, key: CallKey) -> bool:
         """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing."""
         session = await self.open()
-        return await Cancelling(session.transport, session.waiters.look, self).cancel(key)
+        return await Cancelling(session.transport, session.subscription.look, self).cancel(key)
 
     async def watch(self, key: CallKey) -> AsyncIterator[Sighting | None]:
         """Yield what is known of a call now and after each change, until it has ended."""
         session = await self.open()
-        async for sighting in session.waiters.changes(key):
+        async for sighting in session.followers.follow(key):
             yield sighting
 
     def run_sync(self, call: Callable[[], Awaitable[T]], instead: str) -> T:

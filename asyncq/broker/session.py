@@ -9,6 +9,9 @@ from typing import Any
 
 from asyncq.broker.batcher import Batcher
 from asyncq.broker.ending import Keeping
+from asyncq.broker.expiring import Expiring
+from asyncq.broker.followers import Followers
+from asyncq.broker.subscription import Subscription
 from asyncq.broker.waiters import Waiters
 from asyncq.errors import BrokerUnavailable
 from asyncq.store import Store
@@ -29,7 +32,10 @@ class Session:
         self.transport = transport
         self.store = store
         self.publisher = Batcher[Envelope, Receipt](transport.publish)
-        self.waiters = Waiters(transport, store, self.start, keeping)
+        self.subscription = Subscription(store, self.start)
+        self.expiring = Expiring(transport, keeping)
+        self.waiters = Waiters(self.subscription, self.expiring, transport.now_ms, self.start)
+        self.followers = Followers(self.subscription)
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = self.loop.create_future()
         self._doers: list[asyncio.Task[None]] = []
@@ -86,6 +92,7 @@ class Session:
             self._closing.set()
             self._group = None
             self.waiters.close()
+            self.followers.wake()
             await self._disconnect()
 
     def _left(self, owner: asyncio.Task[None]) -> None:
