@@ -154,7 +154,7 @@ def test_closing_from_elsewhere(tmp_path: Path) -> None:
     """Closing on a loop closes what `kiq_sync` opened on its own; it does not lose what another loop uses."""
     program = (
         "nothing.kiq_sync()\n"
-        "portal = broker._session\n"
+        "portal = broker._sessions.current\n"
         "asyncio.run(broker.close())\n"
         "print(portal.is_open)\n"
         "async def main():\n"

@@ -112,7 +112,7 @@ async def test_many_expiring_calls() -> None:
             for _ in range(10):
                 await asyncio.gather(*[call() for _ in range(100)])
         waiters: Any = (await broker.open()).waiters
-        assert len(waiters._expiries) < 300
+        assert len(waiters._waits._expiries) < 300
         waiting.cancel()
         await asyncio.wait([waiting])
 
