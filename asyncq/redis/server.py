@@ -9,7 +9,7 @@ import hiredis
 from redis.crc import key_slot
 from redis.exceptions import MovedError, NoScriptError, ResponseError
 
-from asyncq.clock import ServerClock
+from asyncq.clock import SteadyClock
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.redis.faults import is_forbidden, is_passing
 from asyncq.redis.keys import Keys
@@ -65,7 +65,7 @@ class Server:
         self.address = target.name
         self.connect_timeout = connect_timeout
         self.command_timeout = command_timeout
-        self.clock = ServerClock()
+        self.clock = SteadyClock()
         self.topology: Topology = topology_of(target)
         self.era = 0
         self._home: Node | None = None
