@@ -13,6 +13,7 @@ from asyncq.redis.topology import Visit
 
 async def connect(server: Server) -> tuple[Wire, Found]:
     """Return a connection for the running loop. Raises what stood in the way."""
+    server.check_loop()
     search = server.topology.search()
     step: Callable[[], Visit] = partial(next, search)
     wire: Wire | None = None
