@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -184,7 +185,7 @@ class Membership:
                     try:
                         await self._over.wait()
                         await self._stop_receiving(receiver, receiving)
-                        await self._finish(executor)
+                        await self._finish(executor, settler)
                     finally:
                         executor.close()
             finally:  # also when cancelled: what has ended should not run again
@@ -245,13 +246,16 @@ class Membership:
         # The server does not answer, or all slots are taken: what a cut-off fetch was given is handed back at the end.
         receiving.cancel()
 
-    async def _finish(self, executor: Executor) -> None:
-        """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
+    async def _finish(self, executor: Executor, settler: Settler) -> None:
+        """Let running tasks finish in the time they have; cancel the rest, again and again if need be.
+
+        If the server does not answer, it has what is left of that time to come back for what has ended.
+        """
         if executor.running and not self._stopping.in_time.is_set() and not self._is_cut_off.is_set():
             logger.info("Waiting for %d running tasks.", executor.running)
             await self._first_of(executor.wait_idle(), self._stopping.in_time.wait(), self._is_cut_off.wait())
+        seconds, began = self._settings.shutdown_timeout, time.monotonic()
         if executor.running and not self._is_cut_off.is_set():
-            seconds = self._settings.shutdown_timeout
             logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
             ends = (executor.wait_idle(), self._stopping.at_once.wait(), self._is_cut_off.wait())
             await self._first_of(*ends, timeout=seconds)
@@ -261,6 +265,9 @@ class Membership:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLEANUP_SECONDS):
                     await executor.wait_idle()
+        if not settler.is_empty and not self._is_cut_off.is_set():
+            ends = (settler.wait_empty(), self._stopping.at_once.wait(), self._is_cut_off.wait())
+            await self._first_of(*ends, timeout=max(0.0, began + seconds - time.monotonic()))
 
     async def _first_of(self, *ends: Coroutine[Any, Any, object], timeout: float | None = None) -> None:
         """Wait for one of them, or for the time to be over."""

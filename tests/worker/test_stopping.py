@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from asyncq import Broker, BrokerUnavailable, MemoryBroker, Retry, RetryPolicy, SQLiteBroker, Status, Worker
 from asyncq.memory import MemoryTransport
 from asyncq.memory.consumer import MemoryConsumer, MemoryLease
+from asyncq.transport import Settlement
 from tests.waiting import wait_until
 from tests.working import working
 
@@ -290,3 +291,65 @@ async def test_an_outage_while_joining_does_not_outlive_the_stop(
     worker.stop()
     async with asyncio.timeout(1):
         await running
+
+
+async def test_an_outage_that_ends_before_the_time_to_stop_does(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is told to stop while the server does not answer tells it what has ended when it is back in time.
+
+    Else that would run again, and count a crash of a worker that has ended in order.
+    """
+    outage = Outage(monkeypatch)
+    work = broker.task(outage.task)
+    async with asyncio.timeout(5), working(broker, shutdown_timeout=60) as worker:
+        handle = await work.kiq()
+        await outage.wait_refused(1)
+        worker.stop()
+        await outage.wait_refused(4)
+        outage.end()
+        assert (await handle.result(timeout=5)).status is Status.SUCCEEDED
+
+
+async def test_an_outage_is_not_waited_out_by_who_is_told_twice(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second order to stop ends the wait for a server that does not answer."""
+    outage = Outage(monkeypatch)
+    work = broker.task(outage.task)
+    async with asyncio.timeout(5), working(broker, shutdown_timeout=60) as worker:
+        handle = await work.kiq()
+        await outage.wait_refused(1)
+        worker.stop()
+        await outage.wait_refused(2)
+        worker.stop()
+    assert await handle.status() is Status.QUEUED
+
+
+class Outage:
+    """A server that settles nothing until it ends; a worker that hands back gives it up in no time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._refused = 0
+        self._is_over = False
+        settle = MemoryConsumer.settle
+
+        async def settled(consumer: MemoryConsumer, settlements: Sequence[Settlement]) -> Sequence[bool]:
+            if not self._is_over:
+                self._refused += 1
+                raise BrokerUnavailable("down")
+            return await settle(consumer, settlements)
+
+        monkeypatch.setattr(MemoryConsumer, "settle", settled)
+        monkeypatch.setattr("asyncq.worker.membership.HAND_BACK_SECONDS", 0.01)
+
+    async def task(self) -> None:
+        """A call that ends at once."""
+
+    def end(self) -> None:
+        """Settle from now on."""
+        self._is_over = True
+
+    async def wait_refused(self, count: int) -> None:
+        """Wait until so many settlements were refused."""
+        await wait_until(lambda: self._refused >= count, f"{count} settlements were refused")
