@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.transport import Consumer, Delivery, Return, Settlement
+from asyncq.transport import Consumer, Return, Settlement
 from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
@@ -33,9 +32,6 @@ CLEANUP_SECONDS = 5.0
 
 HAND_BACK_SECONDS = 5.0
 """How long the last settlements and the hand-back may take; past that the lease runs out instead."""
-
-MAX_REFUSALS = 5_000
-"""Deliveries that are remembered, without their messages, of those whose settlement was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +124,6 @@ class Membership:
         self._over = asyncio.Event()
         self._is_cut_off = asyncio.Event()
         self._executor: Executor | None = None
-        self._settler: Settler | None = None
-        self._bereft: list[Delivery] = []
-        self._refusals: deque[Delivery] = deque(maxlen=MAX_REFUSALS)
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -163,7 +156,7 @@ class Membership:
     async def _work(self) -> None:
         settings, consumer = self._settings, self._consumer
         session = await self._broker.open()
-        settler = self._settler = Settler(consumer, self._refused)
+        settler = Settler(consumer, self._refused)
         reporter = ProgressReporter(self._broker, session.store)
         async with asyncio.TaskGroup() as doers:
             settling = doers.create_task(settler.run())
@@ -222,9 +215,6 @@ class Membership:
             return
         if not self._is_lost:
             self._is_lost = True
-            if self._executor is not None and self._settler is not None:
-                self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
-                self._bereft += self._refusals  # which may have been the first that it heard of its loss
             logger.error(
                 "Worker %s lost its lease: its tasks are no longer its own. Cancelling them here.", self._consumer.name
             )
@@ -300,14 +290,13 @@ class Membership:
         """Say that this worker has not died of what it held when it was taken for dead."""
         with suppress(BrokerUnavailable, TimeoutError):  # then some are under suspicion without need
             async with asyncio.timeout(HAND_BACK_SECONDS):
-                await self._consumer.absolve(self._bereft)
+                await self._consumer.absolve()
 
     def _name_of(self, task: "asyncio.Task[Any]") -> str | None:
         return None if self._executor is None else self._executor.name_of(task)
 
     def _refused(self, settlement: Settlement, is_news: bool) -> None:
         delivery = settlement.delivery
-        self._refusals.append(delivery._replace(body=b""))
         if is_news and not isinstance(settlement, Return):  # who hands back has lost nothing
             facts = {"task_id": delivery.id, "queue": delivery.queue}
             logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)

@@ -82,7 +82,7 @@ async def test_a_lost_membership_leaves_no_connection(own_redis: StartRedis) -> 
             await pair.transport.release([consumer.name])
             with pytest.raises(LeaseLost):
                 await consumer.fetch(LIMITS, 1)
-            await consumer.absolve([])
+            await consumer.absolve()
         assert len(await connections_of(redis)) == 1  # of commands
 
 

@@ -60,7 +60,7 @@ async def work(pair, name):
                 if isinstance(end, Done) and has_effect:
                     print("ended", end.delivery.id, name, flush=True)
     except LeaseLost:
-        await consumer.absolve(held)
+        await consumer.absolve()
     finally:
         for task in upkeep:
             task.cancel()

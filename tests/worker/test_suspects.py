@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
 from asyncq import Broker, ConfigurationError, FailedCall, MemoryBroker, Queue, Status, TaskFailed
 from asyncq.testing.clock import MovableClock
-from asyncq.transport import Consumer, Delivery, Return
+from asyncq.transport import Consumer, Return
 from tests.waiting import wait_until
 from tests.working import working
 
@@ -35,13 +35,13 @@ async def crash(broker: Broker, *, times: int = 1, count: int = 100) -> None:
         await transport.release([consumer.name])
 
 
-async def silenced(broker: Broker, clock: MovableClock, name: str) -> tuple[Consumer, Sequence[Delivery]]:
+async def silenced(broker: Broker, clock: MovableClock, name: str) -> Consumer:
     """Let a consumer fetch what is ready and be taken for dead; return it with what it held."""
     transport = (await broker.open()).transport
     consumer = await transport.consumer(name, ["default"], lease=1)
-    deliveries = await consumer.fetch({"default": 100}, 100, wait=False, suspects=100)
+    await consumer.fetch({"default": 100}, 100, wait=False, suspects=100)
     await silence(broker, clock)
-    return consumer, deliveries
+    return consumer
 
 
 async def silence(broker: Broker, clock: MovableClock) -> None:
@@ -122,8 +122,7 @@ async def test_who_was_cut_off_comes_back_in_time(broker: Broker, clock: Movable
 
     async with working(broker, lease=1):
         await wait_until(is_condemned, "the verdict is put off")
-        consumer, deliveries = cut_off[0]
-        await consumer.absolve(deliveries)
+        await cut_off[0].absolve()
         clock.move(2)
         assert (await handle.result(timeout=5)).value == 1
 
