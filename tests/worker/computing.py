@@ -100,6 +100,11 @@ def die(how: str = "exit") -> None:
     os.kill(os.getpid(), 9)
 
 
+@broker.task(runs_in="process", retry=None, max_crashes=None)
+def die_on() -> None:
+    os._exit(7)
+
+
 @broker.task(runs_in="process", retry=None, timeout=0.3)
 def too_long(file: str, seconds: float = 60) -> None:
     # with a program of its own, which must not outlive it
