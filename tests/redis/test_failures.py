@@ -289,7 +289,7 @@ async def end_all(consumer: RedisConsumer, ended: set[str]) -> None:
         try:
             deliveries = list(await consumer.fetch(LIMITS, 30))
         except BrokerUnavailable:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # before the next try
             continue
         await settle_at_last(consumer, deliveries)
         ended.update(delivery.id for delivery in deliveries)
@@ -301,7 +301,7 @@ async def settle_at_last(consumer: RedisConsumer, deliveries: "list") -> None:
         try:
             await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
         except BrokerUnavailable:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # before the next try
             continue
         return
 

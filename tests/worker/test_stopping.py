@@ -104,7 +104,7 @@ async def test_cancelled_twice(broker: Broker, monkeypatch: pytest.MonkeyPatch) 
     started = asyncio.Event()
     running = asyncio.create_task(Worker(broker, on_started=started.set).run())
     await started.wait()
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to work
     for _ in range(2):
         running.cancel()
         await asyncio.wait([running], timeout=0.05)
@@ -178,19 +178,18 @@ async def test_a_faulty_heartbeat(broker: Broker, monkeypatch: pytest.MonkeyPatc
     assert await handle.status() is Status.QUEUED
 
 
-class Slow(MemoryTransport):
-    """A transport that does not answer whoever wants to join."""
-
-    async def consumer(self, *args: Any, **options: Any) -> Any:
-        await asyncio.Event().wait()
-
-
 async def test_stopped_while_joining(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is stopped before the server has answered it ends at once."""
-    monkeypatch.setattr(MemoryTransport, "consumer", Slow.consumer)
+    asked = asyncio.Event()
+
+    async def silent(*args: Any, **options: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(MemoryTransport, "consumer", silent)
     worker = Worker(broker)
     running = asyncio.create_task(worker.run())
-    await asyncio.sleep(0.01)
+    await asked.wait()
     worker.stop()
     async with asyncio.timeout(1):
         await running
@@ -244,7 +243,7 @@ async def test_stopped_while_it_joins(tmp_path: Path) -> None:
             worker = Worker(broker)
             running = asyncio.create_task(worker.run())
             for _ in range(turns):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # each time a step further
             worker.stop()
             await running
             assert list(await broker.workers()) == []

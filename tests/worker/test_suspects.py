@@ -70,7 +70,7 @@ async def test_one_suspect_at_a_time(broker: Broker) -> None:
         running.add(number)
         most = max(most, len(running))
         await plain_beside.wait()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # others may run
         running.remove(number)
         return number
 
@@ -198,9 +198,12 @@ async def test_a_suspect_that_ends_makes_room_for_the_next(broker: Broker) -> No
 
     handles = [await suspect.kiq() for _ in range(2)]
     await crash(broker, times=2)
+
+    async def runs() -> bool:
+        return await handles[0].status() is Status.RUNNING
+
     async with working(broker):
-        while await handles[0].status() is not Status.RUNNING:
-            await asyncio.sleep(0)
+        await wait_until(runs, "one of them runs")
         for _ in range(20):  # the next fetch is under way, and waits
             await asyncio.sleep(0)
         may_end.set()
@@ -233,7 +236,7 @@ async def test_a_suspect_that_waits_for_an_innocent(broker: Broker) -> None:
 
     @broker.task
     async def child() -> int:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # others may run meanwhile
         return 1
 
     @broker.task
@@ -286,7 +289,7 @@ async def test_a_queue_at_its_limit_goes_on(broker: Broker) -> None:
 
     @broker.task(queue="mail")
     async def mail(number: int) -> int:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # others may run meanwhile
         return number
 
     handles = [await mail.kiq(number) for number in range(5)]
