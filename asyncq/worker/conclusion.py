@@ -19,12 +19,11 @@ from asyncq.errors import (
 )
 from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
 from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
-from asyncq.tasks import Task
 from asyncq.transport import SUSPECT_CRASHES, Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
 from asyncq.worker.aftermath import follow_ups
 from asyncq.worker.answers import Encoded
 from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in, type_name
-from asyncq.worker.run import Run, policy_of
+from asyncq.worker.run import Run, check_size, keeps_result, policy_of, ttl_ms
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -269,31 +268,6 @@ class Conclusions:
         if not keeps_result(run.task, run.message):
             return Outcome(None)
         return Outcome(record, ttl_ms(run), run.message.reply)
-
-
-def keeps_result(task: Task[..., Any], message: Message) -> bool:
-    """Tell whether the result of a call is kept: as the call says, else as its task does."""
-    overrides = message.overrides
-    if overrides is not None and overrides.store_result is not None:
-        return overrides.store_result
-    return task.declared.store_result
-
-
-def ttl_ms(run: Run) -> int:
-    """Return how long the result of a run is kept."""
-    overrides = run.message.overrides
-    if overrides is not None and overrides.result_ttl is not None:
-        return round(overrides.result_ttl * 1000)
-    return round(run.task.declared.result_ttl * 1000)
-
-
-def check_size(task: Task[..., Any], size: int, limit: int) -> None:
-    """Raise ValueError for a result that has more bytes than the broker keeps."""
-    if size > limit:
-        raise ValueError(
-            f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
-            "Store it elsewhere and return its address."
-        )
 
 
 def _reply_in(delivery: Delivery) -> str:
