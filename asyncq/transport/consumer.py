@@ -75,11 +75,12 @@ class Consumer(ABC):
         """
 
     @abstractmethod
-    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
-        """Take back the crashes that were counted for these when this consumer was taken for dead: it was not.
+    async def absolve(self) -> None:
+        """Take back the crashes that were counted in its name when this consumer was taken for dead: it was not.
 
-        For a consumer that learns that it was reclaimed, however much later. What the deaths of others have counted,
-        before or since, stays, as does what has ended meanwhile. Safe to repeat.
+        For a consumer that learns that it was reclaimed, however much later. It includes what a fetch had been lent
+        whose answer was lost. What the deaths of others have counted, before or since, stays, as does what has ended
+        meanwhile. Safe to repeat.
         """
 
     @abstractmethod

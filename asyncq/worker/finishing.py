@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 from asyncq.worker.executor import Executor
+from asyncq.worker.settler import Settler
 from asyncq.worker.stopping import Stopping
 
 logger = logging.getLogger("asyncq.worker")
@@ -15,11 +17,16 @@ CLEANUP_SECONDS = 5.0
 """How long cancelled tasks may take to clean up before they are cancelled again."""
 
 
-async def finish(executor: Executor, stopping: Stopping, cut_off: asyncio.Event, *, seconds: float) -> None:
+async def finish(
+    executor: Executor, settler: Settler, stopping: Stopping, cut_off: asyncio.Event, *, seconds: float
+) -> None:
     """Let running tasks finish in the time they have; cancel the rest, again and again if need be.
+
+    If the server does not answer, it has what is left of that time to come back for what has ended.
 
     Args:
         executor: runs them.
+        settler: settles what has ended.
         stopping: the order to stop.
         cut_off: once it is set, they have no time at all.
         seconds: how long they have after the order to stop in time; before it, they are waited for without a limit.
@@ -27,6 +34,7 @@ async def finish(executor: Executor, stopping: Stopping, cut_off: asyncio.Event,
     if executor.running and not stopping.in_time.is_set() and not cut_off.is_set():
         logger.info("Waiting for %d running tasks.", executor.running)
         await _first_of(executor.wait_idle(), stopping.in_time.wait(), cut_off.wait())
+    began = time.monotonic()
     if executor.running and not cut_off.is_set():
         logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
         await _first_of(executor.wait_idle(), stopping.at_once.wait(), cut_off.wait(), timeout=seconds)
@@ -36,6 +44,9 @@ async def finish(executor: Executor, stopping: Stopping, cut_off: asyncio.Event,
         with suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_SECONDS):
                 await executor.wait_idle()
+    if not settler.is_empty and not cut_off.is_set():
+        left = max(0.0, began + seconds - time.monotonic())
+        await _first_of(settler.wait_empty(), stopping.at_once.wait(), cut_off.wait(), timeout=left)
 
 
 async def _first_of(*ends: Coroutine[Any, Any, object], timeout: float | None = None) -> None:

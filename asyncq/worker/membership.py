@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.transport import Consumer, Delivery
+from asyncq.transport import Consumer
 from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
@@ -18,7 +18,7 @@ from asyncq.worker.pool import ProcessPool
 from asyncq.worker.progress import ProgressReporter
 from asyncq.worker.receiver import Receiver
 from asyncq.worker.recycling import MEGABYTE, Recycler
-from asyncq.worker.refusals import Refusals
+from asyncq.worker.refusals import log_refusal
 from asyncq.worker.settings import WorkerSettings
 from asyncq.worker.settler import Settler
 from asyncq.worker.slots import Slots
@@ -66,9 +66,6 @@ class Membership:
         self._over = asyncio.Event()
         self._cut_off = asyncio.Event()
         self._executor: Executor | None = None
-        self._settler: Settler | None = None
-        self._bereft: list[Delivery] = []
-        self._refusals = Refusals()
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -101,7 +98,7 @@ class Membership:
     async def _work(self) -> None:
         settings, consumer = self._settings, self._consumer
         session = await self._broker.open()
-        settler = self._settler = Settler(consumer, self._refusals.take)
+        settler = Settler(consumer, log_refusal)
         reporter = ProgressReporter(self._broker, session.store)
         async with asyncio.TaskGroup() as doers:
             settling = doers.create_task(settler.run())
@@ -123,7 +120,9 @@ class Membership:
                     try:
                         await self._over.wait()
                         await self._stop_receiving(receiver, receiving)
-                        await finish(executor, self._stopping, self._cut_off, seconds=settings.shutdown_timeout)
+                        await finish(
+                            executor, settler, self._stopping, self._cut_off, seconds=settings.shutdown_timeout
+                        )
                     finally:
                         executor.close()
             finally:  # also when cancelled: what has ended should not run again
@@ -160,9 +159,6 @@ class Membership:
             return
         if not self._is_lost:
             self._is_lost = True
-            if self._executor is not None and self._settler is not None:
-                self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
-                self._bereft += self._refusals.deliveries  # which may have been the first that it heard of its loss
             logger.error(
                 "Worker %s lost its lease: its tasks are no longer its own. Cancelling them here.", self._consumer.name
             )
@@ -207,7 +203,7 @@ class Membership:
         """Say that this worker has not died of what it held when it was taken for dead."""
         with suppress(BrokerUnavailable, TimeoutError):  # then some are under suspicion without need
             async with asyncio.timeout(HAND_BACK_SECONDS):
-                await self._consumer.absolve(self._bereft)
+                await self._consumer.absolve()
 
     def _name_of(self, task: "asyncio.Task[Any]") -> str | None:
         return None if self._executor is None else self._executor.name_of(task)

@@ -71,7 +71,7 @@ async def test_nothing_starts_while_it_closes(monkeypatch: pytest.MonkeyPatch) -
         finally:
             may_listen.set()
             for _ in range(5):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # others may go on first
         return []
 
     looking = asyncio.Event()

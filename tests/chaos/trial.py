@@ -66,7 +66,7 @@ class Trial:
             try:
                 await self._broker.kiq_many(messages)
             except (PublishError, BrokerUnavailable):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # before the next try
             else:
                 break
         batch = Batch(ids, time.monotonic(), {id: self._group.create_task(self._end_of(id)) for id in ids})
