@@ -93,7 +93,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         digest: fingerprint of task and arguments, where the caller chose the id.
         overrides: options of this call alone.
         history: the latest of the attempts before this one, oldest first.
-        condemned: crashes on its count when its burial as poison was put off; 0: it was not.
+        condemned: crashes on its count when its burial as poison, or its next run, was put off; 0: neither was.
     """
 
     v: int

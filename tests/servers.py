@@ -113,7 +113,7 @@ class RedisServer:
                 raise RuntimeError(
                     f"redis-server does not answer on port {self.port}. Its log:\n{self._log.read_text()}"
                 )
-            time.sleep(0.005)
+            time.sleep(0.005)  # between two looks
 
 
 class StartRedis(Protocol):

@@ -201,4 +201,4 @@ def _wait(condition: Callable[[], bool], description: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f"Not within {READY_TIMEOUT} s: {description}.")
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks

@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
+from asyncq.message import Message
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.retry import RetryPolicy
 from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, TaskOptions
@@ -46,7 +47,7 @@ class TaskDecorator(Protocol):
 
 
 class Declaring:
-    """The part of a broker that is there before any connection: its tasks.
+    """The part of a broker that is there before any connection: its tasks, and what they say of their calls.
 
     Attributes:
         tasks: what is declared, by name.
@@ -117,6 +118,22 @@ class Declaring:
             return task
 
         return declare if function is None else declare(function)
+
+    def keeps_result(self, message: Message) -> bool:
+        """Tell whether the result of this call is kept."""
+        overrides = message.overrides
+        if overrides is not None and overrides.store_result is not None:
+            return overrides.store_result
+        task = self.tasks.get(message.task)
+        return (task.declared if task else self.defaults).store_result
+
+    def result_ttl_ms(self, message: Message) -> int:
+        """Return how long the result of this call is kept."""
+        overrides = message.overrides
+        if overrides is not None and overrides.result_ttl is not None:
+            return round(overrides.result_ttl * 1000)
+        task = self.tasks.get(message.task)
+        return round((task.declared if task else self.defaults).result_ttl * 1000)
 
     def _declared(
         self, function: Callable[..., Any], name: str | None, runs_in: RunsIn | None, options: TaskOptions

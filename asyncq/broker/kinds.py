@@ -14,12 +14,12 @@ class Kind(NamedTuple):
 
     Attributes:
         module: the module of the class.
-        library: the client library that it imports; empty: none.
+        client: the client library that it imports; empty: none.
         extra: the extra of asyncq that installs it.
     """
 
     module: str
-    library: str = ""
+    client: str = ""
     extra: str = ""
 
 
@@ -48,10 +48,10 @@ def broker_class(name: str) -> type[Broker]:
     try:
         return getattr(import_module(kind.module), name)
     except ModuleNotFoundError as error:
-        if not kind.library or error.name is None or error.name.partition(".")[0] != kind.library:
+        if not kind.client or error.name is None or error.name.partition(".")[0] != kind.client:
             raise
         raise MissingExtra(
-            f'{name} needs the {kind.library} library, which is not installed: pip install "asyncq[{kind.extra}]"',
+            f'{name} needs the {kind.client} library, which is not installed: pip install "asyncq[{kind.extra}]"',
             name=error.name,
         ) from error
 

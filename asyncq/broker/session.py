@@ -8,7 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 from asyncq.broker.batcher import Batcher
+from asyncq.broker.cancelling import Cancelling
 from asyncq.broker.ending import Keeping
+from asyncq.broker.expiring import Expiring
+from asyncq.broker.followers import Followers
+from asyncq.broker.subscription import Subscription
 from asyncq.broker.waiters import Waiters
 from asyncq.errors import BrokerUnavailable
 from asyncq.store import Store
@@ -21,6 +25,13 @@ class Session:
     """Transport and store, opened on the running loop, and the doers that belong to them.
 
     One owner task enters the task group and leaves it, whichever task opens the session and whichever closes it.
+
+    Attributes:
+        loop, pid: where it lives.
+        transport, store: as they were given.
+        publisher: takes what is to be published.
+        subscription, waiters, followers: how calls are looked at, waited for and followed.
+        expiring, cancelling: how calls end that no worker ends.
     """
 
     def __init__(self, transport: Transport, store: Store, keeping: Keeping) -> None:
@@ -29,7 +40,11 @@ class Session:
         self.transport = transport
         self.store = store
         self.publisher = Batcher[Envelope, Receipt](transport.publish)
-        self.waiters = Waiters(transport, store, self.start, keeping)
+        self.subscription = Subscription(store, self.start)
+        self.expiring = Expiring(transport, keeping)
+        self.cancelling = Cancelling(transport, self.subscription.look, keeping)
+        self.waiters = Waiters(self.subscription, self.expiring, transport.now_ms, self.start)
+        self.followers = Followers(self.subscription)
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = self.loop.create_future()
         self._doers: list[asyncio.Task[None]] = []
@@ -86,6 +101,7 @@ class Session:
             self._closing.set()
             self._group = None
             self.waiters.close()
+            self.followers.wake()
             await self._disconnect()
 
     def _left(self, owner: asyncio.Task[None]) -> None:

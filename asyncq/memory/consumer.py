@@ -65,9 +65,9 @@ class MemoryConsumer(Consumer):
         with self._state.lock:
             return [self._space.settle(self._member, settlement, self._dead_cap, now_ms) for settlement in settlements]
 
-    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
+    async def absolve(self) -> None:
         with self._state.lock:
-            self._space.absolve(self.name, [delivery.id for delivery in deliveries])
+            self._space.absolve(self.name)
 
     def lease(self) -> "MemoryLease":
         return MemoryLease(self._state, self._space, self._member)

@@ -124,11 +124,10 @@ class Space:
         self._end(entry, outcome, now_ms)
         return True
 
-    def absolve(self, name: str, ids: Iterable[str]) -> None:
+    def absolve(self, name: str) -> None:
         """Take back the crashes that were counted when this consumer was taken for dead."""
-        for id in ids:
-            entry = self._entries.get(id)
-            if entry is not None and name in entry.deaths:
+        for entry in self._entries.values():
+            if name in entry.deaths:
                 was_suspect = entry.is_suspect
                 entry.deaths = tuple(each for each in entry.deaths if each != name)
                 if was_suspect and not entry.is_suspect:

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 
-from asyncq.clock import ServerClock
+from asyncq.clock import SteadyClock
 from asyncq.errors import ConfigurationError
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.link import Link
@@ -42,7 +42,7 @@ class RedisClient:
         self._is_open = False
 
     @property
-    def clock(self) -> ServerClock:
+    def clock(self) -> SteadyClock:
         """The server's clock."""
         return self.server.clock
 

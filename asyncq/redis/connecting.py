@@ -13,27 +13,22 @@ from asyncq.redis.topology import Visit
 
 async def connect(server: Server) -> tuple[Wire, Found]:
     """Return a connection for the running loop. Raises what stood in the way."""
-    search = server.topology.search()
-    step: Callable[[], Visit] = partial(next, search)
+    server.check_loop()
+    tour = _Tour(server)
     wire: Wire | None = None
     try:
-        while True:
-            try:
-                visit = step()
-            except StopIteration as end:
-                assert wire is not None, "a search visits the node that it returns"
-                return wire, server.found(*end.value)
+        while (visit := tour.next()) is not None:
             if wire is not None:
                 await wire.disconnect(nowait=True)
             wire = server.connection(visit)
             try:
                 async with asyncio.timeout(server.visit_timeout):
                     await wire.connect()
-                    replies = await exchange(server, wire, visit.commands)
+                    tour.take(await exchange(server, wire, visit.commands))
             except FAULTS as fault:
-                step = partial(search.throw, fault)
-            else:
-                step = partial(search.send, replies)
+                tour.meet(fault)
+        assert wire is not None, "a search visits the node that it returns"
+        return wire, tour.found
     except BaseException:
         if wire is not None:
             await wire.disconnect(nowait=True)
@@ -42,26 +37,20 @@ async def connect(server: Server) -> tuple[Wire, Found]:
 
 def connect_thread(server: Server) -> tuple[ThreadWire, Found]:
     """Return a connection for this thread. Raises what stood in the way."""
-    search = server.topology.search()
-    step: Callable[[], Visit] = partial(next, search)
+    tour = _Tour(server)
     wire: ThreadWire | None = None
     try:
-        while True:
-            try:
-                visit = step()
-            except StopIteration as end:
-                assert wire is not None, "a search visits the node that it returns"
-                return wire, server.found(*end.value)
+        while (visit := tour.next()) is not None:
             if wire is not None:
                 wire.disconnect()
             wire = server.thread_connection(visit)
             try:
                 wire.connect()
-                replies = exchange_in_thread(server, wire, visit.commands)
+                tour.take(exchange_in_thread(server, wire, visit.commands))
             except FAULTS as fault:
-                step = partial(search.throw, fault)
-            else:
-                step = partial(search.send, replies)
+                tour.meet(fault)
+        assert wire is not None, "a search visits the node that it returns"
+        return wire, tour.found
     except BaseException:
         if wire is not None:
             wire.disconnect()
@@ -107,3 +96,34 @@ def _read_in_thread(wire: ThreadWire) -> Reply:
         if is_passing(error):
             raise
         return error
+
+
+class _Tour:
+    """A search for the master, for whoever makes the visits: each is followed by what it has brought.
+
+    Attributes:
+        found: where it has ended, once there is no next visit.
+    """
+
+    found: Found
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._search = server.topology.search()
+        self._step: Callable[[], Visit] = partial(next, self._search)
+
+    def next(self) -> Visit | None:
+        """Return whom to visit; None: the last one was it. Raises what stood in the way at last."""
+        try:
+            return self._step()
+        except StopIteration as end:
+            self.found = self._server.found(*end.value)
+            return None
+
+    def take(self, replies: Sequence[Reply]) -> None:
+        """Go on with the replies of who was visited."""
+        self._step = partial(self._search.send, replies)
+
+    def meet(self, fault: Exception) -> None:
+        """Go on with the fault that a visit has met."""
+        self._step = partial(self._search.throw, fault)

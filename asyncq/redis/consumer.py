@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -111,12 +110,9 @@ class RedisConsumer(Consumer):
             self._held.pop(settlement.delivery.token, None)
         return effects
 
-    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
-        members: defaultdict[str, list[str]] = defaultdict(list)
-        for delivery in deliveries:
-            members[delivery.queue].append(f"{delivery.priority}{delivery.id}")
+    async def absolve(self) -> None:
         try:
-            await self._client.commands.follow(absolve(self._space, self.name, members), wanted="absolve")
+            await self._client.commands.follow(absolve(self._space, self.name, list(self._queues)), wanted="absolve")
         finally:
             await self._link.disconnect()  # who was taken for dead fetches no more
 

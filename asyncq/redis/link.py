@@ -52,7 +52,9 @@ class Link:
 
         Raises:
             BrokerUnavailable: they were not answered, or refused.
+            ConfigurationError: the server's connections belong to another event loop.
         """
+        self._server.check_loop()
         error: BaseException | None = None
         failures = 0
         try:
@@ -86,7 +88,7 @@ class Link:
         keeps_errors: bool = False,
         waits: bool = False,
     ) -> list[Reply]:
-        """Send commands once. Raises BrokerUnavailable when they are not answered in so many seconds, or refused.
+        """Send commands once.
 
         Args:
             commands: to send.
@@ -94,7 +96,12 @@ class Link:
             seconds: may be long for those that wait, which end before that when other connections had to be renewed.
             keeps_errors: what the server refuses is returned as an error among the replies.
             waits: whether they do.
+
+        Raises:
+            BrokerUnavailable: they were not answered in so many seconds, or refused.
+            ConfigurationError: the server's connections belong to another event loop.
         """
+        self._server.check_loop()
         try:
             async with asyncio.timeout(seconds) as scope, self._turn:
                 with self._watched(scope) if waits else nullcontext():

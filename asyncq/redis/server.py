@@ -1,5 +1,6 @@
 """The server: how it is reached, what is said to it, and what its errors mean."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import hiredis
 from redis.crc import key_slot
 from redis.exceptions import MovedError, NoScriptError, ResponseError
 
-from asyncq.clock import ServerClock
+from asyncq.clock import SteadyClock
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.redis.faults import is_forbidden, is_passing
 from asyncq.redis.keys import Keys
@@ -65,9 +66,10 @@ class Server:
         self.address = target.name
         self.connect_timeout = connect_timeout
         self.command_timeout = command_timeout
-        self.clock = ServerClock()
+        self.clock = SteadyClock()
         self.topology: Topology = topology_of(target)
         self.era = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._home: Node | None = None
         self._has_fault = False
         self._finding = threading.Lock()  # a lease's thread searches, too
@@ -92,6 +94,17 @@ class Server:
         if isinstance(self.topology, Alone):
             self.topology = Cluster([self.topology.node], self._slot)
             self._begin_era()
+
+    def check_loop(self) -> None:
+        """Raise ConfigurationError on another event loop than the first that asked: connections can't be shared."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                f"The connections to Redis at {self.address} belong to another event loop. A transport or store lives "
+                "on one loop: make one for each, or use a broker, which does that."
+            )
 
     def found(self, node: Node, time: Reply) -> Found:
         """Take note of the end of a search. Raises BrokerUnavailable if the node does not tell the time."""

@@ -4,7 +4,7 @@ Plans, because a lease's thread and an event loop do the same: each step may be 
 else by whoever dies in between. The last one is to forget the consumer.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import Command, Reply, call
@@ -12,9 +12,6 @@ from asyncq.transport import Departure, Member
 
 INTERRUPT_MS = 60_000
 """How long a token waits for a consumer that is to wake and find that it is out."""
-
-ABSOLVED_AT_ONCE = 500
-"""Members in one script call: it holds up everybody else while it runs."""
 
 
 def reclaim_expired(
@@ -71,10 +68,8 @@ def members_of(leases: Reply, queues_of: Reply, about: Reply) -> list[Member]:
     )
 
 
-def absolve(
-    space: KeySpace, name: str, members: Mapping[str, Sequence[str]]
-) -> Generator[Sequence[Command], list[Reply], None]:
-    """Take back the crashes that were counted for these members, by queue, in the name of a reclaimed consumer.
+def absolve(space: KeySpace, name: str, queues: Sequence[str]) -> Generator[Sequence[Command], list[Reply], None]:
+    """Take back the crashes that were counted in the name of a reclaimed consumer in the queues that it consumed.
 
     Its reclaimer may still be at it. What that one has not come to yet is handed back unharmed, before the counts are
     looked at: from then on it finds nothing.
@@ -82,11 +77,10 @@ def absolve(
     [end_ms] = yield [("ZSCORE", space.own["workers"], name)]
     if end_ms == b"inf":
         yield from end_memberships(space, [name], Departure.LEFT)
-    yield [
-        call("absolve", space.queue(queue), name, *some[start : start + ABSOLVED_AT_ONCE])
-        for queue, some in members.items()
-        for start in range(0, len(some), ABSOLVED_AT_ONCE)
-    ]
+    places: dict[str, bytes] = dict.fromkeys(queues, b"0")
+    while places:
+        replies = yield [call("absolve", space.queue(queue), name, place) for queue, place in places.items()]
+        places = {queue: place for queue, place in zip(places, replies, strict=True) if place != b"0"}
 
 
 def _is_one_of(name: str, bases: Sequence[str]) -> bool:

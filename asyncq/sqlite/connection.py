@@ -176,7 +176,7 @@ class Connection:
                     raise
             if waiting is not None:
                 waiting()
-            time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)
+            time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)  # busy_timeout would starve
             pauses += 1
 
     def _is_log_long(self) -> bool:

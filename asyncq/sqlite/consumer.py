@@ -122,12 +122,8 @@ class SQLiteConsumer(Consumer):
 
         return await self._database.write(work) if settlements else []
 
-    async def absolve(self, deliveries: Sequence[Delivery]) -> None:
-        def work(transaction: Transaction) -> None:
-            absolve(transaction, transaction.space(self._namespace), self._number, deliveries)
-
-        if deliveries:
-            await self._database.write(work)
+    async def absolve(self) -> None:
+        await self._database.write(lambda transaction: absolve(transaction, self._number))
 
     def lease(self) -> Lease:
         loop = asyncio.get_running_loop()

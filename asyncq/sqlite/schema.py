@@ -58,6 +58,7 @@ CREATE INDEX calls_ready ON calls(queue, priority DESC, due_ms, seq) WHERE state
 CREATE INDEX calls_suspect ON calls(queue, priority DESC, due_ms, seq) WHERE state = {READY} AND {IS_SUSPECT};
 CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
 CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
+CREATE INDEX calls_blamed ON calls(queue) WHERE blamed IS NOT NULL AND state <> {ENDED};
 CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
 
 CREATE TABLE letters(

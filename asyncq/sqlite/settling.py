@@ -11,7 +11,7 @@ from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
 from asyncq.sqlite.rings import notice_of_end
 from asyncq.sqlite.schema import ENDED, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.telling import tell
-from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
+from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return, Settlement
 
 # Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.
 # CROSS JOIN fixes the order of the loops: the planner knows nothing of the length of a JSON array.
@@ -45,10 +45,10 @@ UPDATE calls SET crashes = crashes + 1 WHERE seq IN (SELECT value FROM json_each
 _RETURNED: Final = f"""
 SELECT DISTINCT queue, {IS_SUSPECT} FROM calls WHERE seq IN (SELECT value FROM json_each(?1))
 """
-# A number that was given to another call meanwhile is no trouble: that one is blamed on nobody, or on somebody else.
+_BLAMED_ON: Final = f"blamed IS NOT NULL AND state <> {ENDED} AND instr(blamed, ' ' || ?1 || ' ')"
+_BLAMED_QUEUES: Final = f"SELECT DISTINCT queue FROM calls WHERE {_BLAMED_ON}"
 _ABSOLVE: Final = f"""
-UPDATE calls SET crashes = crashes - 1, blamed = replace(blamed, ' ' || ?2 || ' ', ' ')
-WHERE seq IN (SELECT value FROM json_each(?1)) AND instr(blamed, ' ' || ?2 || ' ') AND state <> {ENDED}
+UPDATE calls SET crashes = crashes - 1, blamed = replace(blamed, ' ' || ?1 || ' ', ' ') WHERE {_BLAMED_ON}
 """
 
 # ?1 the blob of records, ?2 rows of [seq, reason, expires_ms, has_record, start, length], ?3 now
@@ -143,12 +143,12 @@ def end_calls(transaction: Transaction, space: int, endings: Sequence[Ending], n
         publish(transaction, space, follow_ups, {}, now_ms)
 
 
-def absolve(transaction: Transaction, space: int, consumer: int, deliveries: Sequence[Delivery]) -> None:
-    """Take back the crashes that were counted in a consumer's name for these deliveries."""
-    seqs = as_json([numbers_in(delivery.token)[0] for delivery in deliveries])
-    if transaction.change(_ABSOLVE, (seqs, consumer)):
-        # No suspects any more, they may be for those who were not woken for them.
-        wake_hungry(transaction, {transaction.queue(space, delivery.queue) for delivery in deliveries}, 0)
+def absolve(transaction: Transaction, consumer: int) -> None:
+    """Take back the crashes that were counted in a consumer's name."""
+    queues = {queue for (queue,) in transaction.rows(_BLAMED_QUEUES, (consumer,))}
+    if queues:
+        transaction.change(_ABSOLVE, (consumer,))
+        wake_hungry(transaction, queues, 0)  # no suspects any more, they may be for those who were not woken for them
 
 
 def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> dict[int, int]:

@@ -36,7 +36,8 @@ class TaskOptions:
         local_concurrency: how many runs of the task one worker process has at once; a run over that waits and holds a
             slot of the worker. None: as many as there are slots.
         max_crashes: how often the process that runs a call may die until the call goes to the dead letters; from its
-            second crash on a call runs beside no other that has two. None: it is tried for ever.
+            second crash on a call runs beside no other that has two, and after its third it waits longer each time.
+            None: it is tried for ever.
         on_failure: a task of the same broker that takes a `FailedCall`. It is called once, when a call has failed for
             good: not after each attempt, nor when it expires or is cancelled. Published in the step that ends the call.
         labels: facts about the call that travel with it.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from asyncq.backoff import Backoff
 from asyncq.broker import Broker
 from asyncq.context import log_facts
 from asyncq.errors import (
@@ -18,17 +19,18 @@ from asyncq.errors import (
 )
 from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
 from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
-from asyncq.tasks import Task
-from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
+from asyncq.transport import SUSPECT_CRASHES, Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
 from asyncq.worker.aftermath import follow_ups
 from asyncq.worker.answers import Encoded
 from asyncq.worker.raised import RemoteError, is_allowed, is_never, kind_of, recorded, signal_in, type_name
-from asyncq.worker.run import Run, policy_of
+from asyncq.worker.run import Run, check_size, keeps_result, policy_of, ttl_ms
 
 logger = logging.getLogger("asyncq.worker")
 
 MAX_DOUBT = 30.0
 """Longest time that those who were taken for dead have to say that they are not, before a call is put aside."""
+
+_AFTER_CRASHES = Backoff(delay=1.0, max_delay=60.0)
 
 MAX_HISTORY = 20
 """Past attempts that a message carries along: the latest."""
@@ -116,17 +118,18 @@ class Conclusions:
         crashes = run.delivery.crashes
         if run.delivery.is_doubtful and run.message.condemned != crashes:
             seconds = min(2 * self._lease, MAX_DOUBT)
-            logger.warning(
-                "%s %s may be poison: %d processes have died of it. It is put aside if none is back within %g s.",
-                run.task.name,
-                run.message.id,
-                crashes,
-                seconds,
-                extra=log_facts(run.message),
-            )
-            return Again(run.delivery, amended(run.delivery.body, condemned=crashes), self._after(seconds))
+            return self._put_off(run, seconds, f"may be poison, and is put aside if none is back within {seconds:g} s")
         text = f"{crashes} processes have died while they ran it (max_crashes)."
         return self._buried(run, Failure("asyncq.errors:TaskFailed", text, ["Poison", text]), f"poison: {text}")
+
+    def must_rest(self, run: Run) -> bool:
+        """Tell whether the call, which may crash as often as it likes, has to wait before it is run again."""
+        return run.delivery.crashes > SUSPECT_CRASHES and run.message.condemned < run.delivery.crashes
+
+    def resting(self, run: Run) -> Settlement:
+        """Conclude that the call waits, longer after each crash: else it would do nothing but start processes."""
+        seconds = _AFTER_CRASHES.seconds(run.delivery.crashes - SUSPECT_CRASHES, self._random)
+        return self._put_off(run, seconds, f"runs again in {seconds:.3g} s, as its max_crashes says")
 
     def expired(self, run: Run) -> Settlement:
         """Conclude that the call came too late."""
@@ -194,6 +197,19 @@ class Conclusions:
         body = amended(run.delivery.body, attempt=attempt, due_ms=due_ms, history=self._history(run, error))
         return Again(run.delivery, body, due_ms)
 
+    def _put_off(self, run: Run, seconds: float, why: str) -> Settlement:
+        """Let a call that has crashed wait, once for each number of crashes."""
+        crashes = run.delivery.crashes
+        logger.warning(
+            "%s %s, of which %d processes have died, %s.",
+            run.task.name,
+            run.message.id,
+            crashes,
+            why,
+            extra=log_facts(run.message),
+        )
+        return Again(run.delivery, amended(run.delivery.body, condemned=crashes), self._after(seconds))
+
     def _history(self, run: Run, error: BaseException) -> list[PastAttempt]:
         latest = PastAttempt(
             number=run.message.attempt + 1,
@@ -252,31 +268,6 @@ class Conclusions:
         if not keeps_result(run.task, run.message):
             return Outcome(None)
         return Outcome(record, ttl_ms(run), run.message.reply)
-
-
-def keeps_result(task: Task[..., Any], message: Message) -> bool:
-    """Tell whether the result of a call is kept: as the call says, else as its task does."""
-    overrides = message.overrides
-    if overrides is not None and overrides.store_result is not None:
-        return overrides.store_result
-    return task.declared.store_result
-
-
-def ttl_ms(run: Run) -> int:
-    """Return how long the result of a run is kept."""
-    overrides = run.message.overrides
-    if overrides is not None and overrides.result_ttl is not None:
-        return round(overrides.result_ttl * 1000)
-    return round(run.task.declared.result_ttl * 1000)
-
-
-def check_size(task: Task[..., Any], size: int, limit: int) -> None:
-    """Raise ValueError for a result that has more bytes than the broker keeps."""
-    if size > limit:
-        raise ValueError(
-            f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
-            "Store it elsewhere and return its address."
-        )
 
 
 def _reply_in(delivery: Delivery) -> str:

@@ -177,6 +177,8 @@ class Executor:
                 return self._conclusions.expired(run)
             if delivery.crashes and run.is_poison:
                 return self._conclusions.poisonous(run)
+            if delivery.crashes and self._conclusions.must_rest(run):
+                return self._conclusions.resting(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
         except MessageError as error:
             return self._conclusions.undeliverable(delivery, message, run, error)

@@ -88,12 +88,19 @@ class Heartbeat:
 
     def _run(self) -> None:
         try:
+            self._keep()
+            while not self._stopping.wait(BLOCKED_SECONDS):  # the loop that has to hear of it may be blocked
+                self._watch_loop()
+        finally:
+            self._tell_loop(self._ended.set)
+
+    def _keep(self) -> None:
+        """Keep the lease until this is stopped, or it is lost or cannot be kept, which the loop is told."""
+        try:
             with closing(self._lease):
                 self._beat()
         except Exception as error:
             self._tell_loop(partial(self._failed, error))
-        finally:
-            self._tell_loop(self._ended.set)
 
     def _beat(self) -> None:
         renew_at = look_at = time.monotonic()

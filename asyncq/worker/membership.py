@@ -2,94 +2,33 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.transport import Consumer, Delivery, Return, Settlement
+from asyncq.transport import Consumer
 from asyncq.worker.calling import Caller
 from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.executor import Executor
+from asyncq.worker.finishing import finish
 from asyncq.worker.health import Health
 from asyncq.worker.heartbeat import Heartbeat
 from asyncq.worker.pool import ProcessPool
-from asyncq.worker.poolprocess import PoolCommand
 from asyncq.worker.progress import ProgressReporter
 from asyncq.worker.receiver import Receiver
 from asyncq.worker.recycling import MEGABYTE, Recycler
+from asyncq.worker.refusals import log_refusal
+from asyncq.worker.settings import WorkerSettings
 from asyncq.worker.settler import Settler
 from asyncq.worker.slots import Slots
+from asyncq.worker.stopping import Stopping
 from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
 
-CLEANUP_SECONDS = 5.0
-"""How long cancelled tasks may take to clean up before they are cancelled again."""
-
 HAND_BACK_SECONDS = 5.0
 """How long the last settlements and the hand-back may take; past that the lease runs out instead."""
-
-MAX_REFUSALS = 5_000
-"""Deliveries that are remembered, without their messages, of those whose settlement was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """What a worker was told.
-
-    Attributes:
-        queues: slots of each queue; None: as many as there are.
-        concurrency: slots in all.
-        max_waiting: runs whose slot is lent out at a time.
-        is_burst: end when the queues are empty.
-        shutdown_timeout: seconds that running tasks have to finish.
-        lease: seconds after which a silent worker is taken for dead.
-        max_block: seconds a blocked loop is kept alive.
-        pool_processes: processes for tasks that run in one, at most.
-        pool_command: what starts one.
-        max_tasks: calls after which a process is replaced; None: never.
-        max_memory: megabytes above which it is; None: never.
-    """
-
-    queues: Mapping[str, int | None]
-    concurrency: int
-    max_waiting: int
-    is_burst: bool
-    shutdown_timeout: float
-    lease: float
-    max_block: float
-    pool_processes: int
-    pool_command: PoolCommand
-    max_tasks: int | None
-    max_memory: float | None
-
-
-class Stopping:
-    """The order to stop: when all tasks have ended, or within the time for it, or at once.
-
-    Attributes:
-        gracefully: nothing new is to be started.
-        in_time: what runs has a limited time to finish.
-        at_once: it has none.
-    """
-
-    def __init__(self) -> None:
-        self.gracefully = asyncio.Event()
-        self.in_time = asyncio.Event()
-        self.at_once = asyncio.Event()
-
-    def order(self) -> None:
-        """Give the order; a second time: at once."""
-        (self.at_once if self.in_time.is_set() else self.in_time).set()
-        self.gracefully.set()
-
-    def retire(self) -> None:
-        """Give the order to start nothing more, without a limit for what runs."""
-        self.gracefully.set()
 
 
 class Membership:
@@ -125,11 +64,8 @@ class Membership:
         self._has_left = False
         self._fault: Exception | None = None
         self._over = asyncio.Event()
-        self._is_cut_off = asyncio.Event()
+        self._cut_off = asyncio.Event()
         self._executor: Executor | None = None
-        self._settler: Settler | None = None
-        self._bereft: list[Delivery] = []
-        self._refusals: deque[Delivery] = deque(maxlen=MAX_REFUSALS)
 
     async def run(self) -> None:
         """Work, and leave. Raises LeaseLost when somebody else has taken over."""
@@ -162,7 +98,7 @@ class Membership:
     async def _work(self) -> None:
         settings, consumer = self._settings, self._consumer
         session = await self._broker.open()
-        settler = self._settler = Settler(consumer, self._refused)
+        settler = Settler(consumer, log_refusal)
         reporter = ProgressReporter(self._broker, session.store)
         async with asyncio.TaskGroup() as doers:
             settling = doers.create_task(settler.run())
@@ -184,7 +120,9 @@ class Membership:
                     try:
                         await self._over.wait()
                         await self._stop_receiving(receiver, receiving)
-                        await self._finish(executor)
+                        await finish(
+                            executor, settler, self._stopping, self._cut_off, seconds=settings.shutdown_timeout
+                        )
                     finally:
                         executor.close()
             finally:  # also when cancelled: what has ended should not run again
@@ -221,19 +159,16 @@ class Membership:
             return
         if not self._is_lost:
             self._is_lost = True
-            if self._executor is not None and self._settler is not None:
-                self._bereft = [*self._executor.held, *(each.delivery for each in self._settler.pending)]
-                self._bereft += self._refusals  # which may have been the first that it heard of its loss
             logger.error(
                 "Worker %s lost its lease: its tasks are no longer its own. Cancelling them here.", self._consumer.name
             )
-        self._is_cut_off.set()
+        self._cut_off.set()
         self._over.set()
 
     def _fail(self, fault: Exception) -> None:
         """Stop for a fault of our own: without its heartbeat a worker must not go on."""
         self._fault = fault
-        self._is_cut_off.set()
+        self._cut_off.set()
         self._over.set()
 
     async def _stop_receiving(self, receiver: Receiver, receiving: asyncio.Task[None]) -> None:
@@ -244,31 +179,6 @@ class Membership:
             await asyncio.wait([receiving], timeout=1.0)
         # The server does not answer, or all slots are taken: what a cut-off fetch was given is handed back at the end.
         receiving.cancel()
-
-    async def _finish(self, executor: Executor) -> None:
-        """Let running tasks finish in the time they have; cancel the rest, again and again if need be."""
-        if executor.running and not self._stopping.in_time.is_set() and not self._is_cut_off.is_set():
-            logger.info("Waiting for %d running tasks.", executor.running)
-            await self._first_of(executor.wait_idle(), self._stopping.in_time.wait(), self._is_cut_off.wait())
-        if executor.running and not self._is_cut_off.is_set():
-            seconds = self._settings.shutdown_timeout
-            logger.info("Waiting up to %g s for %d running tasks.", seconds, executor.running)
-            ends = (executor.wait_idle(), self._stopping.at_once.wait(), self._is_cut_off.wait())
-            await self._first_of(*ends, timeout=seconds)
-        while executor.running:
-            logger.warning("Cancelling %d tasks.", executor.running)
-            executor.cancel()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLEANUP_SECONDS):
-                    await executor.wait_idle()
-
-    async def _first_of(self, *ends: Coroutine[Any, Any, object], timeout: float | None = None) -> None:
-        """Wait for one of them, or for the time to be over."""
-        async with asyncio.TaskGroup() as group:
-            waits = [group.create_task(end) for end in ends]
-            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
 
     async def _settle_rest(self, settler: Settler) -> None:
         try:
@@ -293,14 +203,7 @@ class Membership:
         """Say that this worker has not died of what it held when it was taken for dead."""
         with suppress(BrokerUnavailable, TimeoutError):  # then some are under suspicion without need
             async with asyncio.timeout(HAND_BACK_SECONDS):
-                await self._consumer.absolve(self._bereft)
+                await self._consumer.absolve()
 
     def _name_of(self, task: "asyncio.Task[Any]") -> str | None:
         return None if self._executor is None else self._executor.name_of(task)
-
-    def _refused(self, settlement: Settlement, is_news: bool) -> None:
-        delivery = settlement.delivery
-        self._refusals.append(delivery._replace(body=b""))
-        if is_news and not isinstance(settlement, Return):  # who hands back has lost nothing
-            facts = {"task_id": delivery.id, "queue": delivery.queue}
-            logger.warning("The end of %s took no effect: it was no longer ours.", delivery.id, extra=facts)

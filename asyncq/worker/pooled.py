@@ -24,11 +24,10 @@ from asyncq.message import Message, decode_message
 from asyncq.result import Progress
 from asyncq.tasks import Task
 from asyncq.worker.answers import Answer, Began, Encoded, Failed, Frames, Ready, Reported, framed_answer
-from asyncq.worker.conclusion import check_size, keeps_result
 from asyncq.worker.poolprocess import CHUNK, PoolCharge
 from asyncq.worker.progress import INTERVAL
 from asyncq.worker.raised import raised_of
-from asyncq.worker.run import policy_of
+from asyncq.worker.run import check_size, keeps_result, policy_of
 
 PR_SET_PDEATHSIG = 1
 

@@ -1,4 +1,4 @@
-"""The run: one attempt at a call, as a worker makes it."""
+"""The run: one attempt at a call, as a worker makes it, and what holds for it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -49,3 +49,28 @@ def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:
     except msgspec.ValidationError as error:
         raise DecodeError(f"The retry policy in the message makes no sense: {error}") from error
     return RetryPolicy(**msgspec.structs.asdict(numbers), on=base.on, never=base.never)
+
+
+def keeps_result(task: Task[..., Any], message: Message) -> bool:
+    """Tell whether the result of a call is kept: as the call says, else as its task does."""
+    overrides = message.overrides
+    if overrides is not None and overrides.store_result is not None:
+        return overrides.store_result
+    return task.declared.store_result
+
+
+def ttl_ms(run: Run) -> int:
+    """Return how long the result of a run is kept."""
+    overrides = run.message.overrides
+    if overrides is not None and overrides.result_ttl is not None:
+        return round(overrides.result_ttl * 1000)
+    return round(run.task.declared.result_ttl * 1000)
+
+
+def check_size(task: Task[..., Any], size: int, limit: int) -> None:
+    """Raise ValueError for a result that has more bytes than the broker keeps."""
+    if size > limit:
+        raise ValueError(
+            f"The result of {task.name!r} has {size:,} bytes; this broker keeps {limit:,} (max_result_size). "
+            "Store it elsewhere and return its address."
+        )

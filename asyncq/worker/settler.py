@@ -45,11 +45,6 @@ class Settler:
         """Whether everything that was put in is settled."""
         return not self._pending
 
-    @property
-    def pending(self) -> Sequence[Settlement]:
-        """What was put in and is not settled yet."""
-        return tuple(self._pending)
-
     def put(self, settlement: Settlement) -> None:
         """Settle soon."""
         self._pending.append(settlement)

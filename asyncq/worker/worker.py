@@ -18,11 +18,13 @@ from asyncq.transport import Consumer
 from asyncq.worker.embedding import address_of, embedded_command
 from asyncq.worker.exits import EXIT_BLOCKED, end_blocked, end_within
 from asyncq.worker.health import Health
-from asyncq.worker.membership import Membership, Stopping, WorkerSettings
+from asyncq.worker.membership import Membership
 from asyncq.worker.pool import cores
 from asyncq.worker.poolprocess import PoolCommand
 from asyncq.worker.recycling import Recycler
+from asyncq.worker.settings import WorkerSettings
 from asyncq.worker.slots import Slots
+from asyncq.worker.stopping import Stopping
 from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")

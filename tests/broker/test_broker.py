@@ -25,7 +25,7 @@ from asyncq import (
     TaskOptions,
     broker_from_url,
 )
-from asyncq.broker.waiters import SAFETY_SECONDS
+from asyncq.broker.subscription import SAFETY_SECONDS
 from tests.working import working
 
 

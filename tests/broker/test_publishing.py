@@ -52,7 +52,7 @@ async def test_a_generator_that_raises(broker: Broker, when: int, monkeypatch: p
         nonlocal under_way
         under_way += 1
         try:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # so that it is under way when the generator raises
             return await publish(transport, envelopes)
         finally:
             under_way -= 1

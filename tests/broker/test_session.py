@@ -71,7 +71,7 @@ async def test_nothing_starts_while_it_closes(monkeypatch: pytest.MonkeyPatch) -
         finally:
             may_listen.set()
             for _ in range(5):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # others may go on first
         return []
 
     looking = asyncio.Event()
@@ -154,7 +154,7 @@ def test_closing_from_elsewhere(tmp_path: Path) -> None:
     """Closing on a loop closes what `kiq_sync` opened on its own; it does not lose what another loop uses."""
     program = (
         "nothing.kiq_sync()\n"
-        "portal = broker._session\n"
+        "portal = broker._sessions.current\n"
         "asyncio.run(broker.close())\n"
         "print(portal.is_open)\n"
         "async def main():\n"

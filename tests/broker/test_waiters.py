@@ -60,7 +60,7 @@ async def test_a_handle_outlives_its_session() -> None:
         assert handle.is_told
     async with broker:
         other = asyncio.create_task((await echo.kiq(2)).result())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # it begins to wait, which nobody is told
         async with working(broker, burst=True):
             pass
         async with asyncio.timeout(SOON):
@@ -84,10 +84,10 @@ async def test_a_result_that_was_told_without_its_value() -> None:
         consumer = await transport.consumer("by hand", ["default"], lease=60)
         deliveries = await consumer.fetch({"default": 10}, 10)
         await consumer.settle([Done(each, Outcome(None, reply=decode_message(each.body).reply)) for each in deliveries])
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the notice arrives, which nobody is told
         # Another wait is there, so that the safety look does not come with this one.
         other = asyncio.create_task((await nothing.kiq()).result())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # it begins to wait
         async with asyncio.timeout(SOON):
             with pytest.raises(ResultMissing):
                 await handle
@@ -112,7 +112,7 @@ async def test_many_expiring_calls() -> None:
             for _ in range(10):
                 await asyncio.gather(*[call() for _ in range(100)])
         waiters: Any = (await broker.open()).waiters
-        assert len(waiters._expiries) < 300
+        assert len(waiters._waits._expiries) < 300
         waiting.cancel()
         await asyncio.wait([waiting])
 

@@ -14,6 +14,7 @@ from asyncq import Context, Depends, Reject, RetryPolicy, Snooze, Task, broker_f
 from asyncq.message import Message
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.journal import Journal
+from tests.chaos.stalls import note_stalls
 
 # A worker has some 500 MB of addresses; what is above, a hog may take, all but the rest of a block.
 ADDRESSES = 2_000_000_000
@@ -29,6 +30,7 @@ broker = broker_from_url(
 )
 journal = Journal(FOLDER / "runs")
 
+note_stalls(journal)
 resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 
 
@@ -76,14 +78,14 @@ async def run(id: str, kind: str, seconds: float, context: Context = Depends()) 
 @broker.task(retry=SOON)
 def run_in_thread(id: str, kind: str, seconds: float) -> list[Any]:
     with noted(id, current_context().attempt) as name:
-        time.sleep(seconds)
+        time.sleep(seconds)  # the work itself
         return [id, name]
 
 
 @broker.task(retry=SOON, runs_in="process")
 def run_in_process(id: str, kind: str, seconds: float) -> list[Any]:
     with noted(id, current_context().attempt, worker=os.getppid()) as name:
-        time.sleep(seconds)
+        time.sleep(seconds)  # the work itself
         if kind == Kind.PROCESS_EXITS and is_first(id):
             os._exit(33)
         return [id, name]
@@ -92,7 +94,7 @@ def run_in_process(id: str, kind: str, seconds: float) -> list[Any]:
 @broker.task(retry=None, timeout=0.3)
 async def run_out_of_time(id: str, kind: str, seconds: float, context: Context = Depends()) -> None:
     with noted(id, context.attempt):
-        await asyncio.sleep(FOR_EVER)
+        await asyncio.sleep(FOR_EVER)  # until its time is over
 
 
 TASKS: Mapping[Kind, Task[..., Any]] = {
@@ -111,7 +113,7 @@ async def behave(kind: Kind, id: str, seconds: float) -> None:
             [child, _] = await (await run.options(id=id + CHILD).kiq(id + CHILD, Kind.QUICK, seconds))
             assert child == id + CHILD
         case _:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds)  # the work itself
             misbehave(kind, id)
             await asyncio.sleep(0)  # where one that has cancelled itself is cancelled
 
@@ -155,7 +157,7 @@ def misbehave_once(kind: Kind) -> None:
         case Kind.EXITS:
             os._exit(33)
         case Kind.STUCK:
-            time.sleep(FOR_EVER)
+            time.sleep(FOR_EVER)  # until the worker ends
         case _:
             pass
 

@@ -61,7 +61,7 @@ class Member:
                 elif not self._may_end(code):
                     self.wrong_ends.append(f"{self.name} ended with {code}:\n{self.tail()}")
                 if not self.is_done.is_set():
-                    await asyncio.sleep(REST)
+                    await asyncio.sleep(REST)  # before its successor starts
         finally:
             self.signal(signal.SIGKILL)
             if self._process:

@@ -169,7 +169,7 @@ class Driver:
     async def _have_faults(self) -> None:
         async with asyncio.TaskGroup() as group:
             for fault in self._plan:
-                await asyncio.sleep(max(0, self._begin + fault.at - time.monotonic()))
+                await asyncio.sleep(max(0, self._begin + fault.at - time.monotonic()))  # the plan says when
                 group.create_task(self._have(fault))
 
     async def _have(self, fault: Fault) -> None:
@@ -194,7 +194,7 @@ class Driver:
         match fault.kind:
             case FaultKind.FREEZE_WORKER | FaultKind.FREEZE_PRODUCER:
                 member.signal(signal.SIGSTOP, victims)
-                await asyncio.sleep(fault.seconds)
+                await asyncio.sleep(fault.seconds)  # the frost itself
                 member.signal(signal.SIGCONT, victims)
             case FaultKind.STOP_WORKER | FaultKind.STOP_PRODUCER:
                 member.signal(signal.SIGTERM, victims)
@@ -233,7 +233,7 @@ class Driver:
             answer = condition()
             if answer if isinstance(answer, bool) else await answer:
                 return
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL)  # between two looks
 
     _waiting_for = "the last fault is over"
 

@@ -30,6 +30,12 @@ SETTLING = 0.5
 BACKOFF = 2.0
 """Seconds after a disturbance in which nothing may get through: who has met it tries again each 2 s, or sooner."""
 
+DOUBT = 2.0
+"""Seconds, two leases, that a verdict of poison waits for those who were only taken for dead."""
+
+BACK = 0.5
+"""Seconds in which who was taken for dead learns of that, and says that it is not."""
+
 MAX_BLOCK = 4.0
 """Seconds that the workers' loops may be blocked; then the process ends."""
 
@@ -53,7 +59,7 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._hits = [*history.hits, *deaths_by_tasks(history)]
-        self._blocks = sorted(blocks_by_tasks(history), key=lambda hit: hit.begin)
+        self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
         met = [*self._hits, *locks_by_the_frozen(history)]
@@ -69,13 +75,13 @@ class Explanations:
         return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
 
     def deaths_of(self, call: Call, end: float) -> int:
-        """Return how many processes died that had a call, before its end was seen.
+        """Return how many processes died that had a call, or were silent for too long, before its end was seen.
 
         Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
         blocked when that died, or a process of the pool was waited for. Or the answer to a fetch was on its way to a
         worker when that died: a matter of milliseconds, and so not twice to one call.
         """
-        deaths = [hit for hit in self._hits if hit.kind in MORTAL]
+        deaths = [hit for hit in self._hits if hit.kind in MORTAL or is_as_good_as_dead(hit)]
         runs = self._runs.get(call.id, ())
         dead = {run.pid for run in runs if any(hit.befalls(run, run.begin, self._settled(run)) for hit in deaths)}
         begin = self._accepted_at[call.id]
@@ -89,7 +95,7 @@ class Explanations:
         return self._undisturbed(run, at, STARTING)
 
     def _fetched(self, run: Run) -> float:
-        """Return when it was fetched, at the earliest: before tasks that blocked its loop, one after the other.
+        """Return when it was fetched, at the earliest: before what blocked its loop, one after the other.
 
         A worker that was taken for dead, and wakes, starts what it had fetched before it hears of that.
         """
@@ -122,6 +128,11 @@ def costs_calls(hit: Hit) -> bool:
     if hit.kind in SILENT_FOR_ALL:  # a takeover that was on its way sees them all expired
         return hit.end - hit.begin >= LEASE
     return hit.kind in MORTAL or hit.kind == FaultKind.STOP_WORKER
+
+
+def is_as_good_as_dead(hit: Hit) -> bool:
+    """Tell whether a fault silences a process for so long that a verdict does not wait for its word."""
+    return hit.kind in SILENT and hit.end - hit.begin >= LEASE_LEFT + DOUBT - BACK
 
 
 def deaths_by_tasks(history: History) -> Iterator[Hit]:

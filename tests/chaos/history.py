@@ -77,6 +77,7 @@ class History:
         is_file: all have one file, which whoever is frozen in a transaction locks.
         accepted: who published a call, and had it confirmed.
         accepted_at: when that was.
+        stalls: when processes did not get to run; no fault, but what they do comes later.
     """
 
     calls: Mapping[str, Call]
@@ -89,9 +90,10 @@ class History:
     cancelled: dict[str, Cancelled] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
+    stalls: list[Hit] = field(default_factory=list)
 
     def take_runs(self, entries: Iterable[Entry]) -> None:
-        """Take what the tasks wrote."""
+        """Take what the tasks, and the processes in which they run, wrote."""
         by_name: dict[str, Run] = {}
         for entry in entries:
             if entry["what"] == "start":
@@ -99,6 +101,8 @@ class History:
                 run.worker = entry["worker"]
                 by_name[run.name] = run
                 self.runs[run.id].append(run)
+            elif entry["what"] == "stall":
+                self.stalls.append(Hit("stall", entry["begin"], entry["at"], [entry["pid"]]))
             else:
                 by_name[entry["run"]].end = entry["at"]
                 by_name[entry["run"]].how = entry["how"]

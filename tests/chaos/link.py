@@ -113,7 +113,7 @@ class Flow:
         while content:
             due, content = await self._pieces.get()
             if (wait := due - loop.time()) > 0:
-                await asyncio.sleep(wait)
+                await asyncio.sleep(wait)  # the delay itself
             if self._line().is_dead:
                 self.has_lost = True
             elif content:

@@ -66,7 +66,7 @@ class Producer:
         """Publish some, again and again until all of them are confirmed."""
         published = self._calls.index(burst[-1]) + 1
         due = self._begin + self._seconds * published / len(self._calls)
-        await asyncio.sleep(max(0, due - time.monotonic()))
+        await asyncio.sleep(max(0, due - time.monotonic()))  # the plan says when
         while True:
             try:
                 await app.broker.kiq_many([app.message_of(call) for call in burst])
@@ -74,7 +74,7 @@ class Producer:
                 if not all(isinstance(each, BrokerUnavailable) for each in error.errors.values()):
                     raise
             except BrokerUnavailable:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # before the next try
             else:
                 break
         for call in burst:
@@ -87,7 +87,7 @@ class Producer:
             group.create_task(self._watching.see(call.id))
 
     async def _cancel(self, call: Call) -> None:
-        await asyncio.sleep(call.patience)
+        await asyncio.sleep(call.patience)  # the plan says when
         self._journal.write("cancelling", id=call.id)
         took_effect = await patiently(app.broker.handle(call.id).cancel)
         self._journal.write("cancelled", id=call.id, took_effect=took_effect)

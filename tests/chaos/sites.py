@@ -103,11 +103,11 @@ class RedisSite(Site):
         match fault.kind:
             case FaultKind.KILL_SERVER:
                 await asyncio.to_thread(self._server.kill)
-                await asyncio.sleep(fault.seconds)
+                await asyncio.sleep(fault.seconds)  # the outage itself
                 await asyncio.to_thread(self._server.start)
             case FaultKind.FREEZE_SERVER:
                 self._server.pause()
-                await asyncio.sleep(fault.seconds)
+                await asyncio.sleep(fault.seconds)  # the frost itself
                 self._server.resume()
             case _:
                 async with Redis.from_url(self.url) as redis:
@@ -155,7 +155,7 @@ async def disturb(network: Proxy, fault: Fault) -> None:
                 network.half_close(direction)
         case _:
             raise ValueError(fault)
-    await asyncio.sleep(fault.seconds)
+    await asyncio.sleep(fault.seconds)  # the fault itself
     network.heal()
 
 
@@ -185,7 +185,7 @@ class SQLiteSite(Site):
                 assert writer.stdout
                 await writer.stdout.readline()
                 writer.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(fault.seconds)
+                await asyncio.sleep(fault.seconds)  # the frost itself
                 if fault.kind is FaultKind.FREEZE_WRITER:
                     writer.send_signal(signal.SIGCONT)
                     await writer.communicate(b"")

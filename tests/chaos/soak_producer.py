@@ -106,7 +106,7 @@ async def steadily(rate: float, seconds: float) -> float:
                 going.add(task)
                 task.add_done_callback(going.discard)
                 published, due = published + 1, due - 1
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK)  # the pace itself
     return published / (time.monotonic() - begin)
 
 

@@ -73,6 +73,17 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
             ),
             id="three deaths",
         ),
+        pytest.param(
+            story(
+                *DEATHS,
+                hits=[
+                    *(Hit(K.KILL_WORKER, 100 + pid, 101 + pid, pids=[pid]) for pid in (1, 2)),
+                    Hit(K.FREEZE_WORKER, 103, 106.2, pids=[3]),
+                ],
+                ends=POISONED,
+            ),
+            id="two deaths, and a process that was silent for longer than a verdict waits",
+        ),
         pytest.param(story(*DEATHS, kind=Kind.POISON, ends=POISONED), id="poison"),
         pytest.param(
             story(
@@ -145,7 +156,7 @@ def test_what_is_right(verdict: Verdict) -> None:
         (
             story(
                 *DEATHS,
-                hits=[Hit(K.FREEZE_WORKER, 100 + pid, 103 + pid, pids=[pid]) for pid in (1, 2, 3)],
+                hits=[Hit(K.FREEZE_WORKER, 100 + pid, 102 + pid, pids=[pid]) for pid in (1, 2, 3)],
                 ends=POISONED,
             ),
             "was taken for poison",
@@ -207,3 +218,17 @@ def test_who_is_frozen_may_lock_the_file(is_file: bool, why: str) -> None:
     history.runs[ID] = list(LATE)
     history.hits += [Hit(K.FREEZE_WORKER, 101, 103, pids=[OTHER]), Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]
     assert Explanations(history).of(history.runs[ID][0]) == why
+
+
+@pytest.mark.parametrize(
+    ("stalls", "why"), [([(99, 103)], K.FREEZE_WORKER), ([(99, 102)], UNEXPLAINED), ([], UNEXPLAINED)]
+)
+def test_a_process_that_gets_no_time_starts_late_what_it_has_fetched(
+    stalls: list[tuple[float, float]], why: str
+) -> None:
+    """A fault explains a run that began long after it where the process has noted that it was not run meanwhile."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [])
+    history.runs[ID] = [run("a", OTHER, 102, 103), run("b", WORKER, 103.1, 104)]
+    history.hits += [Hit(K.FREEZE_WORKER, 97, 99, pids=[WORKER])]
+    history.stalls += [Hit("stall", begin, end, pids=[WORKER]) for begin, end in stalls]
+    assert Explanations(history).of(history.runs[ID][1]) == why

@@ -106,7 +106,7 @@ async def test_a_failover_that_loses_the_last_second(
             await wait_until(lambda: in_step(old), "the replica is in step")
             known = await on_trial.publish("known", BATCH)
             await on_trial.some_have_run(known, BATCH // 4)
-            await old.wait(1, 5_000)
+            await has_followed(old)
             between.blackhole()
             told_early = known.told_already()
             lost = await on_trial.publish("lost", BATCH)
@@ -137,6 +137,13 @@ async def in_step(master: Redis) -> bool:
     """Say whether the only replica follows."""
     info = await master.info("replication")
     return info["connected_slaves"] == 1 and info["slave0"]["state"] == "online"
+
+
+async def has_followed(master: Redis) -> None:
+    """Return once the only replica holds all that was written before."""
+    async with master.client() as connection:
+        await connection.set("written", "last", px=1)  # WAIT is for what its own connection wrote
+        assert await connection.wait(1, 5_000) == 1
 
 
 async def is_master(redis: Redis) -> bool:

@@ -51,6 +51,7 @@ class Trial:
         self._folder = folder
         self._group = group
         self._random = Random(1)
+        self._batches: list[Batch] = []
 
         @broker.task(name="tests.chaos.app:run")
         async def run(id: str, kind: str, seconds: float) -> list[Any]: ...
@@ -65,10 +66,18 @@ class Trial:
             try:
                 await self._broker.kiq_many(messages)
             except (PublishError, BrokerUnavailable):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # before the next try
             else:
                 break
-        return Batch(ids, time.monotonic(), {id: self._group.create_task(self._end_of(id)) for id in ids})
+        batch = Batch(ids, time.monotonic(), {id: self._group.create_task(self._end_of(id)) for id in ids})
+        self._batches.append(batch)
+        return batch
+
+    def give_up(self) -> None:
+        """Wait no longer: a call may never end once its test has failed."""
+        for batch in self._batches:
+            for end in batch.ends.values():
+                end.cancel()
 
     async def counts_are_zero(self) -> bool:
         """Tell whether nothing is left to run."""
@@ -94,16 +103,21 @@ class Trial:
 
 @asynccontextmanager
 async def trial(network: Proxy, folder: Path) -> AsyncIterator[Trial]:
-    """Start workers; end them and all waits with the block, and fail if a worker has ended before."""
+    """Start workers; end them and all waits with the block, however it ends, and fail if a worker has ended before."""
     (folder / "misbehaved").mkdir()
     workers = [worker(number, network.url(), folder) for number in range(WORKERS)]
     broker = broker_from_url(network.url(), namespace=NAMESPACE, command_timeout=2)
     async with broker, asyncio.TaskGroup() as group:
         running = [group.create_task(worker.run()) for worker in workers]
-        yield Trial(broker, folder, group)
+        started = Trial(broker, folder, group)
+        yield started
+        started.give_up()
         for one in workers:
             one.stop()
-        await asyncio.wait(running, timeout=20)
+        late = (await asyncio.wait(running, timeout=20))[1]
+        for one in late:
+            one.cancel()
+    assert not late, "A worker does not stop."
     assert [one.starts for one in workers] == [1] * WORKERS, [one.wrong_ends for one in workers]
 
 

@@ -29,7 +29,7 @@ async def main() -> None:
                         known.add(entry["id"])
                         group.create_task(watching.see(entry["id"]))
                         left -= 1
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE)  # between two looks
 
 
 if __name__ == "__main__":

@@ -55,4 +55,4 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except BrokerUnavailable:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE)  # before the next try

@@ -38,20 +38,20 @@ async def meet(name: str) -> int:
     with Path(f"{name}.runs").open("a") as file:
         file.write(f"{os.getpid()}\\n")
     while not Path(f"{name}.goes-on").exists():
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # between two looks: only files tell other processes
     return os.getpid()
 
 
 @broker.task(name="block")
 async def block(seconds: float) -> None:
     Path("block.runs").touch()
-    time.sleep(seconds)
+    time.sleep(seconds)  # the block itself
 
 
 @broker.task(name="hang", runs_in="thread")
 def hang(seconds: float) -> None:
     Path("hang.runs").touch()
-    time.sleep(seconds)
+    time.sleep(seconds)  # the hanging itself
 """
 
 PLANT = """
@@ -67,7 +67,7 @@ hoard = []
 
 @broker.task(name="stick", retry=None, timeout=0.1)
 def stick() -> None:
-    time.sleep(600)
+    time.sleep(600)  # past its time
 
 
 @broker.task(name="rely")

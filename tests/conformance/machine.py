@@ -183,10 +183,9 @@ class SettlementMachine(RuleBasedStateMachine):
     def absolve(self, member: int) -> None:
         """Take back the crashes that were counted when a consumer was taken for dead; nothing, where it was not."""
         absolving = self.member(member)
-        self.run(absolving.consumer.absolve(absolving.history))
-        held = {delivery.id for delivery in absolving.history}
-        for id, call in self.calls.items():
-            if id in held and call.record is None:
+        self.run(absolving.consumer.absolve())
+        for call in self.calls.values():
+            if call.record is None:
                 call.deaths = tuple(name for name in call.deaths if name != absolving.consumer.name)
 
     @rule(id=ids, priority=st.integers(0, 2))

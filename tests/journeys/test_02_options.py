@@ -122,7 +122,7 @@ async def test_a_queue_of_its_own(make_broker: MakeBroker) -> None:
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others may run
             running -= 1
 
         async with working(broker, burst=True):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from asyncq import Broker, Context, Depends, MemoryBroker, ResultMissing, ResultTimeout, Status
-from asyncq.broker.waiters import SAFETY_SECONDS
+from asyncq.broker.subscription import SAFETY_SECONDS
 from tests.journeys.conftest import MakeBroker
 from tests.working import working
 

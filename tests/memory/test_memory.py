@@ -72,7 +72,7 @@ async def test_a_reclaim_on_another_thread_wakes_a_waiting_fetch() -> None:
     clock.move(1)
     alive = await transport.consumer("alive", ["mail"], lease=10)
     fetching = asyncio.create_task(alive.fetch(LIMITS, 1))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to wait
     thread = threading.Thread(target=alive.lease().reclaim)
     thread.start()
     (delivery,) = await asyncio.wait_for(fetching, 5)
@@ -90,7 +90,7 @@ async def test_a_moved_clock_wakes_a_waiting_fetch() -> None:
     fetching = asyncio.create_task(consumer.fetch(LIMITS, 1))
     clock.move(86_399)
     for _ in range(10):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # nothing is to come
     assert not fetching.done()
     clock.move(1)
     (delivery,) = await asyncio.wait_for(fetching, 5)

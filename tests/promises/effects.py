@@ -21,16 +21,16 @@ def note(name):
 
 @broker.task
 async def work(number: int) -> int:
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # the work itself
     note(number)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # the work itself
     return 2 * number
 
 
 @broker.task
 async def wait(name: str, seconds: float) -> int:
     note(name)
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds)  # the work itself
     return os.getpid()
 
 
@@ -38,7 +38,7 @@ async def wait(name: str, seconds: float) -> int:
 async def hold(name: str) -> int:
     note(name)
     while not Path(f"{name}.goes-on").exists():
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # between two looks: only files tell other processes
     return os.getpid()
 
 
@@ -70,7 +70,7 @@ async def poison(name: str) -> None:
 async def cleaning(name: str) -> None:
     note(name)
     try:
-        await asyncio.sleep(600)
+        await asyncio.sleep(600)  # until it is cancelled
     finally:
         note(f"{name}-cleaned")
 
@@ -82,7 +82,7 @@ async def block(name: str, how: str, seconds: float) -> int:
     while how == "python" and time.monotonic() < end:
         pass
     if how == "sleep":
-        time.sleep(seconds)
+        time.sleep(seconds)  # the block itself
     if how == "lock" and not Path(f"{name}.goes-on").exists():
         ctypes.PyDLL(None).usleep(round(seconds * 1e6))  # a call into C that keeps the interpreter's lock
     return os.getpid()
@@ -91,7 +91,7 @@ async def block(name: str, how: str, seconds: float) -> int:
 @broker.task(max_crashes=1)
 async def stick(name: str) -> None:
     note(name)
-    time.sleep(600)
+    time.sleep(600)  # until its process ends
 
 
 @broker.task(runs_in="process")

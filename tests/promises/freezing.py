@@ -21,7 +21,7 @@ async def freeze(worker: Program, url: str) -> None:
         if not url.startswith("sqlite") or await asyncio.to_thread(_is_writable, url.removeprefix("sqlite:///")):
             return
         worker.signal(SIGCONT)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it may leave the transaction
 
 
 def _is_stopped(pid: int) -> bool:

@@ -1,8 +1,11 @@
 """Tasks that block the event loop, and code that keeps the interpreter's lock."""
 
+from signal import SIGCONT
+
 from asyncq import Status, TaskFailed
 from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
+from tests.promises.freezing import freeze
 from tests.promises.publisher import Publisher, started, stopped
 from tests.waiting import wait_until
 
@@ -21,6 +24,21 @@ async def test_past_the_longest_block(publisher: Publisher, effects: Effects, as
     effects.let_go_on("beside")
     assert await beside == other.pid
     assert effects.runs_of("stuck") == [worker.pid]
+    await stopped(other)
+
+
+async def test_past_the_longest_block_and_the_lease(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str
+) -> None:
+    """A process whose loop is blocked ends also when it is no member any more, which its loop cannot hear."""
+    await publisher.stick.kiq("stuck")
+    worker = await started(asyncq, "--lease", "1", "--max-block", "3")
+    await wait_until(lambda: effects.runs_of("stuck") == [worker.pid], "the task runs")
+    await freeze(worker, url)
+    other = await started(asyncq, "--lease", "1", "--max-block", "3")
+    await other.says("its lease ran out")
+    worker.signal(SIGCONT)
+    assert await worker.exits() == 70
     await stopped(other)
 
 

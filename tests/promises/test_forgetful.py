@@ -50,7 +50,7 @@ async def test_all_is_forgotten(
     await effects.wait_for("a", "b")
     waiting = [await publisher.work.kiq(1), await publisher.work.options(delay=60).kiq(2)]
     waits = [asyncio.ensure_future(handle.result()) for handle in (*running, *waiting)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # they begin to wait
 
     await forget(server, how)
 

@@ -40,7 +40,7 @@ async def test_the_last_moments_are_lost(
     assert await queued == worker.pid
     lost = await publisher.work.options(delay=60).kiq(1)
     waiting = asyncio.ensure_future(lost.result())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to wait
 
     await asyncio.to_thread(server.restart)
 

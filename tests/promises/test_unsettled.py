@@ -10,6 +10,7 @@ from tests.promises.freezing import freeze
 from tests.promises.outages import unanswering
 from tests.promises.publisher import Publisher, started, stopped
 from tests.servers import RedisServer
+from tests.waiting import wait_until
 
 LAST = RetryPolicy(max_attempts=1)
 TWO = RetryPolicy(max_attempts=2, delay=0.2)
@@ -73,13 +74,16 @@ async def test_delays_and_retries(
     """What is delayed, or waits for a retry, runs in its time although the worker is killed and the server restarts."""
     loop = asyncio.get_running_loop()
     delayed = await publisher.wait.options(delay=3).kiq("delayed", 0)
+
+    async def is_retrying() -> bool:
+        return await retried.status() is Status.RETRYING
+
     published_at = loop.time()
     retried = await publisher.fail.options(retry=RetryPolicy(max_attempts=2, delay=3, jitter=False)).kiq("retried")
     effects.let_go_on("retried")
     worker = await started(asyncq, "--lease", "1")
     await effects.wait_for("retried-ended")
-    while await retried.status() is not Status.RETRYING:
-        await asyncio.sleep(0.01)
+    await wait_until(is_retrying, "its failure is settled")
     failed_at = loop.time()
     worker.signal(SIGKILL)
     if server is not None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from asyncq.errors import BrokerUnavailable, LeaseLost
+from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
 from asyncq.redis.notices import Subscription
 from asyncq.redis.server import Server
 from asyncq.redis.topology import Node
@@ -82,7 +82,7 @@ async def test_a_lost_membership_leaves_no_connection(own_redis: StartRedis) -> 
             await pair.transport.release([consumer.name])
             with pytest.raises(LeaseLost):
                 await consumer.fetch(LIMITS, 1)
-            await consumer.absolve([])
+            await consumer.absolve()
         assert len(await connections_of(redis)) == 1  # of commands
 
 
@@ -107,6 +107,22 @@ async def test_reconnecting_leaves_no_socket(own_redis: StartRedis) -> None:
             await wait_until(lambda: has_listeners(redis, 1), "it has subscribed")
             await wait_until(lambda: open_files() <= before, "all others are closed")
         await asyncio.to_thread(lease.close)
+
+
+async def test_a_connection_belongs_to_one_loop(redis_url: str, namespace: str) -> None:
+    """A transport that is used on another loop, in a moment of rest or while calls queue up, says so and lives on."""
+    async with opened(redis_url, namespace) as pair:
+        others: list[Coroutine[Any, Any, Any]] = [pair.transport.counts([QUEUE]), pair.consumer()]
+        for other in others:
+            calls = [asyncio.create_task(pair.transport.counts([QUEUE])) for _ in range(3)]
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                await asyncio.to_thread(asyncio.run, other)
+            await asyncio.gather(*calls)
+        consumer = await pair.consumer()
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, consumer.settle([]))
+        await pair.publish("a")
+        assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
 
 
 def test_a_connection_is_of_the_era_in_which_its_node_was_found() -> None:

@@ -101,7 +101,7 @@ async def cutting(redis: Redis) -> AsyncIterator[Callable[[], int]]:
         nonlocal count
         while True:
             count += int(await redis.client_kill_filter(_type="normal", skipme=True))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # between two cuts
 
     async with asyncio.TaskGroup() as group:
         cutter = group.create_task(cut())

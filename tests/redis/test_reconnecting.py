@@ -257,7 +257,7 @@ async def repeated(cut: Callable[[], object]) -> AsyncIterator[None]:
     async def go_on() -> None:
         while True:
             cut()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # between two cuts
 
     async with asyncio.TaskGroup() as group:
         cutting = group.create_task(go_on())
@@ -277,7 +277,7 @@ async def until_killed(redis: Redis) -> None:
         try:
             await redis.script_kill()
         except RedisError:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # before the next try
         else:
             return
 

@@ -179,7 +179,7 @@ async def call_a_task(broker: Broker) -> None:
 
     @broker.task
     async def nap() -> str:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.4)  # past a renewal of the lease, each third of it
         return "rested"
 
     async with working(broker, lease=0.6), asyncio.timeout(10):

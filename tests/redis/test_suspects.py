@@ -107,13 +107,13 @@ async def test_who_is_condemned_and_lives_loses_nothing(redis_url: str, namespac
     async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
         await pair.publish("a", "b")
         late = await pair.consumer()
-        deliveries = await late.fetch(LIMITS, 10)
+        await late.fetch(LIMITS, 10)
         own = KeySpace(namespace).own
         await redis.zadd(own["workers"], {late.name: float("-inf")})
         assert await pair.client.commands.call(
             [call("condemn", own, "nobody", pair.transport.now_ms())], wanted="reclaim"
         ) == [[late.name.encode()]]
-        await late.absolve(deliveries)
+        await late.absolve()
         assert await pair.transport.release([late.name]) == 0
         fetched = await (await pair.consumer()).fetch(LIMITS, 10, wait=False, suspects=0)
         assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 0), ("b", 0)]
@@ -124,16 +124,41 @@ async def test_an_absolved_suspect_with_another_crash_stays_one(redis_url: str, 
     async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
         await suspects(pair, "a")
         late = await pair.consumer()
-        deliveries = await late.fetch(LIMITS, 1)
+        await late.fetch(LIMITS, 1)
         await redis.zadd(KeySpace(namespace).own["workers"], {late.name: float("-inf")})
-        reclaimer = (await pair.consumer()).lease()
-        await asyncio.to_thread(reclaimer.reclaim)
-        await asyncio.to_thread(reclaimer.close)
+        await reclaim_all(await pair.consumer())
         for _ in range(3):
-            await late.absolve(deliveries)
+            await late.absolve()
         consumer = await pair.consumer()
         assert list(await consumer.fetch(LIMITS, 1, wait=False, suspects=0)) == []
         assert [delivery.crashes for delivery in await consumer.fetch(LIMITS, 1, wait=False)] == [2]
+
+
+async def test_what_a_lost_reply_held_is_absolved(redis_url: str, namespace: str) -> None:
+    """Who was taken for dead takes back also the crash of what it was lent and never heard of."""
+    async with opened(redis_url, namespace) as pair:
+        late, reclaimer = await pair.consumer(lease=0.001), await pair.consumer()
+        assert list(await late.fetch(LIMITS, 10, wait=False)) == []
+        await pair.publish("a")
+        unheard = late._fetching(LIMITS, 10, 1)  # pyright: ignore[reportPrivateUsage] - as if its reply were lost
+        await pair.client.commands.call([unheard], wanted="fetch")
+        await reclaim_all(reclaimer)
+        await late.absolve()
+        assert [delivery.crashes for delivery in await reclaimer.fetch(LIMITS, 10, wait=False)] == [0]
+
+
+async def test_very_many_are_absolved(redis_url: str, namespace: str) -> None:
+    """What is looked through in several steps is absolved to the last, and nothing of it is left."""
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        await pair.publish(*map(str, range(3_000)))
+        late, reclaimer = await pair.consumer(lease=0.001), await pair.consumer()
+        for _ in range(3):
+            await late.fetch(LIMITS, 1_000, wait=False)
+        await reclaim_all(reclaimer)
+        crashes = KeySpace(namespace).queue(QUEUE)["crashes"]
+        assert await redis.hlen(crashes) == 3_000
+        await late.absolve()
+        assert await redis.exists(crashes) == 0
 
 
 async def test_absolving_ends_no_living_membership(redis_url: str, namespace: str) -> None:
@@ -142,7 +167,7 @@ async def test_absolving_ends_no_living_membership(redis_url: str, namespace: st
         await pair.publish("a")
         consumer = await pair.consumer()
         deliveries = list(await consumer.fetch(LIMITS, 10))
-        await consumer.absolve(deliveries)
+        await consumer.absolve()
         await finish(consumer, deliveries)
 
 
@@ -153,6 +178,13 @@ async def suspects(pair: Pair, *ids: str) -> None:
         dead = await pair.consumer()
         await dead.fetch(LIMITS, len(ids), suspects=0)
         assert await pair.transport.release([dead.name]) == len(ids)
+
+
+async def reclaim_all(reclaimer: RedisConsumer) -> None:
+    """Take for dead whose lease has run out."""
+    lease = reclaimer.lease()
+    await asyncio.to_thread(lease.reclaim)
+    await asyncio.to_thread(lease.close)
 
 
 async def fetch_something(consumer: RedisConsumer) -> list[Delivery]:

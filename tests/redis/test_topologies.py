@@ -274,7 +274,7 @@ async def until_it_works(attempt):
         try:
             return await attempt()
         except BrokerUnavailable:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # before the next try
 
 
 @asynccontextmanager

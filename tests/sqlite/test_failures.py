@@ -66,7 +66,7 @@ import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
-time.sleep(60)
+time.sleep(60)  # until it is killed
 """
 
 LISTENER = """
@@ -78,7 +78,7 @@ from tests.sqlite.pairs import opened
 async def main():
     async with opened(Path(sys.argv[1])) as pair:
         print(await pair.store.listen(Listener(lambda notices: None, lambda: None)), flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(60)  # until it is killed
 
 asyncio.run(main())
 """

@@ -56,7 +56,7 @@ async def main(path, verb, last):
             case "reclaim":
                 await asyncio.to_thread(lease.reclaim)
             case "absolve":
-                await worker.absolve(held)
+                await worker.absolve()
             case "leave":
                 await worker.leave()
         os._exit(0)

@@ -38,7 +38,7 @@ async def keep(consumer):
     try:
         while await asyncio.to_thread(lease.renew):
             await asyncio.to_thread(lease.reclaim)
-            await asyncio.sleep(random.choice([0.01, 0.02, 0.3]))
+            await asyncio.sleep(random.choice([0.01, 0.02, 0.3]))  # sometimes longer than the lease
     finally:
         lease.close()
 
@@ -51,7 +51,7 @@ async def work(pair, name):
             suspects = random.randrange(3)
             held = list(await consumer.fetch(LIMITS, random.randrange(1, 6), wait=False, suspects=suspects))
             assert sum(delivery.crashes >= SUSPECT_CRASHES for delivery in held) <= suspects
-            await asyncio.sleep(random.choice([0.001, 0.01, 0.1]))
+            await asyncio.sleep(random.choice([0.001, 0.01, 0.1]))  # the work itself
             ends = [settlement(pair.transport, name, delivery) for delivery in held]
             is_out = upkeep[0].done() and not upkeep[0].exception()
             effects = await consumer.settle(ends)
@@ -60,7 +60,7 @@ async def work(pair, name):
                 if isinstance(end, Done) and has_effect:
                     print("ended", end.delivery.id, name, flush=True)
     except LeaseLost:
-        await consumer.absolve(held)
+        await consumer.absolve()
     finally:
         for task in upkeep:
             task.cancel()
@@ -123,7 +123,7 @@ async def publish(pair: Pair) -> None:
     """Publish all calls, a few at a time."""
     for start in range(0, len(IDS), 10):
         await pair.publish(*IDS[start : start + 10])
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # so that all of it overlaps
 
 
 async def withdraw(pair: Pair, random: Random, race: Race) -> set[str]:
@@ -135,7 +135,7 @@ async def withdraw(pair: Pair, random: Random, race: Race) -> set[str]:
         if await pair.transport.withdraw(id, QUEUE, outcome, even_running=random.random() < 0.8):
             assert id not in withdrawn
             withdrawn.add(id)
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.03)  # so that all of it overlaps
     return withdrawn
 
 

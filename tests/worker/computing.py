@@ -84,7 +84,7 @@ def look(ctx: Context = Depends()) -> list[Any]:
     logging.getLogger("app").info("quiet")
     assert current_context() is ctx
     while not Path(ctx.labels["file"]).exists():
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks: only files tell a process
     return [ctx.message.id, ctx.attempt, dict(ctx.labels), ctx.is_cancelled]
 
 
@@ -100,12 +100,17 @@ def die(how: str = "exit") -> None:
     os.kill(os.getpid(), 9)
 
 
+@broker.task(runs_in="process", retry=None, max_crashes=None)
+def die_on() -> None:
+    os._exit(7)
+
+
 @broker.task(runs_in="process", retry=None, timeout=0.3)
 def too_long(file: str, seconds: float = 60) -> None:
     # with a program of its own, which must not outlive it
     child = subprocess.Popen(["sleep", str(seconds)])
     Path(file).write_text(f"{os.getpid()} {child.pid}")
-    time.sleep(seconds)
+    time.sleep(seconds)  # past its time
 
 
 @broker.task(runs_in="process", retry=None)
@@ -119,7 +124,7 @@ def compute(file: str) -> None:
 def leave_group(file: str) -> None:
     Path(file).write_text(str(os.getpid()))
     os.setpgid(0, os.getpgid(os.getppid()))
-    time.sleep(60)
+    time.sleep(60)  # past its time
 
 
 @broker.task(runs_in="process", retry=None)
@@ -145,7 +150,7 @@ def leave_reporter(folder: str, ctx: Context = Depends()) -> str:
 
     threading.Thread(target=report, daemon=True).start()
     while not Path(folder, "goes-on").exists():
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks
     return "x" * 900_000
 
 
@@ -154,7 +159,7 @@ def report_twice(folder: str, ctx: Context = Depends()) -> None:
     ctx.progress_sync(1)
     ctx.progress_sync(2)
     while not Path(folder, "seen").exists():
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks
 
 
 @broker.task(runs_in="process", retry=None)

@@ -43,7 +43,7 @@ class FreezingLease(Lease):
         self.calls.append(name)
         if name == self._freezes_in and "next_end" in self.calls and not self._frozen_at:
             self._frozen_at = time.monotonic()
-            time.sleep(2 * LEASE)
+            time.sleep(2 * LEASE)  # the frost itself
 
 
 @pytest.mark.parametrize("freezes_in", ["renew", "next_end"])

@@ -57,7 +57,7 @@ async def test_one_run_at_a_time_with_lending(broker: Broker) -> None:
         running += 1
         most = max(most, running)
         for _ in range(3):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others may run
         running -= 1
 
     async with working(broker, concurrency=5):
@@ -92,7 +92,7 @@ async def test_what_a_run_leaves_behind(broker: Broker) -> None:
     async def careless() -> None:
         left.append(asyncio.ensure_future(broker.handle("never").result(wait_for_publish=60)))
         for _ in range(5):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the wait that it leaves behind begins
 
     @broker.task
     async def count() -> None:
@@ -100,7 +100,7 @@ async def test_what_a_run_leaves_behind(broker: Broker) -> None:
         running += 1
         most = max(most, running)
         for _ in range(3):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others may run
         running -= 1
 
     async with working(broker, concurrency=1):

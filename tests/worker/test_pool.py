@@ -135,6 +135,18 @@ async def test_a_process_that_dies(broker: Broker, how: str) -> None:
     assert "3 processes have died" in str(result.error)
 
 
+async def test_processes_that_die_for_ever(broker: Broker) -> None:
+    """A call that may kill as many processes as it likes is not tried again without a pause."""
+    async with working(broker):
+        handle = await computing.die_on.kiq()
+
+        async def waits() -> bool:
+            return await handle.status() is Status.SCHEDULED
+
+        await wait_until(waits, "three processes have died, and the call waits")
+        await handle.cancel()
+
+
 async def test_an_idle_process_that_dies(broker: Broker) -> None:
     """A process that is killed between two calls is replaced, and no call is charged for it."""
     async with working(broker):

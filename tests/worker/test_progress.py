@@ -41,7 +41,7 @@ async def test_results_in_an_outage_of_progress(broker: Broker, monkeypatch: pyt
 
     async def unavailable(store: MemoryStore, *args: Any, **options: Any) -> None:
         asked.set()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # as long as a server that is silent takes
         raise BrokerUnavailable("down")
 
     monkeypatch.setattr(MemoryStore, "report", unavailable)

@@ -26,8 +26,11 @@ async def test_an_order_that_arrives_with_its_delivery(redis_url: str, namespace
         async def main() -> None:
             async with broker_from_url(redis_url, namespace=namespace) as elsewhere:
                 handle = await elsewhere.task(name="work")(work.function).kiq()
-                while await handle.status() is not Status.RUNNING:
-                    await asyncio.sleep(0)
+
+                async def runs() -> bool:
+                    return await handle.status() is Status.RUNNING
+
+                await wait_until(runs, "the worker has fetched it")
                 assert await handle.cancel()
 
         asyncio.run(main())

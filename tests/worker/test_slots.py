@@ -42,7 +42,7 @@ async def test_a_lent_slot_is_taken_back_first() -> None:
     slots.enter("a", lambda: order.append("child"))
     slots.enter("a", lambda: order.append("next"))
     returning = asyncio.create_task(slots.take_back("a"))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to wait
     slots.leave("a")
     await returning
     assert order == ["parent", "child"]
@@ -57,7 +57,7 @@ async def test_a_cancelled_run_still_gives_its_slot_back() -> None:
     assert slots.lend("a")
     slots.enter("a", lambda: None)
     returning = asyncio.create_task(slots.take_back("a"))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to wait
     returning.cancel()
     await asyncio.wait([returning])
     slots.leave("a")
@@ -109,7 +109,7 @@ async def test_lent_slots_come_back_in_turn() -> None:
     async with asyncio.TaskGroup() as group:
         for name in ("first", "second"):
             group.create_task(take_back(name))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # both begin to wait
         slots.leave("a")
         slots.leave("a")
     assert order == ["first", "second"]
@@ -123,7 +123,7 @@ async def test_waiting_again_before_the_slot_is_back() -> None:
     loan.lend()
     slots.enter("a", lambda: None)  # its child
     returning = asyncio.create_task(loan.take_back())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to wait
     loan.lend()  # for the next, from another coroutine of the run
     assert slots.used == 1, "what it has not got back it cannot lend"
     slots.leave("a")
@@ -155,7 +155,7 @@ async def test_a_run_that_leaves_a_wait_behind(how: str) -> None:
         loan.lend()
         slots.enter("a", lambda: None)
         returning = asyncio.create_task(loan.take_back())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it begins to wait
         loan.end()
         slots.leave("a")
         await returning

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from asyncq import Broker, BrokerUnavailable, MemoryBroker, Retry, RetryPolicy, SQLiteBroker, Status, Worker
 from asyncq.memory import MemoryTransport
 from asyncq.memory.consumer import MemoryConsumer, MemoryLease
+from asyncq.transport import Settlement
 from tests.waiting import wait_until
 from tests.working import working
 
@@ -103,7 +104,7 @@ async def test_cancelled_twice(broker: Broker, monkeypatch: pytest.MonkeyPatch) 
     started = asyncio.Event()
     running = asyncio.create_task(Worker(broker, on_started=started.set).run())
     await started.wait()
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins to work
     for _ in range(2):
         running.cancel()
         await asyncio.wait([running], timeout=0.05)
@@ -177,19 +178,18 @@ async def test_a_faulty_heartbeat(broker: Broker, monkeypatch: pytest.MonkeyPatc
     assert await handle.status() is Status.QUEUED
 
 
-class Slow(MemoryTransport):
-    """A transport that does not answer whoever wants to join."""
-
-    async def consumer(self, *args: Any, **options: Any) -> Any:
-        await asyncio.Event().wait()
-
-
 async def test_stopped_while_joining(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is stopped before the server has answered it ends at once."""
-    monkeypatch.setattr(MemoryTransport, "consumer", Slow.consumer)
+    asked = asyncio.Event()
+
+    async def silent(*args: Any, **options: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(MemoryTransport, "consumer", silent)
     worker = Worker(broker)
     running = asyncio.create_task(worker.run())
-    await asyncio.sleep(0.01)
+    await asked.wait()
     worker.stop()
     async with asyncio.timeout(1):
         await running
@@ -243,7 +243,7 @@ async def test_stopped_while_it_joins(tmp_path: Path) -> None:
             worker = Worker(broker)
             running = asyncio.create_task(worker.run())
             for _ in range(turns):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # each time a step further
             worker.stop()
             await running
             assert list(await broker.workers()) == []
@@ -290,3 +290,65 @@ async def test_an_outage_while_joining_does_not_outlive_the_stop(
     worker.stop()
     async with asyncio.timeout(1):
         await running
+
+
+async def test_an_outage_that_ends_before_the_time_to_stop_does(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is told to stop while the server does not answer tells it what has ended when it is back in time.
+
+    Else that would run again, and count a crash of a worker that has ended in order.
+    """
+    outage = Outage(monkeypatch)
+    work = broker.task(outage.task)
+    async with asyncio.timeout(5), working(broker, shutdown_timeout=60) as worker:
+        handle = await work.kiq()
+        await outage.wait_refused(1)
+        worker.stop()
+        await outage.wait_refused(4)
+        outage.end()
+        assert (await handle.result(timeout=5)).status is Status.SUCCEEDED
+
+
+async def test_an_outage_is_not_waited_out_by_who_is_told_twice(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second order to stop ends the wait for a server that does not answer."""
+    outage = Outage(monkeypatch)
+    work = broker.task(outage.task)
+    async with asyncio.timeout(5), working(broker, shutdown_timeout=60) as worker:
+        handle = await work.kiq()
+        await outage.wait_refused(1)
+        worker.stop()
+        await outage.wait_refused(2)
+        worker.stop()
+    assert await handle.status() is Status.QUEUED
+
+
+class Outage:
+    """A server that settles nothing until it ends; a worker that hands back gives it up in no time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._refused = 0
+        self._is_over = False
+        settle = MemoryConsumer.settle
+
+        async def settled(consumer: MemoryConsumer, settlements: Sequence[Settlement]) -> Sequence[bool]:
+            if not self._is_over:
+                self._refused += 1
+                raise BrokerUnavailable("down")
+            return await settle(consumer, settlements)
+
+        monkeypatch.setattr(MemoryConsumer, "settle", settled)
+        monkeypatch.setattr("asyncq.worker.membership.HAND_BACK_SECONDS", 0.01)
+
+    async def task(self) -> None:
+        """A call that ends at once."""
+
+    def end(self) -> None:
+        """Settle from now on."""
+        self._is_over = True
+
+    async def wait_refused(self, count: int) -> None:
+        """Wait until so many settlements were refused."""
+        await wait_until(lambda: self._refused >= count, f"{count} settlements were refused")

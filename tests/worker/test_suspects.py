@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from asyncq import Broker, ConfigurationError, FailedCall, MemoryBroker, Queue, Status, TaskFailed
+from asyncq import Broker, ConfigurationError, FailedCall, Handle, MemoryBroker, Queue, Status, TaskFailed
 from asyncq.testing.clock import MovableClock
-from asyncq.transport import Consumer, Delivery, Return
+from asyncq.transport import Consumer, Return
 from tests.waiting import wait_until
 from tests.working import working
 
@@ -35,13 +36,13 @@ async def crash(broker: Broker, *, times: int = 1, count: int = 100) -> None:
         await transport.release([consumer.name])
 
 
-async def silenced(broker: Broker, clock: MovableClock, name: str) -> tuple[Consumer, Sequence[Delivery]]:
-    """Let a consumer fetch what is ready and be taken for dead; return it with what it held."""
+async def silenced(broker: Broker, clock: MovableClock, name: str) -> Consumer:
+    """Let a consumer fetch what is ready and be taken for dead; return it."""
     transport = (await broker.open()).transport
     consumer = await transport.consumer(name, ["default"], lease=1)
-    deliveries = await consumer.fetch({"default": 100}, 100, wait=False, suspects=100)
+    await consumer.fetch({"default": 100}, 100, wait=False, suspects=100)
     await silence(broker, clock)
-    return consumer, deliveries
+    return consumer
 
 
 async def silence(broker: Broker, clock: MovableClock) -> None:
@@ -50,6 +51,11 @@ async def silence(broker: Broker, clock: MovableClock) -> None:
     clock.move(600)
     other.lease().reclaim()
     await other.leave()
+
+
+async def is_scheduled(handle: Handle[Any]) -> bool:
+    """Say whether the call waits for its time."""
+    return await handle.status() is Status.SCHEDULED
 
 
 async def test_one_suspect_at_a_time(broker: Broker) -> None:
@@ -64,7 +70,7 @@ async def test_one_suspect_at_a_time(broker: Broker) -> None:
         running.add(number)
         most = max(most, len(running))
         await plain_beside.wait()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # others may run
         running.remove(number)
         return number
 
@@ -117,13 +123,9 @@ async def test_who_was_cut_off_comes_back_in_time(broker: Broker, clock: Movable
     handle = await innocent.kiq()
     cut_off = [await silenced(broker, clock, f"cut-off-{number}") for number in range(3)]
 
-    async def is_condemned() -> bool:
-        return await handle.status() is Status.SCHEDULED
-
     async with working(broker, lease=1):
-        await wait_until(is_condemned, "the verdict is put off")
-        consumer, deliveries = cut_off[0]
-        await consumer.absolve(deliveries)
+        await wait_until(lambda: is_scheduled(handle), "the verdict is put off")
+        await cut_off[0].absolve()
         clock.move(2)
         assert (await handle.result(timeout=5)).value == 1
 
@@ -142,7 +144,27 @@ async def test_a_crash_is_no_attempt(broker: Broker) -> None:
     assert (result.value, result.attempts) == (1, 1)
 
 
-async def test_the_limit_is_an_option(broker: Broker) -> None:
+async def test_a_call_that_may_crash_for_ever_waits(broker: Broker, clock: MovableClock) -> None:
+    """After the third crash a call waits longer each time before it runs again, once for each, and uses no attempt."""
+
+    @broker.task(max_crashes=None)
+    async def tough() -> int:
+        return 1
+
+    transport = (await broker.open()).transport
+    for crashes, least, most in ((3, 0.5, 1), (4, 1, 2), (5, 2, 4), (40, 30, 60)):
+        handle = await tough.kiq()
+        await crash(broker, times=crashes)
+        async with working(broker, lease=0.1):
+            await wait_until(lambda handle=handle: is_scheduled(handle), "it waits before it runs again")
+            clock.move(least - 0.01)
+            assert (await transport.counts(["default"]))[0].scheduled == 1
+            clock.move(most - least + 0.01)
+            result = await handle.result(timeout=5)
+        assert (result.value, result.attempts) == (1, 1)
+
+
+async def test_the_limit_is_an_option(broker: Broker, clock: MovableClock) -> None:
     """A task may bear more crashes, or any number of them; a limit that makes no sense is refused."""
 
     @broker.task(max_crashes=None)
@@ -158,6 +180,8 @@ async def test_the_limit_is_an_option(broker: Broker) -> None:
     frail_one = await frail.kiq()
     await crash(broker)
     async with working(broker, lease=0.1):
+        await wait_until(lambda: is_scheduled(tough_one), "it waits before it runs again")
+        clock.move(60)
         assert (await tough_one.result(timeout=5)).value == 1
         assert (await frail_one.result(timeout=5)).status is Status.FAILED
     with pytest.raises(ConfigurationError, match="max_crashes is 1 or more"):
@@ -174,9 +198,12 @@ async def test_a_suspect_that_ends_makes_room_for_the_next(broker: Broker) -> No
 
     handles = [await suspect.kiq() for _ in range(2)]
     await crash(broker, times=2)
+
+    async def runs() -> bool:
+        return await handles[0].status() is Status.RUNNING
+
     async with working(broker):
-        while await handles[0].status() is not Status.RUNNING:
-            await asyncio.sleep(0)
+        await wait_until(runs, "one of them runs")
         for _ in range(20):  # the next fetch is under way, and waits
             await asyncio.sleep(0)
         may_end.set()
@@ -209,7 +236,7 @@ async def test_a_suspect_that_waits_for_an_innocent(broker: Broker) -> None:
 
     @broker.task
     async def child() -> int:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # others may run meanwhile
         return 1
 
     @broker.task
@@ -262,7 +289,7 @@ async def test_a_queue_at_its_limit_goes_on(broker: Broker) -> None:
 
     @broker.task(queue="mail")
     async def mail(number: int) -> int:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # others may run meanwhile
         return number
 
     handles = [await mail.kiq(number) for number in range(5)]

@@ -168,7 +168,7 @@ async def test_at_most_so_many_at_once(broker: Broker) -> None:
         running[name] += 1
         most[name] = max(most[name], running[name])
         for _ in range(3):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # others may run
         running[name] -= 1
 
     @broker.task

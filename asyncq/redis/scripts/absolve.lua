@@ -1,12 +1,15 @@
 -- KEYS: crashes suspects ahead wake
 -- USES: queue suspects
 -- FLAGS: allow-oom
--- ARGV: name of a consumer that was taken for dead and was not; then members that it held
+-- ARGV: name of a consumer that was taken for dead and was not, where to go on, which begins at 0
 -- Takes back the crashes that were counted in its name. What is no suspect any more stands among the others again.
+-- Returns where to go on; 0: that was all. It is done in steps, so that others' commands come between.
+local LOOKED_AT = 1000
 local name, is_any_cleared = ARGV[1], false
-for i = 2, #ARGV do
-  local member = ARGV[i]
-  local times, names = string.match(redis.call('HGET', crashes, member) or '0 ', '^(%d+) (.*)$')
+local step = redis.call('HSCAN', crashes, ARGV[2], 'COUNT', LOOKED_AT)
+for i = 1, #step[2], 2 do
+  local member, crash = step[2][i], step[2][i + 1]
+  local times, names = string.match(crash, '^(%d+) (.*)$')
   local start, stop = string.find('\n' .. names, '\n' .. name .. '\n', 1, true)
   if start then
     times = times - 1
@@ -26,4 +29,4 @@ end
 if is_any_cleared then
   ring(wake)
 end
-return 0
+return step[1]

@@ -1,5 +1,5 @@
 -- How suspects stand apart, for the scripts that name this file: ready messages with SUSPECT_CRASHES on their count (the
--- number is that of asyncq/transport.py).
+-- number is that of asyncq/transport/delivery.py).
 --
 -- A consumer takes few of them at a time. `suspects` orders them as `ahead` does its own. `crashes` holds how many
 -- crashes there were and, after a space, a line for each consumer that was taken for dead: the last 100.

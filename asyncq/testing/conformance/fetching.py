@@ -144,7 +144,7 @@ class FetchingSuite(Suite):
             await stage.backend.pass_time(A_MOMENT if n % 2 else 0)
             publishing = stage.start(process.publish_ids(str(n)))
             for _ in range(n):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # so that each is cancelled at another moment
             fetching.cancel()
             await asyncio.wait({fetching, publishing})
             fetched = [] if fetching.cancelled() else list(fetching.result())

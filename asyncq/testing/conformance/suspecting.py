@@ -1,12 +1,12 @@
 """What is promised of suspects: messages that consumers died with again, and those of whom it was wrongly thought."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import NOTHING
 from asyncq.testing.conformance.stage import LEASE, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, finish, settle_one
 from asyncq.testing.conformance.suite import Suite
-from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Delivery, Done, Outcome, Return
+from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Done, Outcome, Return
 
 A_MOMENT = 0.05
 """Seconds in which a fetch that should wait shows whether it does."""
@@ -150,35 +150,45 @@ class SuspectingSuite(Suite):
         """A consumer that was reclaimed and lives absolves what it held: no suspects, in their old places."""
         await process.publish_ids(*"abc")
         await _crash(stage, process, 2)
-        late, deliveries = await _reclaimed(stage, process, 2)
+        late = await _reclaimed(stage, process, 2)
         await process.publish_ids("d")
-        await late.absolve(deliveries)
-        await late.absolve(deliveries)
+        await late.absolve()
+        await late.absolve()
         consumer = await process.consumer()
         fetched = await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
         found = [(delivery.id, delivery.crashes) for delivery in fetched]
         assert found == [("a", 1), ("b", 1), ("c", 0), ("d", 0)]
 
+    async def test_all_queues_are_absolved(self, stage: Stage, process: Process) -> None:
+        """A consumer takes back what was counted in its name in every queue."""
+        await process.publish_ids("a", "b")
+        await process.publish_ids("c", queue=OTHER_QUEUE)
+        limits = {QUEUE: 10, OTHER_QUEUE: 10}
+        late = await _reclaimed(stage, process, 3, limits)
+        await late.absolve()
+        fetched = await stage.fetch(await process.consumer(), 3, limits)
+        assert {delivery.id: delivery.crashes for delivery in fetched} == {"a": 0, "b": 0, "c": 0}
+
     async def test_what_is_absolved_wakes_who_waits(self, stage: Stage, process: Process) -> None:
         """Who may take no suspect is woken when one turns out to be none."""
         await process.publish_ids("a")
         await _crash(stage, process, 1)
-        late, deliveries = await _reclaimed(stage, process, 1)
+        late = await _reclaimed(stage, process, 1)
         other = await (await stage.process()).consumer()
         fetching = stage.start(other.fetch(LIMITS, 10, suspects=0))
         await stage.backend.pass_time(A_MOMENT)
-        await late.absolve(deliveries)
+        await late.absolve()
         fetched = await stage.outcome(fetching, "what is no suspect")
         assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 1)]
 
     async def test_what_runs_elsewhere_is_absolved(self, stage: Stage, process: Process) -> None:
         """What another has fetched meanwhile goes on there, and counts no crash when it is handed back."""
         await process.publish_ids("a")
-        late, deliveries = await _reclaimed(stage, process, 1)
+        late = await _reclaimed(stage, process, 1)
         other = await process.consumer()
         (running,) = await stage.fetch(other, 1)
         assert running.crashes == 1
-        await late.absolve(deliveries)
+        await late.absolve()
         assert await settle_one(other, Return(running))
         (delivery,) = await stage.fetch(other, 1)
         assert delivery.crashes == 0
@@ -187,19 +197,19 @@ class SuspectingSuite(Suite):
         """A crash that another's death has counted, before or since, stays; so does one that is certain."""
         await process.publish_ids("a")
         await _crash(stage, process, 1)
-        late, deliveries = await _reclaimed(stage, process, 1)
+        late = await _reclaimed(stage, process, 1)
         await _crash(stage, process, 1)
         other = await process.consumer()
         (delivery,) = await stage.fetch(other, 1)
         assert delivery.crashes == 3
         assert await settle_one(other, Return(delivery, is_crash=True))
         for _ in range(2):
-            await late.absolve(deliveries)
-            await other.absolve([delivery])
+            await late.absolve()
+            await other.absolve()
         (delivery,) = await stage.fetch(other, 1)
         assert delivery.crashes == 3
         await finish(other, [delivery])
-        await late.absolve(deliveries)
+        await late.absolve()
         assert await process.counts() == NOTHING
 
     async def test_all_who_were_taken_for_dead_may_say_so(self, stage: Stage, process: Process) -> None:
@@ -208,8 +218,7 @@ class SuspectingSuite(Suite):
         lates = [await _reclaimed(stage, process, 1) for _ in range(3)]
         other = await process.consumer()
         for crashes, number in ((2, 1), (1, 0), (0, 2)):
-            late, deliveries = lates[number]
-            await late.absolve(deliveries)
+            await lates[number].absolve()
             (delivery,) = await stage.fetch(other, 1)
             assert delivery.crashes == crashes
             assert await settle_one(other, Return(delivery))
@@ -229,14 +238,14 @@ async def _crash(stage: Stage, process: Process, count: int, queue: str = QUEUE)
     assert await process.transport.release([dead.name]) == count
 
 
-async def _reclaimed(stage: Stage, process: Process, count: int) -> tuple[Consumer, Sequence[Delivery]]:
-    """Return a consumer that lives, though it was reclaimed, and the deliveries it held."""
+async def _reclaimed(stage: Stage, process: Process, count: int, limits: Mapping[str, int] = LIMITS) -> Consumer:
+    """Return a consumer that lives, though it was reclaimed with so many messages."""
     other = await stage.process()
     reclaimer = await other.lease_of(await other.consumer(lease=LEASE * 2))
     late = await process.consumer(lease=LEASE)
-    deliveries = await stage.fetch(late, count)
+    await stage.fetch(late, count, limits)
     assert await stage.lapse(late.name, reclaimer) == count
-    return late, deliveries
+    return late
 
 
 async def _ids(consumer: Consumer, count: int, *, suspects: int) -> list[str]:

@@ -1,0 +1,43 @@
+"""The transport contract: what moves messages from those who publish to those who run them.
+
+A transport knows bytes and the few facts that route them; it never looks into a message. A new one is one package
+that passes `asyncq.testing.conformance`. The values here are named tuples because the hot path makes several for every
+task, and a tuple is the cheapest immutable thing there is.
+
+Every verb raises `BrokerUnavailable` when the server does not answer within the transport's own deadlines, never a
+client library's exception. All times are milliseconds since 1970 by the server's clock (`Transport.now_ms`).
+"""
+
+from asyncq.transport.consumer import Consumer
+from asyncq.transport.counts import Counts
+from asyncq.transport.delivery import SUSPECT_CRASHES, Delivery
+from asyncq.transport.envelope import Envelope, Receipt, Taken
+from asyncq.transport.lease import Lease
+from asyncq.transport.letter import DeadLetter, Revival, Revived
+from asyncq.transport.member import Departure, Member
+from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
+from asyncq.transport.transport import Capabilities, Transport
+
+__all__ = [
+    "SUSPECT_CRASHES",
+    "Again",
+    "Capabilities",
+    "Consumer",
+    "Counts",
+    "Dead",
+    "DeadLetter",
+    "Delivery",
+    "Departure",
+    "Done",
+    "Envelope",
+    "Lease",
+    "Member",
+    "Outcome",
+    "Receipt",
+    "Return",
+    "Revival",
+    "Revived",
+    "Settlement",
+    "Taken",
+    "Transport",
+]

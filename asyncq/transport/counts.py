@@ -1,0 +1,19 @@
+"""The counts: how many messages of a queue stand where."""
+
+from typing import NamedTuple
+
+
+class Counts(NamedTuple):
+    """How many messages of one queue stand where.
+
+    Attributes:
+        ready: may be fetched now.
+        scheduled: become due later (delays and retries).
+        running: are lent to a consumer.
+        dead: are among the dead letters.
+    """
+
+    ready: int
+    scheduled: int
+    running: int
+    dead: int

@@ -1,0 +1,41 @@
+"""The envelope: a message on its way in, and what became of it."""
+
+from typing import NamedTuple, TypeAlias
+
+from asyncq.errors import PublishRefused
+
+
+class Envelope(NamedTuple):
+    """A message, ready to be moved.
+
+    Attributes:
+        id: unique in the transport while the message is there or a result is kept under it.
+        queue: a valid queue name.
+        body: the encoded message.
+        priority: 0-9; larger is fetched first, equal ones in the order in which they were published.
+        due_ms: not to be fetched before; 0 or past: at once.
+        is_fresh: the id was made for this one publish and can't be known to anybody: nothing to look up.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    priority: int = 0
+    due_ms: int = 0
+    is_fresh: bool = False
+
+
+class Taken(NamedTuple):
+    """The id was there already, so nothing was published. One of the two is set.
+
+    Attributes:
+        body: the message that has the id, while its task has not ended.
+        record: the result that is kept under the id.
+    """
+
+    body: bytes | None
+    record: bytes | None
+
+
+Receipt: TypeAlias = Taken | PublishRefused | None
+"""What became of one envelope: None means that it was published."""

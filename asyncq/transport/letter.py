@@ -1,0 +1,47 @@
+"""The dead letter: a message that has failed for good, and how it comes back."""
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class DeadLetter(NamedTuple):
+    """A message that will not run again.
+
+    Attributes:
+        body: the message as it was when it died.
+        record: its final result, with error and traceback; None where none was kept.
+        died_ms: when.
+        place: its number in the order of the queue's deaths; larger died later.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    reason: str
+    record: bytes | None
+    died_ms: int
+    place: int
+
+
+class Revival(NamedTuple):
+    """A dead letter that is to run again.
+
+    Attributes:
+        letter: as it was read.
+        body: the message for its next life.
+        priority: 0-9.
+    """
+
+    letter: DeadLetter
+    body: bytes
+    priority: int = 0
+
+
+class Revived(Enum):
+    """What became of a `Revival`."""
+
+    DONE = "done"
+    GONE = "gone"
+    """There is no such letter any more: somebody else was faster, or its message has died once more since."""
+    TAKEN = "taken"
+    """Its id belongs to another call that has not ended, or whose result is kept: the letter stays."""

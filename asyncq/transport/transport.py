@@ -1,0 +1,124 @@
+"""The transport: the verbs of whoever publishes messages, consumes them, or looks after them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asyncq.transport.consumer import Consumer
+from asyncq.transport.counts import Counts
+from asyncq.transport.envelope import Envelope, Receipt
+from asyncq.transport.letter import DeadLetter, Revival, Revived
+from asyncq.transport.member import Member
+from asyncq.transport.settlement import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a transport can do.
+
+    Attributes:
+        is_shared: other processes reach the same messages, so a worker may be one of them.
+    """
+
+    is_shared: bool
+
+
+class Transport(ABC):
+    """A way to move messages. Opened and closed by the broker on one event loop; a new loop gets a new transport."""
+
+    capabilities: Capabilities
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, or raise BrokerUnavailable with what was tried."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect. Consumers are left as they are."""
+
+    @abstractmethod
+    def now_ms(self) -> int:
+        """Return the time by the server's clock, as well as it is known here."""
+
+    @abstractmethod
+    async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        """Store the messages, in order; return once the server has them as safe as it keeps anything.
+
+        Each is published or not by itself; all go in few round trips. Publishing one a second time finds itself.
+
+        Returns:
+            A receipt for each: None, `Taken`, or a `PublishRefused` (not raised).
+
+        Raises:
+            BrokerUnavailable: the outcome of all of them is unknown; publish the same again.
+        """
+
+    @abstractmethod
+    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> Consumer:
+        """Become a member of the consumers of these queues, under a lease of so many seconds."""
+
+    @abstractmethod
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
+        """End a call that waits to be fetched, and keep the outcome as `Done` does.
+
+        Args:
+            id: the call's.
+            queue: where it is.
+            outcome: how it ends.
+            even_running: also when it is lent to a consumer, which cannot settle it any more and is told (`severed`).
+
+        Returns:
+            Whether it was there, and might be ended; False leaves everything as it is.
+        """
+
+    @abstractmethod
+    async def release(self, names: Sequence[str]) -> int:
+        """Reclaim at once what these consumers hold, whose process is known to be dead. Returns how many messages.
+
+        Their crashes are certain: none of them can be taken back.
+        """
+
+    @abstractmethod
+    async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
+        """Return the counts of each queue; all zero for one that was never used."""
+
+    @abstractmethod
+    async def first_in_line(self, queues: Sequence[str]) -> Sequence[Sequence[bytes]]:
+        """Return of each queue the bodies of those that have been ready for longest: one at least of each priority.
+
+        Costs the server no more when a million wait.
+        """
+
+    @abstractmethod
+    async def known_queues(self) -> Sequence[str]:
+        """Return the queues that were ever published to, as far as is remembered, in alphabetical order."""
+
+    @abstractmethod
+    async def members(self) -> Sequence[Member]:
+        """Return the consumers, in alphabetical order."""
+
+    @abstractmethod
+    async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
+        """Return the newest dead letters of a queue, newest first.
+
+        Args:
+            queue: its name.
+            limit: how many at most.
+            before: only those that died before the one with this `DeadLetter.place`: the next page.
+        """
+
+    @abstractmethod
+    async def find_letters(self, queue: str, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
+        """Return the dead letter of each id; None: the queue has none."""
+
+    @abstractmethod
+    async def drop_letters(self, letters: Sequence[DeadLetter]) -> Sequence[bool]:
+        """Forget dead letters of one queue. Returns for each whether it was still there."""
+
+    @abstractmethod
+    async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+        """Let dead letters of one queue run again: each in one atomic step.
+
+        The letter goes, and so does the result that its death has left, so that the id is the new run's; the message
+        becomes ready behind all that are, with no crash on its count, however long the queue may be.
+        """
