@@ -1,0 +1,199 @@
+"""The ledger contract: what remembers the calls of a transport that only moves them (RabbitMQ).
+
+The transport has the messages, and may deliver one more than once: a connection was cut, a worker died, a publish was
+repeated. The ledger knows of each call whether it runs, where and under which token, how many have died of it, and how
+it ended. So a copy is told from the message, a late worker from the one that has the call now, and a poisonous
+message from an innocent one. It shares its data with a store: what it writes, `Store.look` finds and watchers are told.
+
+Nothing is lost with the ledger but what it knew: an id that it has not heard of is lent like a new one.
+
+Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
+ledger's clock (`now_ms`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from asyncq.transport import Envelope, Lease, Member, Outcome, Revival, Revived, Settlement, Taken
+
+
+class Copy(NamedTuple):
+    """A message as it was delivered.
+
+    Attributes:
+        id, queue, body, priority: as it was published.
+        generation: how often the message was sent on with another body (`Again`) before.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    priority: int
+    generation: int
+
+
+class Lent(NamedTuple):
+    """The call is ours to run.
+
+    Attributes:
+        token: names this one lending; a settlement with an outdated token takes no effect.
+        crashes, is_doubtful: as in `Delivery`.
+    """
+
+    token: str
+    crashes: int
+    is_doubtful: bool = False
+
+
+class Held(NamedTuple):
+    """A consumer has it whose lease has not run out, maybe the same one that asks: the copy is to come again later.
+
+    Attributes:
+        lease_end_ms: when that lease runs out unless it is renewed.
+    """
+
+    lease_end_ms: int
+
+
+Verdict: TypeAlias = Lent | Held | None
+"""What becomes of a copy. None: it is not wanted any more, because its call has ended or has gone on without it."""
+
+
+class Holder(ABC):
+    """One consumer, as the ledger knows it. It belongs to one event loop.
+
+    Attributes:
+        name: unique for ever.
+    """
+
+    name: str
+
+    @abstractmethod
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Pass on the tokens of what was withdrawn while this consumer had it, as `Consumer.run` does."""
+
+    @abstractmethod
+    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
+        """Ask for copies that have come, in order; each is lent, held or not wanted, in one atomic step.
+
+        Lending notes the message, whether or not it was known. A copy of an older generation than the ledger has heard
+        of is not wanted; one of a newer generation is what the call has become.
+
+        Raises:
+            LeaseLost: this consumer is no member any more.
+        """
+
+    @abstractmethod
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End lendings, in order, each in one atomic step. Safe to send again when the reply was lost.
+
+        Of `Done` and `Dead` the outcome is kept and told; the transport has the letters and publishes `then`. `Again`
+        and `Return` leave the call waiting; `Again` with its new body, and a generation more. An end that keeps no
+        record is remembered all the same for `TOMBSTONE_MS`, for copies that come late.
+
+        Returns:
+            For each whether it took effect. False: it was no longer lent to this consumer.
+        """
+
+    @abstractmethod
+    async def absolve(self) -> None:
+        """Take back the crashes that were counted in its name, as `Consumer.absolve` does."""
+
+    @abstractmethod
+    def lease(self) -> Lease:
+        """Return this consumer's lease, to be used from one other thread. What it reclaims becomes orphans."""
+
+    @abstractmethod
+    async def leave(self) -> int:
+        """Let go, without a crash, of whatever is still lent, and end the membership. Returns how many it was."""
+
+
+class Ledger(ABC):
+    """A memory for a transport that has none. Opened and closed by that transport, on one event loop."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, or raise BrokerUnavailable with what was tried."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect. Holders are left as they are."""
+
+    @abstractmethod
+    def now_ms(self) -> int:
+        """Return the time by the server's clock, as well as it is known here."""
+
+    @abstractmethod
+    async def note(self, envelopes: Sequence[Envelope]) -> None:
+        """Remember messages that the transport has. What runs already, or has ended meanwhile, is left as it is.
+
+        `Envelope.due_ms` says until when one is looked at as scheduled.
+        """
+
+    @abstractmethod
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | None]:
+        """Claim ids before their messages are published, each in one atomic step.
+
+        Args:
+            envelopes: what is to be published.
+            ttl_ms: how long a claim holds unless `note` follows.
+
+        Returns:
+            For each None: publish it; or who has the id. Who claims it for the same body while the claim is open gets
+            it, too: the outcome of the publish is not known yet, and a copy does no harm.
+        """
+
+    @abstractmethod
+    async def strike(self, envelopes: Sequence[Envelope]) -> None:
+        """Take back claims: the transport has refused the messages."""
+
+    @abstractmethod
+    async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> Holder:
+        """Become a member of the consumers of these queues, under a lease of so many seconds."""
+
+    @abstractmethod
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
+        """End a call that waits, as `Transport.withdraw` does; its copies are not wanted any more."""
+
+    @abstractmethod
+    async def release(self, names: Sequence[str]) -> int:
+        """Reclaim at once what these consumers hold, whose process is known to be dead, as `Transport.release` does."""
+
+    @abstractmethod
+    async def orphans(self, limit: int) -> Sequence[Copy]:
+        """Return messages that were reclaimed and not `placed` since, oldest first.
+
+        The transport may have no copy that it would deliver: they are to be published again as they are.
+        """
+
+    @abstractmethod
+    async def placed(self, copies: Sequence[Copy]) -> None:
+        """Forget that these were orphans: they were published again."""
+
+    @abstractmethod
+    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+        """Let calls run again whose letters the transport is about to publish, as `Transport.revive` does.
+
+        GONE is for the transport to say: the ledger has no letters. Safe to repeat until the call runs.
+        """
+
+    @abstractmethod
+    async def running(self, queues: Sequence[str]) -> Sequence[int]:
+        """Return how many calls of each queue are lent."""
+
+    @abstractmethod
+    async def scheduled(self, queues: Sequence[str]) -> Sequence[int]:
+        """Return how many calls of each queue are known to be due later."""
+
+    @abstractmethod
+    async def known_queues(self) -> Sequence[str]:
+        """Return the queues that were ever noted, as far as is remembered, in alphabetical order."""
+
+    @abstractmethod
+    async def members(self) -> Sequence[Member]:
+        """Return the consumers, in alphabetical order."""
+
+
+TOMBSTONE_MS = 600_000
+"""How long an end is remembered at the least."""
