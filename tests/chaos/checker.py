@@ -1,11 +1,11 @@
 """The checker: what a history has to be like, whatever befell those who made it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from asyncq import Status
-from tests.chaos.calls import Kind
+from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.explanations import SILENT_FOR_ALL, UNEXPLAINED, Explanations
 from tests.chaos.history import History, Run, Seen
 
@@ -50,6 +50,17 @@ def check(history: History) -> Verdict:
                 verdict.wrong.append(f"No fault explains that this was not the only run: {run}; all of them: {runs}")
         verdict.wrong += _runs_after_a_cancel(history, id, explanations)
     return verdict
+
+
+def check_letters(history: History, letters: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with the dead letters: they are of calls that failed, and of children taken for poison."""
+    failed = {id for id, seen in history.seen.items() if seen[0].status == Status.FAILED}
+    explanations = Explanations(history)
+    for id in failed.difference(letters):
+        yield f"{id} failed for good, and has no dead letter."
+    for id in set(letters) - failed:
+        if not id.endswith(CHILD) or explanations.deaths_of(Call(id, Kind.QUICK, 0, 0, 0)) < MAX_CRASHES:
+            yield f"{id} has a dead letter, and was not seen to fail. Its runs: {history.runs.get(id)}"
 
 
 def _check_end(history: History, id: str, verdict: Verdict, explanations: Explanations) -> None:

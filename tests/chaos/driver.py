@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asyncq import AsyncqError, Broker, broker_from_url
 from tests.chaos.calls import calls_of
-from tests.chaos.checker import check
+from tests.chaos.checker import check, check_letters
 from tests.chaos.crew import Member
 from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
@@ -276,9 +276,10 @@ class Driver:
                 if value_of(result) not in {each.value for each in history.seen[id]}:
                     wrong.append(f"{id} was seen to end as {history.seen[id]}, and now has {result}")
         [counts] = await (await broker.open()).transport.counts(["default"])
-        failed = sum(1 for several in history.seen.values() if several[0].status == "failed")
-        if tuple(counts) != (0, 0, 0, failed):
-            wrong.append(f"{failed} calls failed for good, and the queue holds {counts}")
+        letters = [letter.id for letter in await broker.dead.list(limit=None)]
+        wrong += check_letters(history, letters)
+        if tuple(counts) != (0, 0, 0, len(letters)):
+            wrong.append(f"There are {len(letters)} dead letters, and the queue holds {counts}")
         return counts.dead
 
     def _broker(self) -> Broker:

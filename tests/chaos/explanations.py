@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from math import inf
 
-from tests.chaos.calls import DEADLY, POOLED, Call, Kind
+from tests.chaos.calls import CHILD, DEADLY, POOLED, Call, Kind
 from tests.chaos.faults import FaultKind
 from tests.chaos.history import History, Hit, Run
 
@@ -74,20 +74,25 @@ class Explanations:
             return UNEXPLAINED
         return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
 
-    def deaths_of(self, call: Call, end: float) -> int:
+    def deaths_of(self, call: Call, end: float = inf) -> int:
         """Return how many processes died that had a call, or were silent for too long, before its end was seen.
 
         Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
         blocked when that died, or a process of the pool was waited for. Or the answer to a fetch was on its way to a
-        worker when that died: a matter of milliseconds, and so not twice to one call.
+        worker when that died: a matter of milliseconds, and so not twice to one call. Who awaits another call fails
+        with it.
         """
+        child = self._deaths(call.id + CHILD, Kind.QUICK, end) if call.kind is Kind.NESTED else 0
+        return max(child, self._deaths(call.id, call.kind, end))
+
+    def _deaths(self, id: str, kind: Kind, end: float) -> int:
         deaths = [hit for hit in self._hits if hit.kind in MORTAL or is_as_good_as_dead(hit)]
-        runs = self._runs.get(call.id, ())
+        runs = self._runs.get(id, ())
         dead = {run.pid for run in runs if any(hit.befalls(run, run.begin, self._settled(run)) for hit in deaths)}
-        begin = self._accepted_at[call.id]
+        begin = self._accepted_at.get(id, min((run.begin for run in runs), default=inf))  # a child is its parent's
         others = {pid for hit in deaths if begin <= hit.end and hit.begin <= end for pid in hit.pids}
         others -= {pid for run in runs for pid in (run.pid, run.worker)}
-        fetched = others if call.kind in POOLED else others & self._died_blocked
+        fetched = others if kind in POOLED else others & self._died_blocked
         return len(dead) + len(fetched) + min(1, len(others - fetched))
 
     def told(self, run: Run, at: float) -> float:

@@ -5,8 +5,8 @@ from math import inf
 
 import pytest
 
-from tests.chaos.calls import Call, Kind
-from tests.chaos.checker import Verdict, check
+from tests.chaos.calls import CHILD, Call, Kind
+from tests.chaos.checker import Verdict, check, check_letters
 from tests.chaos.explanations import UNEXPLAINED, Explanations
 from tests.chaos.faults import FaultKind as K
 from tests.chaos.history import Cancelled, History, Hit, Run, Seen
@@ -232,3 +232,23 @@ def test_a_process_that_gets_no_time_starts_late_what_it_has_fetched(
     history.hits += [Hit(K.FREEZE_WORKER, 97, 99, pids=[WORKER])]
     history.stalls += [Hit("stall", begin, end, pids=[WORKER]) for begin, end in stalls]
     assert Explanations(history).of(history.runs[ID][1]) == why
+
+
+@pytest.mark.parametrize(
+    ("letters", "deaths", "wrong"),
+    [
+        ([], 0, [f"{ID} failed for good"]),
+        ([ID], 0, []),
+        ([ID, ID + CHILD], 3, []),
+        ([ID, ID + CHILD], 2, [f"{ID}{CHILD} has a dead letter"]),
+        ([ID, "x"], 3, ["x has a dead letter"]),
+    ],
+)
+def test_letters(letters: list[str], deaths: int, wrong: list[str]) -> None:
+    """The dead letters are those of calls that were seen to fail, and of children for which three processes died."""
+    history = History({ID: Call(ID, Kind.NESTED, 0, 0, 0)}, [])
+    history.seen[ID] = [Seen("producer", 200, "failed", "x")]
+    history.runs[ID + CHILD] = DEATHS
+    history.hits += [Hit(K.KILL_WORKER, 100 + pid, 101 + pid, pids=[pid]) for pid in range(1, deaths + 1)]
+    found = list(check_letters(history, letters))
+    assert [text.startswith(start) for text, start in zip(found, wrong, strict=True)] == [True] * len(wrong)
