@@ -14,8 +14,6 @@ from tests.rabbitmq_servers import RabbitMQCluster, RabbitMQServer, StartRabbitM
 from tests.servers import HOST
 from tests.waiting import wait_until
 
-QUORUM = {"x-queue-type": "quorum"}
-
 
 async def test_messages_survive_a_kill_and_a_stop(own_rabbitmq: StartRabbitMQ) -> None:
     """A node that was killed or stopped has its durable messages again once it is started, on the same port."""
@@ -125,7 +123,7 @@ async def publish(url: str, queue: str, body: bytes) -> None:
     """Declare a quorum queue, and publish to it with confirmation."""
     connection = await aiormq.connect(url)
     channel = await connection.channel()
-    await channel.queue_declare(queue, durable=True, arguments=QUORUM)
+    await channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
     await channel.basic_publish(
         body, routing_key=queue, mandatory=True, properties=aiormq.spec.Basic.Properties(delivery_mode=2)
     )
