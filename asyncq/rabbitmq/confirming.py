@@ -57,12 +57,15 @@ class ConfirmingChannel:
         """Whether it can still be used."""
         return self.fault is None and not self.connection.ended.is_set()
 
-    async def send(self, messages: Sequence[Message], outcomes: list[Outcome]) -> BaseException | None:
+    async def send(
+        self, messages: Sequence[Message], outcomes: list[Outcome], *, patience: float | None = None
+    ) -> BaseException | None:
         """Publish the messages of which nothing is known, in one write, and wait until all is known.
 
         Args:
             messages: some of which may have been published before, on a channel that has ended.
             outcomes: by index of the message; they are filled in as they come, also when this is cancelled.
+            patience: seconds after which the connection is given up; None: the caller has its own limit.
 
         Returns:
             What has ended the channel before all was known, or None.
@@ -71,11 +74,19 @@ class ConfirmingChannel:
         self._sendings.add(sending)
         try:
             fault = self._write(sending)
-            if fault is None:
+            if fault is None and patience is None:
                 await sending.is_over
+            elif fault is None:
+                await asyncio.wait([sending.is_over], timeout=patience)
         finally:
             self._sendings.discard(sending)
-        return fault or (self.fault if sending.left else None)
+        if fault is None and sending.left:
+            fault = self.fault or self._give_up(patience)
+        return fault
+
+    def _give_up(self, patience: float | None) -> TimeoutError:
+        self.connection.abort()
+        return TimeoutError(f"No confirm within {patience:g} s of a new connection.")
 
     def _write(self, sending: "_Sending") -> Exception | None:
         number, max_size = self._channel.number, self._channel.max_content_size
@@ -152,8 +163,9 @@ class _Tags(dict[str, int]):
 
 
 def _refusal(message: Message, error: DeliveryError) -> PublishRefused:
-    name = repr(message.routing_key)
-    where = f"routing key {name} of exchange {message.exchange!r}" if message.exchange else f"queue {name}"
+    key, exchange = message.routing_key, message.exchange
     if isinstance(error, PublishError):
-        return PublishRefused(f"RabbitMQ has no queue for {where}: it was deleted, or never declared.")
-    return PublishRefused(f"RabbitMQ took nothing more for {where}: the queue is full, or failed.")
+        queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else repr(key)
+        return PublishRefused(f"RabbitMQ has no queue {queue}: it was deleted, or never declared.")
+    queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else f"for queue {key!r}"
+    return PublishRefused(f"RabbitMQ took nothing more {queue}: the queue is full, or failed.")
