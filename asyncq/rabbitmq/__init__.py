@@ -1,1 +1,1 @@
-"""RabbitMQ: messages in its queues, through aiormq."""
+"""RabbitMQ: queues on a server, 3.10 or later, through aiormq."""
