@@ -10,7 +10,7 @@ from aiormq.channel import Channel
 
 from asyncq.errors import PublishRefused
 from asyncq.rabbitmq.connection import Connection
-from asyncq.rabbitmq.frames import Message, message_id, publication
+from asyncq.rabbitmq.frames import Message, publication
 
 
 class Confirmed(Enum):
@@ -57,15 +57,12 @@ class ConfirmingChannel:
         """Whether it can still be used."""
         return self.fault is None and not self.connection.ended.is_set()
 
-    async def send(
-        self, messages: Sequence[Message], outcomes: list[Outcome], *, patience: float | None = None
-    ) -> BaseException | None:
+    async def send(self, messages: Sequence[Message], outcomes: list[Outcome]) -> BaseException | None:
         """Publish the messages of which nothing is known, in one write, and wait until all is known.
 
         Args:
             messages: some of which may have been published before, on a channel that has ended.
             outcomes: by index of the message; they are filled in as they come, also when this is cancelled.
-            patience: seconds after which the connection is given up; None: the caller has its own limit.
 
         Returns:
             What has ended the channel before all was known, or None.
@@ -74,19 +71,11 @@ class ConfirmingChannel:
         self._sendings.add(sending)
         try:
             fault = self._write(sending)
-            if fault is None and patience is None:
+            if fault is None:
                 await sending.is_over
-            elif fault is None:
-                await asyncio.wait([sending.is_over], timeout=patience)
         finally:
             self._sendings.discard(sending)
-        if fault is None and sending.left:
-            fault = self.fault or self._give_up(patience)
-        return fault
-
-    def _give_up(self, patience: float | None) -> TimeoutError:
-        self.connection.abort()
-        return TimeoutError(f"No confirm within {patience:g} s of a new connection.")
+        return fault or (self.fault if sending.left else None)
 
     def _write(self, sending: "_Sending") -> Exception | None:
         number, max_size = self._channel.number, self._channel.max_content_size
@@ -95,9 +84,8 @@ class ConfirmingChannel:
             if outcome is None:
                 message = sending.messages[index]
                 self._last_tag = tag = self._last_tag + 1
-                id = message_id(tag, message.id)
                 self._slots[tag] = _Slot(sending, index)
-                pieces += publication(message, id, channel=number, max_size=max_size)
+                pieces += publication(message, tag, channel=number, max_size=max_size)
         try:
             self.connection.writer.write(b"".join(pieces))
         except (RuntimeError, AttributeError) as error:  # reset while nothing was written: uvloop, and asyncio

@@ -119,9 +119,13 @@ class Connection:
         """Return what to raise in the place of what aiormq raised."""
         return self.fault if self.ended.is_set() else mapped(wanted, self.address, error)
 
-    def abort(self) -> None:
-        """End it at once, with nothing more said to the server. `close` waits until all of it is gone."""
-        self._end(None)
+    def abort(self, fault: BaseException | None = None) -> None:
+        """End it at once, with nothing more said to the server. `close` waits until all of it is gone.
+
+        Args:
+            fault: why.
+        """
+        self._end(fault)
         self._streams.abort()
 
     async def close(self) -> None:

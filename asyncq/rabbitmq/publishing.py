@@ -18,12 +18,6 @@ MAX_MESSAGES = 500
 MAX_BYTES = 1_000_000
 """Bounds of what one call has on its way at a time. More in flight makes nothing faster, and has to be kept twice."""
 
-DOUBT = 10.0
-"""Seconds after a fault in which the server may still be starting."""
-PATIENCE = Backoff(delay=1.0, max_delay=8.0, jitter=False)
-"""Seconds that it is given then. A quorum queue whose leader is not there yet can swallow what is published to it: no
-confirm ever comes, on that channel. Sent again on another one, it is confirmed."""
-
 _AGAIN = Backoff(delay=0.02, max_delay=0.5)
 
 
@@ -41,7 +35,6 @@ class Publisher:
         self._channel: ConfirmingChannel | None = None
         self._opening = asyncio.Lock()
         self._random = Random()
-        self._doubts_until = 0.0
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishRefused | None]:
         """Publish messages, in order, and return once the server has all of them as safe as it keeps anything.
@@ -65,26 +58,19 @@ class Publisher:
         outcomes: list[Outcome] = [None] * len(messages)
         fault: BaseException | None = None
         failures = 0
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._seconds
+        deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(deadline):
                 while None in outcomes:
                     channel = await self._open_channel(deadline)
-                    fault = await channel.send(messages, outcomes, patience=self._patience(failures))
+                    fault = await channel.send(messages, outcomes)
                     if fault is not None:
                         self._judge(fault, messages, outcomes)
-                        self._doubts_until = loop.time() + DOUBT
                         failures += 1
                         await asyncio.sleep(_AGAIN.seconds(failures, self._random))
         except TimeoutError as error:
             raise self._unconfirmed(fault) from fault or error
         return [outcome if isinstance(outcome, PublishRefused) else None for outcome in outcomes]
-
-    def _patience(self, failures: int) -> float | None:
-        if asyncio.get_running_loop().time() > self._doubts_until:
-            return None
-        return PATIENCE.seconds(failures + 1, self._random)
 
     async def _open_channel(self, deadline: float) -> ConfirmingChannel:
         """Return a channel, once the server takes something there."""
@@ -126,8 +112,9 @@ class Publisher:
                     f"RabbitMQ at {address} takes nothing more: it is short of memory or of disk, and has been for "
                     f"{seconds:g} s. What was sent before it said so may still be published."
                 )
-            # Something is stuck: a queue, the channel or all of the server. Closing the channel in order might be, too.
-            channel.connection.abort()
+            # A queue is stuck, the channel, or all of the server. To close the channel in order might be stuck, too.
+            channel.connection.abort(TimeoutError(f"Something was not confirmed within {seconds:g} s."))
+        fault = fault or self._connections.fault
         if fault is not None and is_wrong(fault):
             return mapped("publish", address, fault)
         said = f" {explained(fault)}" if fault is not None else ""

@@ -12,6 +12,7 @@ from asyncq.rabbitmq.frames import Message, call_id
 from asyncq.rabbitmq.publishing import Publisher
 from asyncq.rabbitmq.reconnecting import Reconnecting
 from asyncq.rabbitmq.urls import read_urls
+from tests.rabbitmq_servers import RabbitMQServer
 
 COMMAND_TIMEOUT = 2.0
 CONNECT_TIMEOUT = 1.0
@@ -58,7 +59,16 @@ async def take_all(url: str, queue: str) -> list[aiormq.abc.DeliveredMessage]:
 
 async def take_ids(url: str, queue: str) -> list[str]:
     """Take what is in a queue, and return the ids of the calls."""
-    return [call_id(message.header.properties.message_id or "") for message in await take_all(url, queue)]
+    taken = [message.header.properties for message in await take_all(url, queue)]
+    return [call_id(properties.message_id or "", properties.headers) for properties in taken]
+
+
+async def forget_nothing(server: RabbitMQServer) -> None:
+    """Let a node write down which queues it has.
+
+    Erlang does so some seconds later. A quorum queue that is younger when its node is killed has no leader ever after.
+    """
+    await asyncio.to_thread(server.evaluate, "[dets:sync(Table) || Table <- dets:all()].")
 
 
 def messages(queue: str, count: int, *, prefix: str = "call", size: int = 100) -> list[Message]:

@@ -16,6 +16,7 @@ from tests.rabbitmq.publishers import (
     COMMAND_TIMEOUT,
     bare_channel,
     declare,
+    forget_nothing,
     messages,
     publisher,
     take_all,
@@ -174,6 +175,7 @@ async def test_what_is_confirmed_outlives_the_server(own_rabbitmq: StartRabbitMQ
     """What is confirmed is there after the server was killed in the same moment."""
     server = own_rabbitmq()
     await declare(server.url, namespace)
+    await forget_nothing(server)
     async with publisher(server.url) as publishing:
         await publishing.publish(messages(namespace, 300))
         await asyncio.to_thread(server.kill)
@@ -186,6 +188,7 @@ async def test_a_batch_goes_on_when_the_server_comes_back(own_rabbitmq: StartRab
     """Batches that are under way when the server is killed end when it is back: each message is there once or twice."""
     server = own_rabbitmq()
     await declare(server.url, namespace)
+    await forget_nothing(server)
     confirmed: set[str] = set()
 
     async def publish_until(stop: asyncio.Event, name: int) -> None:
