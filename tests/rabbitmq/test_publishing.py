@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from asyncq.errors import BrokerUnavailable, PublishRefused
+from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.publishing import MAX_MESSAGES
 from tests.chaos.link import Direction
@@ -23,6 +23,7 @@ from tests.rabbitmq.publishers import (
     take_ids,
 )
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
+from tests.servers import HOST, free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
@@ -154,12 +155,32 @@ async def test_a_message_that_is_too_large_is_refused(own_rabbitmq: StartRabbitM
     assert "10001" in str(receipts[1])
 
 
+async def test_a_right_that_is_missing_is_told(rabbitmq_server: RabbitMQServer, namespace: str) -> None:
+    """Who may not write is told so at once, in the server's words."""
+    await asyncio.to_thread(rabbitmq_server.control, "add_user", namespace, "password")
+    await asyncio.to_thread(rabbitmq_server.control, "set_permissions", namespace, "", "^none$", "")
+    url = rabbitmq_server.url.replace("guest:guest", f"{namespace}:password")
+    async with publisher(url, command_timeout=30) as publishing:
+        with pytest.raises(ConfigurationError, match="ACCESS_REFUSED"):
+            await publishing.publish([Message("amq.direct", "key", b"body", "id")])
+    await asyncio.to_thread(rabbitmq_server.control, "delete_user", namespace)
+
+
+async def test_without_a_server_it_is_told_why() -> None:
+    """Where no server can be reached, the error says who was tried and what came of it, in time."""
+    begun = time.monotonic()
+    async with publisher(f"amqp://{HOST}:{free_port()}", command_timeout=0.5) as publishing:
+        with pytest.raises(BrokerUnavailable, match=r"Connection refused|Connect call failed"):
+            await publishing.publish(messages("queue", 1))
+    assert time.monotonic() - begun < 0.5 + SLACK
+
+
 async def test_a_cancelled_caller_disturbs_nobody(rabbitmq_url: str, namespace: str) -> None:
     """A caller that is cancelled at any point leaves the channel as it is for others."""
     await declare(rabbitmq_url, namespace)
     async with publisher(rabbitmq_url) as publishing:
         for turns in range(20):
-            caller = asyncio.ensure_future(publishing.publish(messages(namespace, 100, prefix="cancelled")))
+            caller = asyncio.ensure_future(publishing.publish(messages(namespace, 20, prefix="cancelled")))
             other = asyncio.ensure_future(publishing.publish(messages(namespace, 1, prefix=f"other-{turns}")))
             for _ in range(turns):
                 await asyncio.sleep(0)
