@@ -1,1 +1,1 @@
-"""RabbitMQ: queues on a server, 3.10 or later."""
+"""RabbitMQ: queues on a server, 3.10 or later, through aiormq."""
