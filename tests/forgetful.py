@@ -243,7 +243,10 @@ class ForgetfulReplies(Replies):
 
     async def listen(self, listener: Listener) -> Address:
         self._listener = listener
-        self._server.mailboxes.setdefault(self.address, Mailbox()).resync = listener.resync
+        if self.address not in self._server.mailboxes:
+            self._server.mailboxes[self.address] = Mailbox()
+            listener.resync()
+        self._server.mailboxes[self.address].resync = listener.resync
         return self.address
 
     async def run(self) -> None:
