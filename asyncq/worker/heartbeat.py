@@ -72,6 +72,7 @@ class Heartbeat:
         self._is_asked = False
         self._reported_block = 0.0
         self._connected_since: float | None = None
+        self._is_failing = False
         self._renewed_at = 0.0
         self._next_end_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="asyncq-heartbeat", daemon=True)
@@ -121,13 +122,15 @@ class Heartbeat:
         try:
             is_held = self._lease.renew(self._about() if self._about else None)
         except BrokerUnavailable as error:
-            if self._connected_since is not None:
+            if not self._is_failing:
                 logger.warning("Cannot renew the lease: %s", error)
+            self._is_failing = True
             self._connected_since = None
             return True
         if not is_held:
             self._tell_loop(self._lost)
             return False
+        self._is_failing = False
         if self._connected_since is None or self._is_cut_off():
             self._connected_since = time.monotonic()
         self._renewed_at = time.monotonic()

@@ -21,7 +21,8 @@ async def test_a_delay(broker: Broker, worker: None) -> None:
     result = await handle.result(timeout=5)
     assert result.started_at is not None
     assert result.enqueued_at is not None
-    assert 0.3 <= (result.started_at - result.enqueued_at).total_seconds() < 1
+    # It is due by the server's clock, of which this process knows what the last answer told, and how long that took.
+    assert 0.25 <= (result.started_at - result.enqueued_at).total_seconds() < 1
 
 
 async def test_a_time(broker: Broker, worker: None) -> None:

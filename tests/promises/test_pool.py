@@ -61,7 +61,7 @@ async def test_worker_killed_while_its_pool_computes(
     """When a worker is killed, its pool is gone within a second, and another worker runs what it computed."""
     worker = await started(asyncq, "--processes", processes, "--lease", "1")
     handle = await publisher.compute.kiq("a", "hold")
-    await wait_until(lambda: bool(effects.runs_of("a")), "it runs")
+    await wait_until(lambda: bool(effects.runs_of("a")), "it runs", timeout=30)
     [pid] = effects.runs_of("a")
 
     with open(f"/proc/{pid}/stat") as stat:
@@ -69,7 +69,7 @@ async def test_worker_killed_while_its_pool_computes(
     await wait_until(lambda: not is_alive(pid), "the process is gone", timeout=1)
     other = worker if processes == "2" else await started(asyncq, "--lease", "1")
 
-    await wait_until(lambda: len(effects.runs_of("a")) == 2, "it runs again")
+    await wait_until(lambda: len(effects.runs_of("a")) == 2, "it runs again", timeout=30)
     effects.let_go_on("a")
     assert await handle == effects.runs_of("a")[1]
     await stopped(other)
