@@ -5,10 +5,11 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
+from asyncq.ledger import Ledger
+from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
 from asyncq.redis import RedisClient, RedisStore, RedisTransport
-from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
+from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
 from asyncq.testing import MovableClock
 from asyncq.testing.conformance import Backend
@@ -28,6 +29,9 @@ class Memory(Backend):
     def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
         transport = MemoryTransport(self._state, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, MemoryStore(self._state, namespace=namespace)
+
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        return MemoryLedger(self._state, namespace=namespace), MemoryStore(self._state, namespace=namespace)
 
 
 class MovedMemory(Memory):
@@ -58,6 +62,10 @@ class SQLite(Backend):
         database = SQLiteDatabase(self._path)
         transport = SQLiteTransport(database, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, SQLiteStore(database, namespace=namespace)
+
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        database = SQLiteDatabase(self._path)
+        return SQLiteLedger(database, namespace=namespace), SQLiteStore(database, namespace=namespace)
 
 
 class Redis(Backend):
