@@ -7,8 +7,8 @@
 
 A transport and the store that shares its server are tested as a pair; `Backend.make_pair` makes as many pairs on the
 same server as a test wants processes. So are a ledger and its store (`Backend.make_ledger_pair`). What needs a
-capability that `Backend.capabilities` lacks is skipped, and says so. The tests need pytest and pytest-asyncio, and clear
-nothing but what they started: give them a server, or a file, that is thrown away.
+capability that `Backend.capabilities` lacks is skipped, and says so. The tests need pytest and pytest-asyncio, and
+clear nothing but what they started: give them a server, or a file, that is thrown away.
 """
 
 from asyncq.testing.conformance.backend import Backend
