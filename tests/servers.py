@@ -25,7 +25,7 @@ class RedisServer:
     Args:
         folder: for its data and its log, `redis.log`; made if it is not there.
         arguments: further options of redis-server: "--maxmemory", "10mb".
-        appendonly: keep every write in a file, so that nothing is lost by `kill` and `start`.
+        appendonly: keep every write on the disk before it is confirmed, so that `kill` and `start` lose nothing.
     """
 
     def __init__(self, folder: Path, *arguments: str, appendonly: bool = False) -> None:
@@ -37,7 +37,7 @@ class RedisServer:
         self._command = [
             redis_server_path(),
             *("--port", str(self.port), "--bind", HOST, "--dir", str(folder)),
-            *("--save", "", "--appendonly", "yes" if appendonly else "no"),
+            *("--save", "", "--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
             *arguments,
         ]
         self._process: subprocess.Popen[bytes] | None = None

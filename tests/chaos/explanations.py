@@ -90,7 +90,8 @@ class Explanations:
         runs = self._runs.get(id, ())
         dead = {run.pid for run in runs if any(hit.befalls(run, run.begin, self._settled(run)) for hit in deaths)}
         begin = self._accepted_at.get(id, min((run.begin for run in runs), default=inf))  # a child is its parent's
-        others = {pid for hit in deaths if begin <= hit.end and hit.begin <= end for pid in hit.pids}
+        hits = [hit for hit in deaths if begin <= hit.end and hit.begin <= end]
+        others: set[object] = {who for hit in hits for who in (hit.pids or hit.crews)}
         others -= {pid for run in runs for pid in (run.pid, run.worker)}
         fetched = others if kind in POOLED else others & self._died_blocked
         return len(dead) + len(fetched) + min(1, len(others - fetched))

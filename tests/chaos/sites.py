@@ -211,8 +211,6 @@ def site_of(broker: str, folder: Path) -> Iterator[Site]:
         yield SQLiteSite(folder)
         return
     with ExitStack() as stack:
-        server = RedisServer(
-            folder / "redis", "--appendfsync", "always", "--enable-debug-command", "local", appendonly=True
-        )
+        server = RedisServer(folder / "redis", "--enable-debug-command", "local", appendonly=True)
         stack.enter_context(server)
         yield RedisSite(server, [stack.enter_context(Proxy(server.port)) for _ in range(2)])

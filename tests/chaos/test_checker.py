@@ -96,6 +96,18 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
         ),
         pytest.param(
             story(
+                run("a", 1, 100),
+                kind=Kind.PROCESS,
+                hits=[
+                    *(Hit(K.KILL_WORKER, 100 + pid, 101 + pid, pids=[pid]) for pid in (1, 2)),
+                    Hit(K.BLACKHOLE, 104, 107, crews=["worker-3"]),
+                ],
+                ends=POISONED,
+            ),
+            id="two deaths of those, and one that was cut off for longer than a verdict waits",
+        ),
+        pytest.param(
+            story(
                 *LATE, hits=[Hit(K.KILL_SERVER, 101, 103, crews=BEHIND), Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]
             ),
             id="killed before the server was back to be told of the end",

@@ -24,7 +24,7 @@ STILL_STARTING = 1.0
 @pytest.fixture
 def server(own_redis: StartRedis) -> RedisServer:
     """A Redis that keeps what it confirms."""
-    return own_redis("--appendfsync", "always", appendonly=True)
+    return own_redis(appendonly=True)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(kind: str, own_redis: StartRedis) -> RedisServer | None:
     """A Redis that keeps each write before it confirms it; none for SQLite."""
-    return own_redis("--appendfsync", "always", appendonly=True) if kind == "redis" else None
+    return own_redis(appendonly=True) if kind == "redis" else None
 
 
 @pytest.fixture
