@@ -37,6 +37,10 @@ class Orders:
         self._obeyed: list[bytes] = []
         self._has_obeyed = asyncio.Event()
 
+    def are_given_for(self, token: str) -> bool:
+        """Say whether a delivery is known to be over."""
+        return token in self._tokens
+
     def without_severed(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Leave out what has just been fetched and is over: the order was here first, on its own connection."""
         if not self._tokens:

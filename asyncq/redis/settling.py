@@ -86,6 +86,12 @@ class SettlementBatch:
         return parts
 
 
+def last_words(outcome: Outcome) -> tuple[int, bytes, int, str]:
+    """Return an outcome as the scripts that withdraw are given it."""
+    has_record, record = (0, b"") if outcome.record is None else (1, outcome.record)
+    return has_record, record, outcome.ttl_ms, outcome.reply
+
+
 def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
     member = f"{delivery.priority}{delivery.id}"
     # By type and not by `match`: this runs for every task, and class patterns on tuples cost four times as much.
@@ -98,10 +104,10 @@ def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
         return member, delivery.token, f"a{settlement.due_ms}", "", settlement.body
     if isinstance(settlement, Return):
         return member, delivery.token, "c" if settlement.is_crash else "r", "", b""
-    return member, delivery.token, *_last_words(settlement, settlement.outcome)
+    return member, delivery.token, *_letter(settlement, settlement.outcome)
 
 
-def _last_words(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
+def _letter(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
     reason = settlement.reason.encode("utf-8", "replace")
     letter = b"%d %d %b%b" % (settlement.letter_ttl_ms, len(reason), reason, settlement.letter_record or b"")
     return ("y" if outcome.record is None else f"x{outcome.ttl_ms}"), outcome.reply, letter
