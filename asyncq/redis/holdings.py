@@ -14,9 +14,9 @@ class Holdings:
     """What one consumer holds.
 
     Each time that it asks for more has a number. One whose reply never came is given up by its number before the next:
-    if it is still on its way to the server it is refused there. And whatever the server takes for lent that is not held
-    here goes back: what was given in that reply, and what has ended already, if the server has lost the last moments (in
-    a failover, say).
+    if it is still on its way to the server it is refused there. And whatever the server takes for lent that is not
+    held here goes back: what was given in that reply, and what has ended already, if the server has lost the last
+    moments (in a failover, say).
 
     Args:
         space: where it consumes.
@@ -66,7 +66,11 @@ class Holdings:
             self._held.pop(token, None)
 
     async def reconcile(self, seconds: float) -> None:
-        """Give up what was not answered, and let the server take back all that is not held here; in so many seconds a step."""
+        """Give up what was not answered, and let the server take back all that is not held here.
+
+        Args:
+            seconds: that each step may take.
+        """
         held: dict[str, list[str]] = {queue: [] for queue in self.queues}
         for token, queue in self._held.items():
             held[queue].append(token)

@@ -26,8 +26,8 @@ spread.
     {ns}:q:QUEUE:generations    HASH    id -> how often its message was sent on, of the ledger's that were
     {ns}:q:QUEUE:ended:ID       STRING  empty: the ledger's call has ended; expires
     {ns}:claim:ID               STRING  queue, a line feed, body of a message that is about to be published; expires
-    {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order, and
-                                        digit of the priority
+    {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
+                                        and a digit: the priority
     {ns}:queues                 SET     names of queues that were ever published to
     {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of              HASH    consumer -> its queues
@@ -38,8 +38,8 @@ spread.
                                 channel of the same name, on which C is told of each
     {ns}:reply:RANDOM           channel of one process, which is its address
 
-A ledger has no line: of a queue's keys it has those that speak of single calls (`messages`, `running`, `crashes`, `due`,
-`watch`, `progress`, `result`), with members of priority 0, and `consumer`.
+A ledger has no line: of a queue's keys it has those that speak of single calls (`messages`, `running`, `crashes`,
+`due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
 stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues` and a token in `wake`

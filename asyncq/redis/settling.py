@@ -46,6 +46,8 @@ class SettlementBatch:
         dead_cap: dead letters that are kept of each queue.
     """
 
+    _script = "settle"
+
     def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int) -> None:
         self._dead_cap = dead_cap
         self._effects = [True] * len(settlements)
@@ -54,7 +56,7 @@ class SettlementBatch:
     def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
         """Return the script calls."""
         return [
-            call("settle", keys_of(part.queue), self._dead_cap, len(part.indexes), *part.entries, *part.follow_ups)
+            call(self._script, keys_of(part.queue), self._dead_cap, len(part.indexes), *part.entries, *part.follow_ups)
             for part in self._parts
         ]
 
@@ -77,13 +79,37 @@ class SettlementBatch:
             if part is None or len(part.indexes) >= MAX_SETTLEMENTS or part.size >= MAX_BYTES:
                 part = open_parts[delivery.queue] = _Part(delivery.queue)
                 parts.append(part)
-            entry = _entry(settlement, delivery)
             part.indexes.append(index)
-            part.entries += entry
-            part.size += len(entry[4])
-            if isinstance(settlement, _HAVE_THEN) and settlement.then:
-                part.follow(settlement.then)
+            self._add(part, settlement, delivery)
         return parts
+
+    def _add(self, part: _Part, settlement: Settlement, delivery: Delivery) -> None:
+        entry = _entry(settlement, delivery)
+        part.entries += entry
+        part.size += len(entry[4])
+        if isinstance(settlement, _HAVE_THEN) and settlement.then:
+            part.follow(settlement.then)
+
+
+class LendingBatch(SettlementBatch):
+    """The same for a ledger: letters and follow-ups are its transport's, and priorities say nothing.
+
+    Args:
+        settlements: to send.
+        name: of the holder.
+    """
+
+    _script = "ledger_settle"
+
+    def __init__(self, settlements: Sequence[Settlement], name: str) -> None:
+        super().__init__(settlements, name, 0)
+
+    def _add(self, part: _Part, settlement: Settlement, delivery: Delivery) -> None:
+        if isinstance(settlement, Dead):
+            settlement = Done(delivery, settlement.outcome)
+        _, *entry, payload = _entry(settlement, delivery)
+        part.entries += (f"0{delivery.id}", *entry, payload)
+        part.size += len(payload)
 
 
 def last_words(outcome: Outcome) -> tuple[int, bytes, int, str]:
