@@ -7,6 +7,9 @@ message from an innocent one. It shares its data with a store: what it writes, `
 
 Nothing is lost with the ledger but what it knew: an id that it has not heard of is lent like a new one.
 
+A namespace belongs to a ledger or to a transport of its store's kind, never to both: whichever comes second, and sees
+it, raises `ConfigurationError`.
+
 Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
 ledger's clock (`now_ms`).
 """
@@ -15,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from asyncq.transport import Envelope, Lease, Member, Outcome, Revival, Revived, Settlement, Taken
+from asyncq.transport import Envelope, Lease, Member, Outcome, Revival, Settlement, Taken
 
 
 class Copy(NamedTuple):
@@ -23,7 +26,8 @@ class Copy(NamedTuple):
 
     Attributes:
         id, queue, body, priority: as it was published.
-        generation: how often the message was sent on with another body (`Again`) before.
+        generation: how often the call was sent on with another body (`Again`), or let live once more, before; what
+            `claim`, `reopen` or `orphans` says, one more with each `Again`, else 0.
     """
 
     id: str
@@ -47,10 +51,11 @@ class Lent(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A consumer has it whose lease has not run out, maybe the same one that asks: the copy is to come again later.
+    """A consumer has it that was not reclaimed, maybe the same one that asks: the copy is to come again later.
 
     Attributes:
-        lease_end_ms: when that lease runs out unless it is renewed.
+        lease_end_ms: when that consumer's lease runs out unless it is renewed; past: it may be reclaimed at any moment.
+            Of a copy that is newer than what runs the present: its holder has sent it on, and is about to say so.
     """
 
     lease_end_ms: int
@@ -78,7 +83,8 @@ class Holder(ABC):
         """Ask for copies that have come, in order; each is lent, held or not wanted, in one atomic step.
 
         Lending notes the message, whether or not it was known. A copy of an older generation than the ledger has heard
-        of is not wanted; one of a newer generation is what the call has become.
+        of is not wanted; one of a newer generation is what the call has become, also of one that has ended. What a
+        `take` had lent whose answer was lost, or that was cancelled, is let go by the next one, unharmed.
 
         Raises:
             LeaseLost: this consumer is no member any more.
@@ -89,8 +95,11 @@ class Holder(ABC):
         """End lendings, in order, each in one atomic step. Safe to send again when the reply was lost.
 
         Of `Done` and `Dead` the outcome is kept and told; the transport has the letters and publishes `then`. `Again`
-        and `Return` leave the call waiting; `Again` with its new body, and a generation more. An end that keeps no
-        record is remembered all the same for `TOMBSTONE_MS`, for copies that come late.
+        and `Return` leave the call waiting; `Again` with its new body, and a generation more. An end whose record is
+        kept for a shorter time, or not at all, is remembered all the same for `TOMBSTONE_MS`, for copies that come late.
+
+        What `Again` sends on, and what follows, is published before: an old copy brings nothing back. What `Return`
+        hands back is published, or rejected, after: who takes it before finds that it is held.
 
         Returns:
             For each whether it took effect. False: it was no longer lent to this consumer.
@@ -106,7 +115,10 @@ class Holder(ABC):
 
     @abstractmethod
     async def leave(self) -> int:
-        """Let go, without a crash, of whatever is still lent, and end the membership. Returns how many it was."""
+        """Let go, without a crash, of whatever is still lent, and end the membership. Returns how many it was.
+
+        Before the deliveries go back: they are no orphans.
+        """
 
 
 class Ledger(ABC):
@@ -126,27 +138,28 @@ class Ledger(ABC):
 
     @abstractmethod
     async def note(self, envelopes: Sequence[Envelope]) -> None:
-        """Remember messages that the transport has. What runs already, or has ended meanwhile, is left as it is.
+        """Remember messages that the transport has. What is known already, or has ended meanwhile, is left as it is.
 
-        `Envelope.due_ms` says until when one is looked at as scheduled.
+        `Envelope.due_ms` says until when one is looked at as scheduled. A claim for the same body becomes the call.
         """
 
     @abstractmethod
-    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | None]:
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
         """Claim ids before their messages are published, each in one atomic step.
 
         Args:
             envelopes: what is to be published.
-            ttl_ms: how long a claim holds unless `note` follows.
+            ttl_ms: how long a claim holds unless `note` or `take` follows; until then nothing is seen of the call.
 
         Returns:
-            For each None: publish it; or who has the id. Who claims it for the same body while the claim is open gets
-            it, too: the outcome of the publish is not known yet, and a copy does no harm.
+            For each the generation to publish it with, such that no late copy of an earlier call of that id passes for
+            it; or who has the id. Who claims it for the same body while the claim is open gets it, too: the outcome of
+            the publish is not known yet, and a copy does no harm.
         """
 
     @abstractmethod
     async def strike(self, envelopes: Sequence[Envelope]) -> None:
-        """Take back claims: the transport has refused the messages."""
+        """Take back claims that are open: the transport has refused the messages."""
 
     @abstractmethod
     async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> Holder:
@@ -154,7 +167,10 @@ class Ledger(ABC):
 
     @abstractmethod
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
-        """End a call that waits, as `Transport.withdraw` does; its copies are not wanted any more."""
+        """End a call that waits, as `Transport.withdraw` does; its copies are not wanted any more.
+
+        A claim is no call yet.
+        """
 
     @abstractmethod
     async def release(self, names: Sequence[str]) -> int:
@@ -169,13 +185,17 @@ class Ledger(ABC):
 
     @abstractmethod
     async def placed(self, copies: Sequence[Copy]) -> None:
-        """Forget that these were orphans: they were published again."""
+        """Forget that these were orphans: they were published again. What was sent on since is left as it is."""
 
     @abstractmethod
-    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
+    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
         """Let calls run again whose letters the transport is about to publish, as `Transport.revive` does.
 
-        GONE is for the transport to say: the ledger has no letters. Safe to repeat until the call runs.
+        Safe to repeat until the call runs, also with another body. Whether the letter is there is for the transport to
+        say.
+
+        Returns:
+            For each the generation to publish it with; None: its id belongs to another call (`Revived.TAKEN`).
         """
 
     @abstractmethod
