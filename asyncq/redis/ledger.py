@@ -1,16 +1,17 @@
 """The ledger on Redis, on the data of the transport and the store."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from asyncq.ledger import Copy, Ledger
 from asyncq.redis.client import RedisClient
 from asyncq.redis.holder import RedisHolder
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
-from asyncq.redis.server import Argument, Call, Command, call
+from asyncq.redis.server import Argument, Call, call
 from asyncq.redis.settling import last_words
 from asyncq.redis.takeover import LEDGER_RECLAIM, joining, members, release
-from asyncq.transport import Envelope, Member, Outcome, Revival, Revived, Taken
+from asyncq.transport import Envelope, Member, Outcome, Revival, Taken
 
 
 class RedisLedger(Ledger):
@@ -38,15 +39,15 @@ class RedisLedger(Ledger):
         parts = parts_of(envelopes, _measure)
         await self._client.commands.call(list(map(self._noting, parts)), wanted="note messages")
 
-    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | None]:
-        taken: list[Taken | None] = [None] * len(envelopes)
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
+        claimed: list[Taken | int] = [0] * len(envelopes)
         parts = parts_of(envelopes, _measure)
         calls = [self._claiming("ledger_claim", part, ttl_ms) for part in parts]
         replies = await self._client.commands.call(calls, wanted="claim ids")
         for part, reply in zip(parts, replies, strict=True):
-            for place, why, what in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
-                taken[part.indexes[place]] = Taken(None, what) if why == b"record" else Taken(what, None)
-        return taken
+            for index, answer in zip(part.indexes, reply, strict=True):
+                claimed[index] = answer if isinstance(answer, int) else _taken(*answer)
+        return claimed
 
     async def strike(self, envelopes: Sequence[Envelope]) -> None:
         calls = [self._claiming("ledger_strike", part) for part in parts_of(envelopes, _measure)]
@@ -82,22 +83,21 @@ class RedisLedger(Ledger):
         return orphans
 
     async def placed(self, copies: Sequence[Copy]) -> None:
-        names = [f"{copy.queue} {copy.id}" for copy in copies]
-        commands: list[Command] = [
-            ("ZREM", self._space.own["orphans"], *names[start : start + MAX_ITEMS])
-            for start in range(0, len(names), MAX_ITEMS)
+        words = [(copy.queue, copy.id, copy.generation) for copy in copies]
+        calls = [
+            call("ledger_placed", self._space.own, *chain.from_iterable(words[start : start + MAX_ITEMS]))
+            for start in range(0, len(words), MAX_ITEMS)
         ]
-        await self._client.commands.call(commands, wanted="forget orphans")
+        await self._client.commands.call(calls, wanted="forget orphans")
 
-    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
-        revived = [Revived.TAKEN] * len(revivals)
+    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
+        generations: list[int | None] = [None] * len(revivals)
         parts = parts_of(revivals, lambda revival: (revival.letter.queue, len(revival.body)))
         replies = await self._client.commands.call(list(map(self._reopening, parts)), wanted="put back dead letters")
         for part, reply in zip(parts, replies, strict=True):
-            for index, is_open in zip(part.indexes, reply, strict=True):
-                if is_open:
-                    revived[index] = Revived.DONE
-        return revived
+            for index, generation in zip(part.indexes, reply, strict=True):
+                generations[index] = generation
+        return generations
 
     async def running(self, queues: Sequence[str]) -> Sequence[int]:
         return [running for _, running in await self._counts(queues)]
@@ -138,3 +138,7 @@ class RedisLedger(Ledger):
 
 def _measure(envelope: Envelope) -> tuple[str, int]:
     return envelope.queue, len(envelope.body)
+
+
+def _taken(what: bytes, value: bytes) -> Taken:
+    return Taken(None, value) if what == b"record" else Taken(value, None)

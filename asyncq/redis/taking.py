@@ -1,6 +1,7 @@
 """The taking: copies on their way to the ledger, in few script calls, and what it says of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 from asyncq.errors import LeaseLost
 from asyncq.ledger import Copy, Held, Lent, Verdict
@@ -54,15 +55,14 @@ class Taking:
 
     def _except(self, part: Part[Copy], reply: Reply, verdicts: list[Verdict]) -> None:
         """Fill in the verdicts on copies that are not lent, or with crashes on their count."""
-        for place, what, number in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
-            index, number = part.indexes[place], int(number)
-            match what, verdicts[index]:
-                case b"held", _:
-                    verdicts[index] = Held(number)
-                case b"lent", Lent(token):
-                    verdicts[index] = Lent(token, abs(number), is_doubtful=number < 0)
-                case _:
-                    verdicts[index] = None
+        answers = cast(Iterable[tuple[int, bytes, bytes]], zip(reply[::3], reply[1::3], reply[2::3], strict=True))
+        for place, what, amount in answers:
+            index, number = part.indexes[place], int(amount)
+            verdict = verdicts[index]
+            if what == b"lent" and isinstance(verdict, Lent):
+                verdicts[index] = Lent(verdict.token, abs(number), is_doubtful=number < 0)
+            else:
+                verdicts[index] = Held(number) if what == b"held" else None
 
 
 def _measure(copy: Copy) -> tuple[str, int]:

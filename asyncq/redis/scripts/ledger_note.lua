@@ -1,8 +1,9 @@
--- KEYS: messages due result ended claim queues
+-- KEYS: messages due generations result ended claim queues
 -- USES: queue known ledger
 -- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms
--- Returns nothing. What is known, or has ended, is left as it is.
-local ids, unknown, numbers = {}, {}, {}
+-- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim.
+local queue = queue_of(messages, 'messages')
+local ids, unknown, numbers, unsure = {}, {}, {}, {}
 for i = 1, #ARGV, 3 do
   ids[#ids + 1] = ARGV[i]
 end
@@ -10,16 +11,31 @@ for n, body in ipairs(redis.call('HMGET', messages, unpack(ids))) do
   if not body then
     unknown[#unknown + 1] = ids[n]
     numbers[#numbers + 1] = n
+    if string.byte(ARGV[3 * n]) == 107 then
+      unsure[#unsure + 1] = ids[n]
+    end
   end
 end
 
-local noted, later, claims, now = {}, {}, {}, now_ms()
-for n, has_ended in ipairs(which_have_ended(unknown)) do
-  if not has_ended then
-    local at, id = 3 * numbers[n] - 2, unknown[n]
-    local due_ms = tonumber(string.sub(ARGV[at + 2], 2)) or 0
+local claims = {}
+for i, claimed in ipairs(claims_of(unsure)) do
+  claims[unsure[i]] = claimed
+end
+local noted, later, sent_on, closed, now = {}, {}, {}, {}, now_ms()
+for i, generation in ipairs(ends_of(unknown)) do
+  local id, at = unknown[i], 3 * numbers[i] - 2
+  local body, due_ms = ARGV[at + 1], tonumber(string.sub(ARGV[at + 2], 2)) or 0
+  local is_claimed = claims[id] and claims[id][2] == queue .. '\n' .. body
+  if is_claimed then
+    closed[#closed + 1] = claim .. id
+    if claims[id][1] > 0 then
+      sent_on[#sent_on + 1] = id
+      sent_on[#sent_on + 1] = claims[id][1]
+    end
+  end
+  if is_claimed or not generation then
     noted[#noted + 1] = id
-    noted[#noted + 1] = ARGV[at + 1]
+    noted[#noted + 1] = body
     if due_ms > now then
       later[#later + 1] = due_ms
       later[#later + 1] = '0' .. id
@@ -32,12 +48,10 @@ end
 if #later > 0 then
   redis.call('ZADD', due, unpack(later))
 end
-for n, id in ipairs(ids) do
-  if string.byte(ARGV[3 * n]) == 107 then
-    claims[#claims + 1] = claim .. id
-  end
+if #sent_on > 0 then
+  redis.call('HSET', generations, unpack(sent_on))
 end
-if #claims > 0 then
-  redis.call('DEL', unpack(claims))
+if #closed > 0 then
+  redis.call('DEL', unpack(closed))
 end
-redis.call('SADD', queues, queue_of(messages, 'messages'))
+redis.call('SADD', queues, queue)

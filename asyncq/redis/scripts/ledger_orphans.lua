@@ -1,5 +1,5 @@
 -- KEYS: orphans queues
--- USES: known
+-- USES: known ledger
 -- FLAGS: allow-oom
 -- ARGV: how many at most, after how many
 -- Returns of each, oldest first, its queue, its member, its body, its generation. Those that are lent, or have ended, are
@@ -23,7 +23,7 @@ while count < limit and size < LARGEST do
       found[#found + 1] = queue
       found[#found + 1] = string.sub(names[i + 1], -1) .. id
       found[#found + 1] = body
-      found[#found + 1] = redis.call('HGET', prefix .. 'generations', id) or '0'
+      found[#found + 1] = generation_in(redis.call('HGET', prefix .. 'generations', id))
       count, size = count + 1, size + #body
     end
   end

@@ -1,5 +1,5 @@
--- KEYS: consumer messages due running crashes generations result ended orphans queues workers
--- USES: suspects known ledger
+-- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers
+-- USES: queue suspects known ledger
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
 --       member, its generation, its body
@@ -19,21 +19,27 @@ for i = FIRST, #ARGV, WIDTH do
   ids[#ids + 1] = id
   members[#members + 1] = '0' .. id
 end
+local queue = queue_of(messages, 'messages')
 local bodies = redis.call('HMGET', messages, unpack(ids))
 local tokens = redis.call('HMGET', running, unpack(members))
-local has_generations, has_crashes = redis.call('EXISTS', generations) == 1, redis.call('EXISTS', crashes) == 1
-local heard_of = has_generations and redis.call('HMGET', generations, unpack(ids)) or {}
-local counted = has_crashes and redis.call('HMGET', crashes, unpack(members)) or {}
-
+local heard_of, counted = fields_of(generations, ids), fields_of(crashes, members)
+local has_orphans = redis.call('EXISTS', orphans) == 1
 local here = {} -- the generations of what is lent in this very step
-local unknown, has_ended = {}, {}
-for i, id in ipairs(ids) do
-  if not bodies[i] then
-    unknown[#unknown + 1] = id
+
+-- Of what is not known: the oldest generation that is wanted, and the keys of what is over once it is lent.
+local oldest, over = {}, {}
+local function recall(unknown)
+  local claims = claims_of(unknown)
+  for i, generation in ipairs(ends_of(unknown)) do
+    local id, claimed = unknown[i], claims[i] and claims[i][2]
+    local is_claimed_here = claimed and string.sub(claimed, 1, #queue + 1) == queue .. '\n'
+    oldest[id] = is_claimed_here and claims[i][1] or generation and generation + 1 or 0
+    over[id] = is_claimed_here and {claim .. id} or {}
+    if generation then
+      over[id][#over[id] + 1] = ended .. id
+      over[id][#over[id] + 1] = result .. id
+    end
   end
-end
-for i, has in ipairs(which_have_ended(unknown)) do
-  has_ended[unknown[i]] = has
 end
 
 -- Returns when the lease of a consumer ends; nil: it is none. One that has run out and was not reclaimed holds still: its
@@ -48,8 +54,6 @@ local function holder_of(i, id)
 end
 
 local exceptions, lent, lent_members, noted, sent_on = {}, {}, {}, {}, {}
-local has_orphans = redis.call('EXISTS', orphans) == 1
-local queue = queue_of(messages, 'messages')
 
 local function except(i, what, number)
   exceptions[#exceptions + 1] = i - 1
@@ -62,17 +66,20 @@ local function lend(i, id, generation, body)
   lent_members[#lent_members + 1] = members[i]
   lent[#lent + 1] = members[i]
   lent[#lent + 1] = name .. '/' .. ARGV[2] .. '/' .. (offset + i - 1) .. string.sub(ARGV[FIRST + (i - 1) * WIDTH], 1, 1)
-  if has_orphans then
-    redis.call('ZREM', orphans, queue .. ' ' .. id)
-  end
-  local is_newer = generation > tonumber(heard_of[i] or 0)
-  if is_newer or not bodies[i] then
+  local heard = heard_of[i]
+  if generation > generation_in(heard) or not bodies[i] then
     noted[#noted + 1] = id
     noted[#noted + 1] = body
   end
-  if is_newer then
+  if generation > 0 and tostring(generation) ~= heard or heard == '0r' then
     sent_on[#sent_on + 1] = id
     sent_on[#sent_on + 1] = generation
+  end
+  if over[id] and #over[id] > 0 then
+    redis.call('DEL', unpack(over[id]))
+  end
+  if has_orphans then
+    redis.call('ZREM', orphans, queue .. ' ' .. id)
   end
   local crash = told_of(counted[i])
   if crash then
@@ -80,15 +87,22 @@ local function lend(i, id, generation, body)
   end
 end
 
+local unknown = {}
+for i, id in ipairs(ids) do
+  if not bodies[i] then
+    unknown[#unknown + 1] = id
+  end
+end
+recall(unknown)
 for i, id in ipairs(ids) do
   local at = FIRST + (i - 1) * WIDTH
   local generation = tonumber(ARGV[at + 1])
-  local known = here[id] or bodies[i] and tonumber(heard_of[i] or 0)
+  local wanted = here[id] or oldest[id] or generation_in(heard_of[i])
   local end_ms = end_of_lease(holder_of(i, id))
-  if has_ended[id] or known and generation < known then
+  if generation < wanted then
     except(i, 'gone', 0)
   elseif end_ms then
-    except(i, 'held', end_ms)
+    except(i, 'held', generation > wanted and now_ms() or end_ms)
   else
     lend(i, id, generation, ARGV[at + 2])
   end
