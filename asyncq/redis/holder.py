@@ -36,14 +36,14 @@ class RedisHolder(Holder):
         self._has_left = False
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
-        """Take orders."""
+        """Take orders; and find out what the server has forgotten, also while nothing is taken here."""
 
         def lose(tokens: Sequence[str]) -> None:
             self._holdings.drop(tokens)
             severed(tokens)
 
         async with asyncio.TaskGroup() as doers:
-            doers.create_task(self._orders.run(lose))
+            doers.create_task(self._orders.run(lose, reconnected=self._reconcile))
             doers.create_task(self._client.lookout.run())
 
     async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
@@ -84,6 +84,11 @@ class RedisHolder(Holder):
         finally:
             await self._client.close_link(self._link)
         return counts[self.name]
+
+    async def _reconcile(self) -> None:
+        async with self._taking:
+            if not self._has_left:
+                await self._holdings.reconcile(self._client.server.command_timeout)
 
     async def _take(self, copies: Sequence[Copy]) -> list[Verdict]:
         seconds = self._client.server.command_timeout

@@ -28,6 +28,7 @@ spread.
     {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; expires
     {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
                                         and a digit: the priority
+    {ns}:ledger                 STRING  exists where the messages are elsewhere, and a ledger knows of them
     {ns}:queues                 SET     names of queues that were ever published to
     {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of              HASH    consumer -> its queues
@@ -42,8 +43,8 @@ A ledger has no line: of a queue's keys it has those that speak of single calls 
 `due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
-stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues` and a token in `wake`
-or `wake_suspects` outlive them: small keys, and few for each queue.
+stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues`, `ledger` and a token in
+`wake` or `wake_suspects` outlive them: small keys, and few for each queue.
 """
 
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ QUEUE_KEYS = (
     *("watch", "progress", "result", "dead", "fading", "letters"),
     *("generations", "ended"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans")
+SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger")
 
 _PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply"}
 """Names that are followed by a colon and the name of what they are kept for."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 
+from asyncq.errors import ConfigurationError
 from asyncq.ledger import Copy, Ledger
 from asyncq.redis.client import RedisClient
 from asyncq.redis.holder import RedisHolder
@@ -24,10 +25,17 @@ class RedisLedger(Ledger):
 
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
+        self._namespace = namespace
         self._space = client.space(namespace)
 
     async def open(self) -> None:
         await self._client.open()
+        [is_ours] = await self._client.commands.call([call("ledger_found", self._space.own)], wanted="connect")
+        if not is_ours:
+            raise ConfigurationError(
+                f"Namespace {self._namespace!r} on Redis at {self._client.server.address} holds messages or workers of "
+                "a broker of its own; give the broker that only remembers its calls there another namespace."
+            )
 
     async def close(self) -> None:
         await self._client.close()

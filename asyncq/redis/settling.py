@@ -4,12 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from asyncq.redis.keys import Keys
+from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, call
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
-
-MAX_SETTLEMENTS = 500
-MAX_BYTES = 1_000_000
-"""Bounds of one call: a script holds up everybody else while it runs."""
 
 Entry: TypeAlias = tuple[str, str, str, str, bytes]
 """Member, token, what becomes of it, the address to reply to, payload; scripts/settle.lua says what they mean."""
@@ -76,7 +73,7 @@ class SettlementBatch:
                 self._effects[index] = False
                 continue
             part = open_parts.get(delivery.queue)
-            if part is None or len(part.indexes) >= MAX_SETTLEMENTS or part.size >= MAX_BYTES:
+            if part is None or len(part.indexes) >= MAX_ITEMS or part.size >= MAX_BYTES:
                 part = open_parts[delivery.queue] = _Part(delivery.queue)
                 parts.append(part)
             part.indexes.append(index)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from asyncq.errors import ConfigurationError
 from asyncq.queues import Queue
 from asyncq.redis.client import RedisClient
 from asyncq.redis.consumer import RedisConsumer
@@ -48,6 +49,7 @@ class RedisTransport(Transport):
         self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
     ) -> None:
         self._client = client
+        self._namespace = namespace
         self._space = client.space(namespace)
         self._letters = LetterBox(client, self._space)
         self._max_lengths = {queue.name: queue.max_length for queue in queues}
@@ -56,6 +58,12 @@ class RedisTransport(Transport):
 
     async def open(self) -> None:
         await self._client.open()
+        [is_ledgers] = await self._client.commands.call([("EXISTS", self._space.own["ledger"])], wanted="connect")
+        if is_ledgers:
+            raise ConfigurationError(
+                f"Namespace {self._namespace!r} on Redis at {self._client.server.address} is in use for the calls of a "
+                "broker whose messages are elsewhere; give this one another namespace."
+            )
 
     async def close(self) -> None:
         await self._client.close()
