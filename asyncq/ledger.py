@@ -96,7 +96,7 @@ class Holder(ABC):
 
         Of `Done` and `Dead` the outcome is kept and told; the transport has the letters and publishes `then`. `Again`
         and `Return` leave the call waiting; `Again` with its new body, and a generation more. An end whose record is
-        kept for a shorter time, or not at all, is remembered all the same for `TOMBSTONE_MS`, for copies that come late.
+        kept for less than `TOMBSTONE_MS`, or not at all, is remembered for so long, for copies that come late.
 
         What `Again` sends on, and what follows, is published before: an old copy brings nothing back. What `Return`
         hands back is published, or rejected, after: who takes it before finds that it is held.

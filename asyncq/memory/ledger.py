@@ -1,87 +1,116 @@
-"""The ledger: what is remembered of calls, and who is told of them."""
+"""The ledger within one process."""
 
-from asyncq.memory.home import Mailbox
-from asyncq.memory.ranking import Ranking
-from asyncq.store import Address, Notice
-from asyncq.transport import Outcome
+import asyncio
+from collections.abc import Sequence
 
-WATCH_MS = 600_000
-"""How long a watcher is remembered that does not look again."""
+from asyncq.errors import LeaseLost
+from asyncq.ledger import Copy, Holder, Ledger, Verdict
+from asyncq.memory.book import Book
+from asyncq.memory.line import Member as Entrant
+from asyncq.memory.membership import MemoryMembership, release, seen
+from asyncq.memory.state import MemoryState
+from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement, Taken
 
 
-class Ledger:
-    """Results, progress and watchers of one namespace. Its caller holds the state's lock and says what time it is.
+class MemoryHolder(MemoryMembership, Holder):
+    """A member, in the hands of the loop on which it joined."""
 
-    Progress and watchers are kept for calls that have not ended only, so they need no sweeping of their own.
+    def __init__(self, state: MemoryState, book: Book, member: Entrant) -> None:
+        super().__init__(state, book, member)
+        self._book = book
+
+    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
+        await asyncio.sleep(0)  # a worker that always finds something must let others run
+        with self._state.lock:
+            if self.name not in self._book.members:
+                raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
+            now_ms = self._state.now_ms()
+            return [self._book.lend(self._member, copy, now_ms) for copy in copies]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        now_ms = self._state.now_ms()
+        with self._state.lock:
+            return [self._book.settle(self._member, settlement, now_ms) for settlement in settlements]
+
+
+class MemoryLedger(Ledger):
+    """Knows the calls of a transport that only moves them, as long as the process lives.
+
+    Args:
+        state: where everything is kept.
+        namespace: the store's; no memory transport's.
     """
 
-    def __init__(self) -> None:
-        self._records: dict[str, tuple[str, bytes]] = {}
-        self._ends = Ranking[str]()
-        self._kept = 0
-        self._progress: dict[str, tuple[bytes, int]] = {}
-        self._watchers: dict[str, dict[Address, int]] = {}
-        self._mailboxes: dict[Address, Mailbox] = {}
+    def __init__(self, state: MemoryState, *, namespace: str) -> None:
+        self._state = state
+        self._book = state.book(namespace)
+        self._space = self._book.space
 
-    def end(self, id: str, queue: str, outcome: Outcome, now_ms: int) -> None:
-        """Keep the outcome of a call, and tell who waits for it."""
-        self._forget_expired(now_ms)
-        self._progress.pop(id, None)
-        if outcome.record is not None and outcome.ttl_ms > 0:
-            self._kept += 1
-            self._records[id] = (queue, outcome.record)
-            self._ends.add(id, now_ms + outcome.ttl_ms, self._kept)
-        self._tell(Notice(id, record=outcome.record, is_over=True), outcome.reply, now_ms)
-        self._watchers.pop(id, None)
+    async def open(self) -> None:
+        self._space.belong_to("ledger")
 
-    def record(self, id: str, now_ms: int) -> tuple[str, bytes] | None:
-        """Return the queue and the record of a call that has ended, None where none is kept."""
-        self._forget_expired(now_ms)
-        return self._records.get(id)
+    async def close(self) -> None:
+        """Do nothing: what is known stays in the state."""
 
-    def forget(self, id: str) -> None:
-        """Keep nothing of a call that has ended."""
-        self._records.pop(id, None)
-        self._ends.discard(id)
+    def now_ms(self) -> int:
+        return self._state.now_ms()
 
-    def report(self, id: str, progress: bytes, reply: Address, ttl_ms: int, now_ms: int) -> None:
-        """Keep the progress of a call that has not ended, and tell it."""
-        self._progress[id] = (progress, now_ms + ttl_ms)
-        self._tell(Notice(id, progress=progress), reply, now_ms)
+    async def note(self, envelopes: Sequence[Envelope]) -> None:
+        with self._state.lock:
+            now_ms = self._state.now_ms()
+            for envelope in envelopes:
+                self._book.note(envelope, now_ms)
 
-    def progress(self, id: str, now_ms: int) -> bytes | None:
-        """Return what a call has reported, None where nothing is kept."""
-        progress, end_ms = self._progress.get(id, (None, 0))
-        return progress if now_ms < end_ms else None
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
+        with self._state.lock:
+            now_ms = self._state.now_ms()
+            return [self._book.claim(envelope, ttl_ms, now_ms) for envelope in envelopes]
 
-    def watch(self, id: str, watcher: Address, now_ms: int) -> None:
-        """Tell this address, too, of what becomes of a call that has not ended."""
-        self._watchers.setdefault(id, {})[watcher] = now_ms + WATCH_MS
+    async def strike(self, envelopes: Sequence[Envelope]) -> None:
+        with self._state.lock:
+            now_ms = self._state.now_ms()
+            for envelope in envelopes:
+                self._book.strike(envelope, now_ms)
 
-    def unwatch(self, id: str, watcher: Address) -> None:
-        """Forget that the address watches the call."""
-        watchers = self._watchers.get(id, {})
-        watchers.pop(watcher, None)
-        if not watchers:
-            self._watchers.pop(id, None)
+    async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> MemoryHolder:
+        with self._state.lock:
+            member = self._space.join(name, queues, round(lease * 1000), self._state.now_ms())
+        return MemoryHolder(self._state, self._book, member)
 
-    def connect(self, address: Address, mailbox: Mailbox) -> None:
-        """Deliver to this mailbox what is told to the address."""
-        self._mailboxes[address] = mailbox
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
+        with self._state.lock:
+            return self._book.withdraw(id, queue, outcome, self._state.now_ms(), even_running=even_running)
 
-    def disconnect(self, address: Address) -> None:
-        """Deliver nothing more to the address."""
-        if (mailbox := self._mailboxes.pop(address, None)) is not None:
-            mailbox.close()
+    async def release(self, names: Sequence[str]) -> int:
+        with self._state.lock:
+            return release(self._book, names)
 
-    def _tell(self, notice: Notice, reply: Address, now_ms: int) -> None:
-        addresses = {reply}
-        if watchers := self._watchers.get(notice.id):
-            addresses.update(address for address, end_ms in watchers.items() if now_ms < end_ms)
-        for address in addresses:
-            if (mailbox := self._mailboxes.get(address)) is not None:
-                mailbox.post(notice)
+    async def orphans(self, limit: int) -> Sequence[Copy]:
+        with self._state.lock:
+            return self._book.orphans(limit)
 
-    def _forget_expired(self, now_ms: int) -> None:
-        for id in self._ends.pop_through(now_ms):
-            del self._records[id]
+    async def placed(self, copies: Sequence[Copy]) -> None:
+        with self._state.lock:
+            for copy in copies:
+                self._book.placed(copy)
+
+    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
+        with self._state.lock:
+            now_ms = self._state.now_ms()
+            return [self._book.reopen(revival, now_ms) for revival in revivals]
+
+    async def running(self, queues: Sequence[str]) -> Sequence[int]:
+        with self._state.lock:
+            return [self._space.counts(queue, self._state.now_ms()).running for queue in queues]
+
+    async def scheduled(self, queues: Sequence[str]) -> Sequence[int]:
+        with self._state.lock:
+            return [self._space.counts(queue, self._state.now_ms()).scheduled for queue in queues]
+
+    async def known_queues(self) -> Sequence[str]:
+        with self._state.lock:
+            return self._space.queues()
+
+    async def members(self) -> Sequence[Member]:
+        with self._state.lock:
+            return seen(self._space.members.values())

@@ -21,6 +21,8 @@ class Entry:
         serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
         token: of its latest delivery.
         deaths: for each crash, who was taken for dead while it held it; empty where that is certain.
+        generation: of a ledger's call: as in `Copy`.
+        is_reopened: of a ledger's call: a letter that has not run since.
     """
 
     id: str
@@ -31,6 +33,8 @@ class Entry:
     serial: int = 0
     token: str = ""
     deaths: tuple[str, ...] = ()
+    generation: int = 0
+    is_reopened: bool = False
 
     @property
     def crashes(self) -> int:
@@ -123,6 +127,13 @@ class Line:
             entries.append(entry)
         self._running.update(entries)
         return entries
+
+    def lend(self, entry: Entry) -> None:
+        """Take this message out of the line, or let it run as if it had stood there."""
+        self.remove(entry)
+        entry.serial = entry.serial or next(self._serials)
+        entry.place = Place.RUNNING
+        self._running.add(entry)
 
     def remove(self, entry: Entry) -> None:
         """Take a message out, wherever it stands."""

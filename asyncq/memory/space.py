@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from asyncq.errors import PublishRefused
+from asyncq.errors import ConfigurationError, PublishRefused
 from asyncq.memory.home import Bell
-from asyncq.memory.ledger import Ledger
 from asyncq.memory.letters import Letters
 from asyncq.memory.line import Entry, Line, Member
+from asyncq.memory.records import Records
 from asyncq.store import Address, Place, Sighting
 from asyncq.transport import (
     Again,
@@ -34,29 +34,36 @@ class Space:
     """One namespace. Its caller holds the state's lock and says what time it is: each method is one atomic step.
 
     Attributes:
-        ledger: what is remembered of calls.
+        records: what is remembered of calls.
         members: the consumers, by name.
+        entries: the messages that have not ended, by id.
     """
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.records = Records()
         self.members: dict[str, Member] = {}
-        self._entries: dict[str, Entry] = {}
+        self.entries: dict[str, Entry] = {}
         self._lines: dict[str, Line] = {}
         self._deliveries = count(1)
+        self._owner = ""
+
+    def belong_to(self, owner: str) -> None:
+        """Be a transport's or a ledger's. Raises ConfigurationError when it is the other's already."""
+        if self._owner not in ("", owner):
+            raise ConfigurationError(f"This namespace belongs to a {self._owner}; give the {owner} another one.")
+        self._owner = owner
 
     def publish(self, envelope: Envelope, max_length: int | None, now_ms: int) -> Receipt:
         """Add a message, unless its id is taken or its queue is full."""
         id, queue, body, priority, due_ms, _ = envelope
-        if (entry := self._entries.get(id)) is not None:
+        if (entry := self.entries.get(id)) is not None:
             return Taken(entry.body, None)
-        if (kept := self.ledger.record(id, now_ms)) is not None:
+        if (kept := self.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
-        line = self._line(queue)
+        line = self.line(queue)
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
-        entry = self._entries[id] = Entry(id, queue, body, priority)
-        line.put(entry, due_ms, now_ms)
+        self.add(Entry(id, queue, body, priority), due_ms, now_ms)
         return None
 
     def join(self, name: str, queues: Sequence[str], lease_ms: int, now_ms: int) -> Member:
@@ -65,26 +72,32 @@ class Space:
             raise ValueError(f"A consumer's name is unique for ever; {name!r} is a member already.")
         member = self.members[name] = Member(name, tuple(queues), lease_ms, now_ms + lease_ms, Bell())
         for queue in queues:
-            self._line(queue).members.add(member)
+            self.line(queue).members.add(member)
         return member
 
     def take(self, member: Member, limits: Mapping[str, int], limit: int, suspects: int, now_ms: int) -> list[Delivery]:
         """Lend a member what is ready in these queues."""
         deliveries: list[Delivery] = []
         for queue, queue_limit in limits.items():
-            for entry in self._line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
+            for entry in self.line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
                 suspects -= entry.is_suspect
-                member.held[entry.id] = entry
-                entry.token = str(next(self._deliveries))
-                crashes, is_doubtful = len(entry.deaths), any(entry.deaths)
-                deliveries.append(
-                    Delivery(entry.id, queue, entry.body, entry.priority, entry.token, crashes, is_doubtful)
-                )
+                deliveries.append(self._lend(member, entry))
         return deliveries
+
+    def lend(self, member: Member, entry: Entry) -> Delivery:
+        """Lend a member this message, which is not lent to anybody."""
+        self.entries[entry.id] = entry
+        self.line(entry.queue).lend(entry)
+        return self._lend(member, entry)
+
+    def add(self, entry: Entry, due_ms: int, now_ms: int) -> None:
+        """Add a message whose id is free."""
+        self.entries[entry.id] = entry
+        self.line(entry.queue).put(entry, due_ms, now_ms)
 
     def next_due_ms(self, queues: Iterable[str]) -> int | None:
         """Return when the next message of these queues becomes due; None: none is scheduled."""
-        due_times = (self._line(queue).next_due_ms() for queue in queues)
+        due_times = (self.line(queue).next_due_ms() for queue in queues)
         return min((due_ms for due_ms in due_times if due_ms is not None), default=None)
 
     def settle(self, member: Member, settlement: Settlement, dead_cap: int, now_ms: int) -> bool:
@@ -94,7 +107,7 @@ class Space:
         if entry is None or entry.token != token:
             return False
         del member.held[id]
-        line = self._line(entry.queue)
+        line = self.line(entry.queue)
         match settlement:
             case Done(_, outcome, then):
                 self._end(entry, outcome, now_ms)
@@ -116,7 +129,7 @@ class Space:
 
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
         """End a message that is not lent to anybody; or one that is, and tell its holder."""
-        entry = self._entries.get(id)
+        entry = self.entries.get(id)
         if entry is None or entry.queue != queue or (entry.place is Place.RUNNING and not even_running):
             return False
         if entry.place is Place.RUNNING:
@@ -126,25 +139,25 @@ class Space:
 
     def absolve(self, name: str) -> None:
         """Take back the crashes that were counted when this consumer was taken for dead."""
-        for entry in self._entries.values():
+        for entry in self.entries.values():
             if name in entry.deaths:
                 was_suspect = entry.is_suspect
                 entry.deaths = tuple(each for each in entry.deaths if each != name)
                 if was_suspect and not entry.is_suspect:
-                    self._line(entry.queue).clear(entry)
+                    self.line(entry.queue).clear(entry)
 
     def dismiss(self, member: Member, *, how: Departure) -> int:
         """End a membership; what the member holds goes back to its old place. Returns how many messages."""
         if self.members.pop(member.name, None) is None:
             return 0
         for queue in member.queues:
-            self._line(queue).members.discard(member)
+            self.line(queue).members.discard(member)
         entries = list(member.held.values())
         member.held.clear()
         for entry in entries:
             if how is not Departure.LEFT:
                 entry.deaths += (member.name if how is Departure.SILENT else "",)
-            self._line(entry.queue).put_back(entry)
+            self.line(entry.queue).put_back(entry)
         member.bell.ring()  # its own waiting fetch has to learn of it
         return len(entries)
 
@@ -155,22 +168,22 @@ class Space:
 
     def look(self, id: str, watcher: Address, now_ms: int) -> Sighting | None:
         """Return what is known of a call, and watch it from now on if it has not ended."""
-        entry = self._entries.get(id)
+        entry = self.entries.get(id)
         if entry is None:
-            kept = self.ledger.record(id, now_ms)
+            kept = self.records.record(id, now_ms)
             return None if kept is None else Sighting(kept[0], record=kept[1])
         if watcher:
-            self.ledger.watch(id, watcher, now_ms)
-        self._line(entry.queue).promote(now_ms)
-        progress = self.ledger.progress(id, now_ms)
+            self.records.watch(id, watcher, now_ms)
+        self.line(entry.queue).promote(now_ms)
+        progress = self.records.progress(id, now_ms)
         return Sighting(
             entry.queue, body=entry.body, place=entry.place, progress=progress, was_started=entry.crashes > 0
         )
 
     def report(self, id: str, progress: bytes, reply: Address, ttl_ms: int, now_ms: int) -> None:
         """Keep and tell the progress of a call, unless it has ended."""
-        if id in self._entries:
-            self.ledger.report(id, progress, reply, ttl_ms, now_ms)
+        if id in self.entries:
+            self.records.report(id, progress, reply, ttl_ms, now_ms)
 
     def counts(self, queue: str, now_ms: int) -> Counts:
         """Return how many messages of the queue stand where."""
@@ -197,33 +210,42 @@ class Space:
         letters = self.letters(letter.queue)
         if not letters.has(letter, now_ms):
             return Revived.GONE
-        kept = self.ledger.record(letter.id, now_ms)
-        if letter.id in self._entries or (kept is not None and kept[1] != letter.record):
+        kept = self.records.record(letter.id, now_ms)
+        if letter.id in self.entries or (kept is not None and kept[1] != letter.record):
             return Revived.TAKEN
-        self.ledger.forget(letter.id)
+        self.records.forget(letter.id)
         letters.drop(letter, now_ms)
-        entry = self._entries[letter.id] = Entry(letter.id, letter.queue, body, priority)
-        self._line(letter.queue).put(entry, 0, now_ms)
+        self.add(Entry(letter.id, letter.queue, body, priority), 0, now_ms)
         return Revived.DONE
+
+    def line(self, queue: str) -> Line:
+        """Return a queue's line."""
+        line = self._lines.get(queue)
+        if line is None:
+            line = self._lines[queue] = Line()
+        return line
+
+    def holder_of(self, entry: Entry) -> Member | None:
+        """Return who was lent a message."""
+        return next((member for member in self.members.values() if member.held.get(entry.id) is entry), None)
+
+    def _lend(self, member: Member, entry: Entry) -> Delivery:
+        member.held[entry.id] = entry
+        entry.token = str(next(self._deliveries))
+        crashes, is_doubtful = len(entry.deaths), any(entry.deaths)
+        return Delivery(entry.id, entry.queue, entry.body, entry.priority, entry.token, crashes, is_doubtful)
 
     def _follow(self, envelopes: Iterable[Envelope], now_ms: int) -> None:
         for envelope in envelopes:
             self.publish(envelope, None, now_ms)
 
     def _sever(self, entry: Entry) -> None:
-        for member in self.members.values():
-            if member.held.get(entry.id) is entry:
-                del member.held[entry.id]
-                member.severed.append(entry.token)
-                member.severing.ring()
+        if (member := self.holder_of(entry)) is not None:
+            del member.held[entry.id]
+            member.severed.append(entry.token)
+            member.severing.ring()
 
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
-        del self._entries[entry.id]
-        self._line(entry.queue).remove(entry)
-        self.ledger.end(entry.id, entry.queue, outcome, now_ms)
-
-    def _line(self, queue: str) -> Line:
-        line = self._lines.get(queue)
-        if line is None:
-            line = self._lines[queue] = Line()
-        return line
+        del self.entries[entry.id]
+        self.line(entry.queue).remove(entry)
+        self.records.end(entry.id, entry.queue, outcome, now_ms)

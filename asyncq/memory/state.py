@@ -6,6 +6,7 @@ from itertools import count
 from typing import Protocol, runtime_checkable
 
 from asyncq.clock import Clock, SystemClock
+from asyncq.memory.book import Book
 from asyncq.memory.space import Space
 
 
@@ -38,6 +39,7 @@ class MemoryState:
         self.lock = threading.Lock()
         self._clock = clock or SystemClock()
         self._spaces: dict[str, Space] = {}
+        self._books: dict[str, Book] = {}
         self._addresses = count(1)
         self.is_moved_by_hand = isinstance(self._clock, MovedClock)
         if isinstance(self._clock, MovedClock):
@@ -51,6 +53,12 @@ class MemoryState:
         """Return what is kept under a namespace."""
         with self.lock:
             return self._spaces.setdefault(namespace, Space())
+
+    def book(self, namespace: str) -> Book:
+        """Return what a ledger keeps under a namespace."""
+        space = self.space(namespace)
+        with self.lock:
+            return self._books.setdefault(namespace, Book(space))
 
     def new_address(self) -> str:
         """Return an address that nobody has."""

@@ -27,7 +27,7 @@ class MemoryStore(Store):
     async def close(self) -> None:
         if self._address is not None:
             with self._state.lock:
-                self._space.ledger.disconnect(self._address)
+                self._space.records.disconnect(self._address)
             self._address = None
 
     async def look(self, keys: Sequence[CallKey], *, watcher: Address = "") -> Sequence[Sighting | None]:
@@ -38,12 +38,12 @@ class MemoryStore(Store):
     async def unwatch(self, keys: Sequence[CallKey], watcher: Address) -> None:
         with self._state.lock:
             for key in keys:
-                self._space.ledger.unwatch(key.id, watcher)
+                self._space.records.unwatch(key.id, watcher)
 
     async def listen(self, listener: Listener) -> Address:
         address = self._address = self._state.new_address()
         with self._state.lock:
-            self._space.ledger.connect(address, Mailbox(listener, self._state.lock))
+            self._space.records.connect(address, Mailbox(listener, self._state.lock))
         return address
 
     async def run(self) -> None:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from asyncq.memory.consumer import MemoryConsumer
+from asyncq.memory.membership import release, seen
 from asyncq.memory.state import MemoryState
 from asyncq.queues import Queue
 from asyncq.transport import (
     Capabilities,
     Counts,
     DeadLetter,
-    Departure,
     Envelope,
     Member,
     Outcome,
@@ -26,7 +26,7 @@ class MemoryTransport(Transport):
 
     Args:
         state: where everything is kept.
-        namespace: what is published under another one is never seen.
+        namespace: what is published under another one is never seen. No ledger's.
         queues: declared queues; their `max_length` is kept to.
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
@@ -42,7 +42,7 @@ class MemoryTransport(Transport):
         self._dead_cap = dead_cap
 
     async def open(self) -> None:
-        """Do nothing: there is nobody to connect to."""
+        self._space.belong_to("transport")
 
     async def close(self) -> None:
         """Do nothing: what is held stays in the state."""
@@ -69,8 +69,7 @@ class MemoryTransport(Transport):
 
     async def release(self, names: Sequence[str]) -> int:
         with self._state.lock:
-            dead = [member for member in self._space.members.values() if _is_one_of(member.name, names)]
-            return sum(self._space.dismiss(member, how=Departure.DIED) for member in dead)
+            return release(self._space, names)
 
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
         with self._state.lock:
@@ -86,8 +85,7 @@ class MemoryTransport(Transport):
 
     async def members(self) -> Sequence[Member]:
         with self._state.lock:
-            members = sorted(self._space.members.values(), key=lambda member: member.name)
-            return [Member(member.name, member.queues, member.ends_ms, member.about) for member in members]
+            return seen(self._space.members.values())
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         with self._state.lock:
@@ -104,9 +102,3 @@ class MemoryTransport(Transport):
     async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
         with self._state.lock:
             return [self._space.revive(revival, self._state.now_ms()) for revival in revivals]
-
-
-def _is_one_of(name: str, bases: Sequence[str]) -> bool:
-    """Say whether a consumer is one of these, or what one of them goes on as after a lost lease: `base.1`, `base.2`."""
-    base, _, number = name.rpartition(".")
-    return name in bases or (number.isdecimal() and base in bases)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
+from asyncq.ledger import Ledger
+from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
 from asyncq.redis import RedisClient, RedisStore, RedisTransport
 from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
@@ -23,6 +24,9 @@ class Memory(Backend):
     def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
         transport = MemoryTransport(self._state, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, MemoryStore(self._state, namespace=namespace)
+
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        return MemoryLedger(self._state, namespace=namespace), MemoryStore(self._state, namespace=namespace)
 
 
 class MovedMemory(Memory):

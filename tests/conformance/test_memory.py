@@ -3,7 +3,7 @@
 import pytest
 
 from asyncq.memory import MemoryState
-from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance import Backend, LedgerSuite, StoreSuite, TransportSuite
 from tests.conformance.backends import Memory, MovedMemory
 
 
@@ -23,3 +23,9 @@ class TestTransportInRealTime(TransportSuite):
     @pytest.fixture
     def backend(self) -> Backend:
         return Memory(MemoryState())
+
+
+class TestLedger(LedgerSuite):
+    @pytest.fixture
+    def backend(self) -> Backend:
+        return MovedMemory()

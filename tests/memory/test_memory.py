@@ -139,7 +139,7 @@ async def test_expired_results_are_forgotten_without_being_asked_for() -> None:
         deliveries = await consumer.fetch(LIMITS, 1)
         await consumer.settle([Done(delivery, Outcome(b"{}", 10_000)) for delivery in deliveries])
         clock.move(1)
-    assert len(state.space("test").ledger._records) == 10  # what is bounded can't be seen from outside
+    assert len(state.space("test").records._records) == 10  # what is bounded can't be seen from outside
     clock.move(10)
     assert await MemoryStore(state, namespace="test").look([CallKey("99")]) == [None]
 

@@ -11,7 +11,8 @@ import pytest
 
 from asyncq import Broker, BrokerUnavailable, MemoryBroker, Retry, RetryPolicy, SQLiteBroker, Status, Worker
 from asyncq.memory import MemoryTransport
-from asyncq.memory.consumer import MemoryConsumer, MemoryLease
+from asyncq.memory.consumer import MemoryConsumer
+from asyncq.memory.membership import MemoryLease
 from asyncq.transport import Settlement
 from tests.waiting import wait_until
 from tests.working import working

@@ -6,14 +6,15 @@
             return OurBackend(...)
 
 A transport and the store that shares its server are tested as a pair; `Backend.make_pair` makes as many pairs on the
-same server as a test wants processes. The tests need pytest and pytest-asyncio, and clear nothing but what they
-started: give them a server, or a file, that is thrown away.
+same server as a test wants processes. So are a ledger and its store (`Backend.make_ledger_pair`). The tests need pytest
+and pytest-asyncio, and clear nothing but what they started: give them a server, or a file, that is thrown away.
 """
 
 from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.leasing import LeasingSuite
+from asyncq.testing.conformance.ledger import LedgerSuite
 from asyncq.testing.conformance.looking import LookingSuite
 from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
@@ -24,7 +25,7 @@ from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 
-__all__ = ["Backend", "StoreSuite", "TransportSuite"]
+__all__ = ["Backend", "LedgerSuite", "StoreSuite", "TransportSuite"]
 
 
 class TransportSuite(

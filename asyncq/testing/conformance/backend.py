@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from asyncq.ledger import Ledger
 from asyncq.queues import Queue
 from asyncq.store import Store
 from asyncq.transport import Transport
@@ -22,6 +23,13 @@ class Backend(ABC):
             queues: declared queues.
             dead_cap: dead letters that are kept of each queue; a backend that has no such bound passes over it.
         """
+
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        """Return a ledger and its store with connections of their own, not opened yet: each pair stands for a process.
+
+        Only for the `LedgerSuite`; a backend without a ledger has none to give.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no ledger for {namespace!r}.")
 
     async def pass_time(self, seconds: float) -> None:
         """Let so much of the server's time pass. A backend whose clock can be moved does that."""

@@ -3,22 +3,19 @@
 import asyncio
 import secrets
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
-from functools import partial
-from typing import Any, TypeVar
+from contextlib import AsyncExitStack
+from typing import Any, Protocol, TypeVar
 
-from asyncq.errors import LeaseLost
 from asyncq.queues import Queue
-from asyncq.store import Address, CallKey, Listener, Notice, Sighting, Store
+from asyncq.store import Store
 from asyncq.testing.conformance.backend import Backend
-from asyncq.transport import Consumer, Counts, Delivery, Done, Envelope, Lease, Outcome, Receipt, Settlement, Transport
+from asyncq.testing.conformance.leasethread import LeaseThread
+from asyncq.testing.conformance.onlooker import QUEUE, Onlooker
+from asyncq.transport import Consumer, Counts, Delivery, Done, Envelope, Outcome, Receipt, Settlement, Transport
 
 T = TypeVar("T")
 
-QUEUE = "mail"
 OTHER_QUEUE = "reports.slow"
 LIMITS = {QUEUE: 10_000}
 MINUTE_MS = 60_000
@@ -92,7 +89,7 @@ class Stage:
         """Fetch so many messages and return their ids."""
         return [delivery.id for delivery in await self.fetch(consumer, count, limits)]
 
-    async def lapse(self, name: str, reclaimer: "LeaseThread") -> int:
+    async def lapse(self, name: str, reclaimer: LeaseThread) -> int:
         """Let the lease of a consumer run out, and reclaim it. Returns how many messages it held."""
 
         async def reclaim() -> Mapping[str, int]:
@@ -107,25 +104,13 @@ class Stage:
         await self._exits.aclose()
 
 
-class Process:
-    """A pair with its own connections, as another process would have it.
-
-    Attributes:
-        address: where it listens; empty before `listen`.
-        notices: what it was told, by id.
-        resyncs: how often it was told to look everything up.
-        severed: tokens of deliveries that its consumers were told they have lost.
-    """
+class Process(Onlooker):
+    """A pair with its own connections, as another process would have it."""
 
     def __init__(self, stage: Stage, transport: Transport, store: Store) -> None:
+        super().__init__(stage.until, store)
         self.stage = stage
         self.transport = transport
-        self.store = store
-        self.address: Address = ""
-        self.notices: dict[str, list[Notice]] = defaultdict(list)
-        self.resyncs = 0
-        self.severed: list[str] = []
-        self._exits = AsyncExitStack()
 
     async def open(self) -> None:
         """Open store and transport, as a broker does."""
@@ -133,10 +118,6 @@ class Process:
         self._exits.push_async_callback(self.store.close)
         await self.transport.open()
         self._exits.push_async_callback(self.transport.close)
-
-    async def close(self) -> None:
-        """Stop what runs, and close transport and store; consumers are left as they are."""
-        await self._exits.aclose()
 
     async def publish(self, *envelopes: Envelope) -> Sequence[Receipt]:
         """Publish in one batch."""
@@ -155,90 +136,27 @@ class Process:
         self._keep_up(consumer.run(self.severed.extend))
         return consumer
 
-    async def lease_of(self, consumer: Consumer) -> "LeaseThread":
-        """Return the consumer's lease, on a thread of its own."""
-        thread = LeaseThread(consumer.lease())
-        self._exits.push_async_callback(thread.close)
-        return thread
-
-    async def listen(self) -> Address:
-        """Take what the store tells, and return the address."""
-        self.address = await self.store.listen(Listener(self._take, self._resync))
-        self._keep_up(self.store.run())
-        return self.address
-
-    async def look(self, id: str, queue: str | None = QUEUE, *, watcher: Address = "") -> Sighting | None:
-        """Return what is known of one call."""
-        (sighting,) = await self.store.look([CallKey(id, queue)], watcher=watcher)
-        return sighting
-
     async def counts(self, queue: str = QUEUE) -> Counts:
         """Return the counts of one queue."""
         (counts,) = await self.transport.counts([queue])
         return counts
 
-    async def end_of(self, id: str) -> Notice:
-        """Return the notice that the call has ended."""
 
-        async def find() -> list[Notice]:
-            return [notice for notice in self.notices[id] if notice.is_over]
+class Settler(Protocol):
+    """A consumer, as far as it settles."""
 
-        return (await self.stage.until(find, f"{id!r} to be told as ended"))[0]
-
-    async def progress_of(self, id: str, progress: bytes) -> None:
-        """Wait until this progress is told."""
-
-        async def is_told() -> bool:
-            return any(notice.progress == progress for notice in self.notices[id])
-
-        await self.stage.until(is_told, f"the progress {progress!r} of {id!r} to be told")
-
-    def _keep_up(self, running: Coroutine[Any, Any, None]) -> None:
-        self._exits.push_async_callback(_end, asyncio.create_task(running))
-
-    def _take(self, notices: Sequence[Notice]) -> None:
-        for notice in notices:
-            self.notices[notice.id].append(notice)
-
-    def _resync(self) -> None:
-        self.resyncs += 1
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End deliveries."""
+        ...
 
 
-class LeaseThread:
-    """A lease in the hands of one thread that is not the event loop's."""
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-        self._thread = ThreadPoolExecutor(1)
-
-    async def renew(self, about: bytes | None = None) -> bool:
-        """Call `Lease.renew`."""
-        return await self._call(partial(self._lease.renew, about))
-
-    async def next_end(self) -> float | None:
-        """Call `Lease.next_end`."""
-        return await self._call(self._lease.next_end)
-
-    async def reclaim(self) -> Mapping[str, int]:
-        """Call `Lease.reclaim`."""
-        return await self._call(self._lease.reclaim)
-
-    async def close(self) -> None:
-        """Call `Lease.close`, and end the thread."""
-        await self._call(self._lease.close)
-        self._thread.shutdown()
-
-    async def _call(self, method: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, method)
-
-
-async def settle_one(consumer: Consumer, settlement: Settlement) -> bool:
+async def settle_one(consumer: Settler, settlement: Settlement) -> bool:
     """Settle one delivery."""
     (has_effect,) = await consumer.settle([settlement])
     return has_effect
 
 
-async def finish(consumer: Consumer, deliveries: Iterable[Delivery], outcome: Outcome = KEPT) -> None:
+async def finish(consumer: Settler, deliveries: Iterable[Delivery], outcome: Outcome = KEPT) -> None:
     """End deliveries that have to be the consumer's."""
     settlements = [Done(delivery, outcome) for delivery in deliveries]
     assert list(await consumer.settle(settlements)) == [True] * len(settlements)
@@ -262,9 +180,3 @@ async def _cancel(task: asyncio.Task[Any]) -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()  # the test has seen it where it matters
-
-
-async def _end(upkeep: asyncio.Task[None]) -> None:
-    upkeep.cancel()
-    with suppress(asyncio.CancelledError, LeaseLost):  # a consumer that was reclaimed has nothing left to keep up
-        await upkeep

@@ -1,0 +1,34 @@
+"""The ledger's conformance suite: what a memory for a transport that only moves messages must do.
+
+    class TestOurLedger(LedgerSuite):
+        @pytest.fixture
+        def backend(self) -> Backend:
+            return OurBackend(...)
+
+The backend gives pairs of a ledger and its store (`Backend.make_ledger_pair`). There is no transport: the tests say
+what is published and what is delivered.
+"""
+
+from asyncq.testing.conformance.ledger.claiming import ClaimingSuite
+from asyncq.testing.conformance.ledger.leasing import LeasingSuite
+from asyncq.testing.conformance.ledger.noting import NotingSuite
+from asyncq.testing.conformance.ledger.orphaning import OrphaningSuite
+from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
+from asyncq.testing.conformance.ledger.settling import SettlingSuite
+from asyncq.testing.conformance.ledger.taking import TakingSuite
+from asyncq.testing.conformance.ledger.withdrawing import WithdrawingSuite
+
+__all__ = ["LedgerSuite"]
+
+
+class LedgerSuite(
+    NotingSuite,
+    ClaimingSuite,
+    TakingSuite,
+    SettlingSuite,
+    LeasingSuite,
+    OrphaningSuite,
+    WithdrawingSuite,
+    ReopeningSuite,
+):
+    """All that is promised of a ledger beside its store."""

@@ -1,0 +1,115 @@
+"""What reopening promises: a dead letter's call runs again, and its old life does not come back."""
+
+import pytest
+
+from asyncq.ledger import Holder
+from asyncq.store import Place
+from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, envelope_of, lend_one, take
+from asyncq.testing.conformance.ledger.suite import Suite
+from asyncq.testing.conformance.stage import KEPT, MINUTE_MS, NOT_KEPT, QUEUE, RECORD, body_of, finish, settle_one
+from asyncq.transport import Dead, DeadLetter, Outcome, Revival
+
+ERROR = b'{"status":"failed"}'
+FAILED = Outcome(ERROR, MINUTE_MS)
+NEXT_LIFE = b"next life"
+
+
+class ReopeningSuite(Suite):
+    """Calls that died, and are to run again."""
+
+    @pytest.mark.parametrize("outcome", [FAILED, NOT_KEPT], ids=["kept", "not kept"])
+    async def test_a_dead_call_is_reopened(self, stage: LedgerStage, process: LedgerProcess, outcome: Outcome) -> None:
+        """It waits with its new body and no crash; its result is gone, and its end is told to who watches."""
+        letter = await _bury(process, outcome, crashes=1)
+        other = await stage.another()
+        generation = await _reopen(other, letter)
+        assert generation == 1
+        watcher = await other.listen()
+        sighting = await process.look("a", watcher=watcher)
+        assert sighting is not None
+        assert (sighting.record, sighting.body, sighting.place) == (None, NEXT_LIFE, Place.READY)
+        assert not sighting.was_started
+        holder = await process.holder()
+        delivery = await lend_one(holder, copy_of("a", generation, body=NEXT_LIFE))
+        assert delivery.crashes == 0
+        await finish(holder, [delivery])
+        assert (await other.end_of("a")).record in {RECORD, None}
+        assert await process.record_of("a") == RECORD
+
+    @pytest.mark.parametrize("outcome", [FAILED, NOT_KEPT], ids=["kept", "not kept"])
+    async def test_copies_of_the_old_life_are_not_wanted(self, process: LedgerProcess, outcome: Outcome) -> None:
+        """What comes late of the life that has ended does not pass for the next one."""
+        letter = await _bury(process, outcome)
+        generation = await _reopen(process, letter)
+        assert generation is not None
+        holder = await process.holder()
+        assert await take(holder, copy_of("a")) is None
+        await lend_one(holder, copy_of("a", generation, body=NEXT_LIFE))
+
+    async def test_reopening_is_repeated_until_the_call_runs(self, process: LedgerProcess) -> None:
+        """Who died before it published is followed by another, whose body is the call's, in the same generation."""
+        letter = await _bury(process, FAILED)
+        assert await _reopen(process, letter) == await _reopen(process, letter, b"another") == 1
+        sighting = await process.look("a")
+        assert sighting is not None
+        assert sighting.body == b"another"
+        await lend_one(await process.holder(), copy_of("a", 1, body=b"another"))
+        assert await _reopen(process, letter) is None
+
+    async def test_an_unknown_call_is_reopened(self, process: LedgerProcess) -> None:
+        """A letter whose call the ledger has forgotten runs again like any other."""
+        generation = await _reopen(process, _letter(ERROR))
+        assert generation == 0
+        assert await process.place_of("a") is Place.READY
+
+    @pytest.mark.parametrize("state", ["waits", "runs", "claimed"])
+    async def test_another_call_has_its_id(self, process: LedgerProcess, state: str) -> None:
+        """A letter whose id is another call's by now stays one, and that call is left as it is."""
+        letter = await _bury(process, NOT_KEPT)
+        (generation,) = await process.ledger.claim([envelope_of("a", b"another")], ttl_ms=MINUTE_MS)
+        assert isinstance(generation, int)
+        if state == "waits":
+            await process.ledger.note([envelope_of("a", b"another")])
+        elif state == "runs":
+            await lend_one(await process.holder(), copy_of("a", generation, body=b"another"))
+        assert await _reopen(process, letter) is None
+        sighting = await process.look("a")
+        assert (None if sighting is None else sighting.body) in {b"another", None}
+
+    async def test_another_result_has_its_id(self, process: LedgerProcess) -> None:
+        """So does a letter whose id has another result."""
+        letter = await _bury(process, NOT_KEPT)
+        (generation,) = await process.ledger.claim([envelope_of("a")], ttl_ms=MINUTE_MS)
+        assert isinstance(generation, int)
+        holder = await process.holder()
+        await finish(holder, [await lend_one(holder, copy_of("a", generation))], KEPT)
+        assert await _reopen(process, letter) is None
+        assert await process.record_of("a") == RECORD
+
+    async def test_a_batch_is_reopened_each_by_itself(self, process: LedgerProcess) -> None:
+        """Each of a batch is reopened or not, in order."""
+        await process.note("b")
+        letters = [_letter(None, id) for id in "abc"]
+        reopened = await process.ledger.reopen([Revival(letter, NEXT_LIFE) for letter in letters])
+        assert list(reopened) == [0, None, 0]
+
+
+async def _bury(process: LedgerProcess, outcome: Outcome, *, crashes: int = 0) -> DeadLetter:
+    """Let a call die, and return the letter that a transport has of it."""
+    for _ in range(crashes):
+        crashed = await process.holder()
+        await lend_one(crashed, copy_of("a"))
+        await process.ledger.release([crashed.name])
+    holder: Holder = await process.holder()
+    delivery = await lend_one(holder, copy_of("a"))
+    assert await settle_one(holder, Dead(delivery, outcome, "It failed.", MINUTE_MS, record=ERROR))
+    return _letter(ERROR)
+
+
+def _letter(record: bytes | None, id: str = "a") -> DeadLetter:
+    return DeadLetter(id, QUEUE, body_of(id), "It failed.", record, died_ms=0, place=1)
+
+
+async def _reopen(process: LedgerProcess, letter: DeadLetter, body: bytes = NEXT_LIFE) -> int | None:
+    (generation,) = await process.ledger.reopen([Revival(letter, body)])
+    return generation
