@@ -40,8 +40,7 @@ def release(
     [everybody] = yield [("ZRANGE", space.own["workers"], 0, -1)]
     names = [name for name in map(bytes.decode, everybody) if _is_one_of(name, bases)]
     if names:
-        ends = [word for name in names for word in ("+inf", name)]
-        yield [("ZADD", space.own["workers"], "XX", *ends)]  # from now on none of them can be renewed
+        yield [call("condemn_some", space.own, *names)]
     return (yield from end_memberships(space, names, Departure.DIED, reclaim=reclaim))
 
 

@@ -1,11 +1,11 @@
 -- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers
--- USES: queue suspects known ledger
+-- USES: suspects known ledger
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
 --       member, its generation, its body
 -- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or is with
 --       crashes on its count: its number from 0, what it is (lent, held, gone), and the crashes, below 0 if some are in a
---       name, or the time in ms at which the lease of its holder ends, or 0.
+--       name, or the time in ms at which the lease of its holder ends, 0: it is over, or it has sent the copy on itself.
 local WIDTH, FIRST = 3, 4
 local name, number, offset = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lowest = redis.call('GET', consumer .. name)
@@ -102,7 +102,7 @@ for i, id in ipairs(ids) do
   if generation < wanted then
     except(i, 'gone', 0)
   elseif end_ms then
-    except(i, 'held', generation > wanted and now_ms() or end_ms)
+    except(i, 'held', generation > wanted and 0 or end_ms)
   else
     lend(i, id, generation, ARGV[at + 2])
   end
