@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from asyncq.transport import Envelope, Lease, Member, Outcome, Revival, Settlement, Taken
+from asyncq.transport import Dead, Done, Envelope, Lease, Member, Outcome, Revival, Settlement, Taken
 
 
 class Copy(NamedTuple):
@@ -217,3 +217,12 @@ class Ledger(ABC):
 
 TOMBSTONE_MS = 600_000
 """How long an end is remembered at the least."""
+
+
+def without_transport(settlement: Settlement) -> Settlement:
+    """Return a settlement without what the transport does of it: letters, and what follows."""
+    match settlement:
+        case Done(delivery, outcome) | Dead(delivery, outcome):
+            return Done(delivery, outcome)
+        case _:
+            return settlement

@@ -3,7 +3,7 @@
 from itertools import count, islice
 from typing import NamedTuple
 
-from asyncq.ledger import TOMBSTONE_MS, Copy, Held, Lent, Verdict
+from asyncq.ledger import TOMBSTONE_MS, Copy, Held, Lent, Verdict, without_transport
 from asyncq.memory.line import Entry, Member
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
@@ -101,7 +101,7 @@ class Book:
     def settle(self, member: Member, settlement: Settlement, now_ms: int) -> bool:
         """End a lending, if it is still the member's."""
         entry = self.space.entries.get(settlement.delivery.id)
-        if entry is None or not self.space.settle(member, _without_transport(settlement), 0, now_ms):
+        if entry is None or not self.space.settle(member, without_transport(settlement), 0, now_ms):
             return False
         match settlement:
             case Done(_, outcome) | Dead(_, outcome):
@@ -189,12 +189,3 @@ class Book:
     def _forget_claim(self, id: str) -> None:
         self._claims.pop(id, None)
         self._claim_ends.discard(id)
-
-
-def _without_transport(settlement: Settlement) -> Settlement:
-    """Return a settlement without what the transport does of it: letters, and what follows."""
-    match settlement:
-        case Done(delivery, outcome) | Dead(delivery, outcome):
-            return Done(delivery, outcome)
-        case _:
-            return settlement

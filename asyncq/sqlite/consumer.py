@@ -3,24 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from asyncq.clock import Clock
-from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.sqlite.bundle import as_json
+from asyncq.errors import LeaseLost
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.lease import SQLiteLease
-from asyncq.sqlite.leaving import dismiss
 from asyncq.sqlite.lending import Catch, Wish, take, take_back
+from asyncq.sqlite.membership import SQLiteMembership
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import HUNGER, HUNGER_FOR_ALL, SATED
-from asyncq.sqlite.settling import absolve, settle
-from asyncq.sqlite.severing import forget_severed, severed_from
-from asyncq.sqlite.sweeper import Sweeper
-from asyncq.transport import Consumer, Delivery, Departure, Lease, Settlement
+from asyncq.sqlite.settling import settle
+from asyncq.transport import Consumer, Delivery, Settlement
 
 logger = logging.getLogger("asyncq.sqlite")
 
@@ -30,35 +25,23 @@ MAX_NAP: Final = 5.0
 _SATED_AFTER: Final = 3
 """Full fetches in a row after which a consumer wants no rings: it comes back anyway."""
 
-_JOIN: Final = """
-INSERT OR IGNORE INTO consumers(id, space, name, address, lease_ms, lease_end_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-"""
-_JOIN_QUEUES: Final = "INSERT INTO members(queue, consumer) SELECT DISTINCT value, ?1 FROM json_each(?2)"
 _SET_HUNGER: Final = "UPDATE consumers SET hunger = ?2 WHERE id = ?1"
 
 
-class SQLiteConsumer(Consumer):
+class SQLiteConsumer(SQLiteMembership, Consumer):
     """A member, whose deliveries are the rows that bear its number.
 
     Args:
         database: the file.
         namespace: where it is a member.
         name: its name.
-        number: its row among the consumers.
         dead_cap: dead letters that are kept of each queue.
         clock: tells the time.
     """
 
-    def __init__(
-        self, database: SQLiteDatabase, namespace: str, name: str, number: int, *, dead_cap: int, clock: Clock
-    ) -> None:
-        self.name = name
-        self._database = database
-        self._namespace = namespace
-        self._number = number
+    def __init__(self, database: SQLiteDatabase, namespace: str, name: str, *, dead_cap: int, clock: Clock) -> None:
+        super().__init__(database, namespace, name, clock=clock)
         self._dead_cap = dead_cap
-        self._clock = clock
-        self._address = ""
         self._rung = asyncio.Event()
         self._due_ms: int | None = None
         self._fetches = 0
@@ -66,33 +49,12 @@ class SQLiteConsumer(Consumer):
         self._lost_fetches: list[int] = []
         self._hunger: int | None = HUNGER_FOR_ALL
         self._mends = 0
-        self._may_be_severed = asyncio.Event()
         self._is_interrupted = False
         self._answered_at = time.monotonic()
 
     @property
     def answered_at(self) -> float:
         return self._answered_at
-
-    async def join(self, queues: Sequence[str], lease_ms: int) -> None:
-        """Become a member. Raises ValueError when the name is taken."""
-        self._address = self._database.doorbell.connect(self._hear)
-        try:
-            await self._database.write(lambda transaction: self._join(transaction, queues, lease_ms))
-        except BaseException:
-            self._database.doorbell.disconnect(self._address)
-            raise
-
-    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
-        async with asyncio.TaskGroup() as doers:
-            doers.create_task(Sweeper(self._database, self._clock).run())
-            while True:
-                await self._may_be_severed.wait()
-                self._may_be_severed.clear()
-                try:
-                    await self._tell_severed(severed)
-                except BrokerUnavailable as error:  # the next renewal of the lease says it again
-                    logger.debug("Could not look for what was severed: %s", error)
 
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
@@ -122,35 +84,8 @@ class SQLiteConsumer(Consumer):
 
         return await self._database.write(work) if settlements else []
 
-    async def absolve(self) -> None:
-        await self._database.write(lambda transaction: absolve(transaction, self._number))
-
-    def lease(self) -> Lease:
-        loop = asyncio.get_running_loop()
-
-        def alert() -> None:
-            with suppress(RuntimeError):  # the loop was closed without a goodbye
-                loop.call_soon_threadsafe(self._may_be_severed.set)
-
-        return SQLiteLease(self._database, self._namespace, self._number, self._clock, alert)
-
-    async def leave(self) -> int:
-        count = await self._database.write(lambda transaction: dismiss(transaction, self._number, how=Departure.LEFT))
-        self._database.doorbell.disconnect(self._address)
-        return count
-
-    def _join(self, transaction: Transaction, queues: Sequence[str], lease_ms: int) -> None:
-        space = transaction.space(self._namespace)
-        end_ms = self._clock.now_ms() + lease_ms
-        parameters = (self._number, space, self.name, self._address, lease_ms, end_ms)
-        if transaction.change(_JOIN, parameters) == 0:
-            raise ValueError(f"A consumer's name is unique for ever; {self.name!r} is a member already.")
-        numbers = [transaction.queue(space, queue) for queue in queues]
-        transaction.change(_JOIN_QUEUES, (self._number, as_json(numbers)))
-
     def _hear(self, ring: Ring) -> None:
-        if ring.due_ms is None:
-            self._may_be_severed.set()
+        super()._hear(ring)
         self._expect(ring.due_ms or 0)
 
     def _expect(self, due_ms: int) -> None:
@@ -174,16 +109,6 @@ class SQLiteConsumer(Consumer):
                 await self._rung.wait()
             finally:
                 timer.cancel()
-
-    async def _tell_severed(self, severed: Callable[[Sequence[str]], None]) -> None:
-        found = await self._database.read(lambda file: severed_from(file, self._number))
-        if not found:
-            return
-        severed(found)
-        # Only now: who could not be told has to be told again.
-        await self._database.write(
-            lambda transaction: forget_severed(transaction, self._number, found), is_durable=False
-        )
 
     async def _look(self, wish: Wish) -> Catch:
         self._fetches += 1

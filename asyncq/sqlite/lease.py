@@ -35,10 +35,18 @@ class SQLiteLease(Lease):
         consumer: its number.
         clock: tells the time.
         alert: called, in the lease's thread, when the consumer has missed the ring for what was severed from it.
+        is_ledgers: what it reclaims are orphans.
     """
 
     def __init__(
-        self, database: SQLiteDatabase, namespace: str, consumer: int, clock: Clock, alert: Callable[[], None]
+        self,
+        database: SQLiteDatabase,
+        namespace: str,
+        consumer: int,
+        clock: Clock,
+        alert: Callable[[], None],
+        *,
+        is_ledgers: bool = False,
     ) -> None:
         self._connection, self._ringer = database.connect()
         self._timeout = database.command_timeout
@@ -46,6 +54,7 @@ class SQLiteLease(Lease):
         self._consumer = consumer
         self._clock = clock
         self._alert = alert
+        self._is_ledgers = is_ledgers
 
     def renew(self, about: bytes | None = None) -> bool:
         self._ringer.retry()
@@ -71,7 +80,8 @@ class SQLiteLease(Lease):
         now_ms = self._clock.now_ms()  # not later: those whose leases run out while the file is locked wait as we do
         connection.begin()
         try:
-            counts = reclaim(transaction, transaction.space(self._namespace), self._consumer, now_ms)
+            space, orphaned_ms = transaction.space(self._namespace), now_ms if self._is_ledgers else None
+            counts = reclaim(transaction, space, self._consumer, now_ms, orphaned_ms=orphaned_ms)
             connection.commit()
         except BaseException:
             connection.rollback()

@@ -27,50 +27,57 @@ MAX_BLAMED: Final = 2_000
 _HELD_QUEUES: Final = f"""
 SELECT DISTINCT queue, crashes + ?2 >= {SUSPECT_CRASHES} FROM calls WHERE state = {RUNNING} AND holder = ?1
 """
+_CRASHED: Final = ", crashes = crashes + 1, orphaned_ms = ?2"
+_BLAMED: Final = f", blamed = substr(ifnull(blamed, ' ') || ?1 || ' ', -{MAX_BLAMED})"
 _HAND_BACK: Final = {
     how: f"UPDATE calls SET state = {READY}, holder = NULL{crash} WHERE state = {RUNNING} AND holder = ?1"
-    for how, crash in (
-        (Departure.LEFT, ""),
-        (Departure.DIED, ", crashes = crashes + 1"),
-        (
-            Departure.SILENT,
-            f", crashes = crashes + 1, blamed = substr(ifnull(blamed, ' ') || ?1 || ' ', -{MAX_BLAMED})",
-        ),
-    )
+    for how, crash in ((Departure.LEFT, ""), (Departure.DIED, _CRASHED), (Departure.SILENT, _CRASHED + _BLAMED))
 }
 _END: Final = "DELETE FROM consumers WHERE id = ?1 RETURNING address"
 _END_MEMBERSHIPS: Final = "DELETE FROM members WHERE consumer = ?1"
 _FORGET_SEVERED: Final = "DELETE FROM severed WHERE consumer = ?1"
 
 
-def dismiss(transaction: Transaction, consumer: int, *, how: Departure) -> int:
-    """End a consumer's membership; what it holds goes back to its place. Returns how many messages."""
+def dismiss(transaction: Transaction, consumer: int, *, how: Departure, orphaned_ms: int | None = None) -> int:
+    """End a consumer's membership; what it holds goes back to its place. Returns how many messages.
+
+    Args:
+        transaction: the transaction.
+        consumer: the consumer's number.
+        how: it goes.
+        orphaned_ms: since when what it held are orphans, where the consumer is a ledger's and dead.
+    """
     ended = transaction.rows(_END, (consumer,))
     if not ended:
         return 0
     transaction.change(_END_MEMBERSHIPS, (consumer,))
     transaction.change(_FORGET_SEVERED, (consumer,))
     held = transaction.rows(_HELD_QUEUES, (consumer, int(how is not Departure.LEFT)))
-    count = transaction.change(_HAND_BACK[how], (consumer,)) if held else 0
+    parameters = (consumer,) if how is Departure.LEFT else (consumer, orphaned_ms)
+    count = transaction.change(_HAND_BACK[how], parameters) if held else 0
     wake_for_returned(transaction, held)
     transaction.ring(ended[0][0], Ring(0))  # its own waiting fetch has to learn of it
     return count
 
 
-def reclaim(transaction: Transaction, space: int, reclaimer: int, now_ms: int) -> dict[str, int]:
+def reclaim(
+    transaction: Transaction, space: int, reclaimer: int, now_ms: int, *, orphaned_ms: int | None = None
+) -> dict[str, int]:
     """Take over what consumers hold whose lease has run out; return how many messages, by name."""
-    return _bury_consumers(transaction, space, transaction.rows(_EXPIRED, (space, reclaimer, now_ms)), Departure.SILENT)
+    expired = transaction.rows(_EXPIRED, (space, reclaimer, now_ms))
+    return _bury_consumers(transaction, space, expired, Departure.SILENT, orphaned_ms)
 
 
-def release(transaction: Transaction, space: int, names: str) -> dict[str, int]:
+def release(transaction: Transaction, space: int, names: str, *, orphaned_ms: int | None = None) -> dict[str, int]:
     """Take over what consumers of these names (a JSON array) hold, and those that went on as `name.1`, `name.2`."""
-    return _bury_consumers(transaction, space, transaction.rows(_NAMED, (space, names)), Departure.DIED)
+    named = transaction.rows(_NAMED, (space, names))
+    return _bury_consumers(transaction, space, named, Departure.DIED, orphaned_ms)
 
 
 def _bury_consumers(
-    transaction: Transaction, space: int, dead: list[tuple[int, str]], how: Departure
+    transaction: Transaction, space: int, dead: list[tuple[int, str]], how: Departure, orphaned_ms: int | None
 ) -> dict[str, int]:
-    counts = {name: dismiss(transaction, consumer, how=how) for consumer, name in dead}
+    counts = {name: dismiss(transaction, consumer, how=how, orphaned_ms=orphaned_ms) for consumer, name in dead}
     if counts:
         tell_all(transaction, space)
     return counts

@@ -11,7 +11,7 @@ from asyncq.transport import SUSPECT_CRASHES
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
@@ -32,7 +32,11 @@ HUNGER: Final = 1
 HUNGER_FOR_ALL: Final = 2
 
 TABLES: Final = f"""
-CREATE TABLE spaces(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE spaces(
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    is_ledgers INTEGER NOT NULL DEFAULT 0   -- and no transport's
+);
 
 CREATE TABLE queues(id INTEGER PRIMARY KEY, space INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE(space, name));
 
@@ -51,6 +55,9 @@ CREATE TABLE calls(
     expires_ms INTEGER,                     -- end of the result's time
     progress_end_ms INTEGER,
     progress BLOB,
+    generation INTEGER NOT NULL DEFAULT 0,  -- this and the next two: of a ledger's calls
+    orphaned_ms INTEGER,                    -- when it was reclaimed, until it was placed
+    is_reopened INTEGER NOT NULL DEFAULT 0, -- a letter that has not run since
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX calls_id ON calls(id, space);
@@ -59,7 +66,26 @@ CREATE INDEX calls_suspect ON calls(queue, priority DESC, due_ms, seq) WHERE sta
 CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
 CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
 CREATE INDEX calls_blamed ON calls(queue) WHERE blamed IS NOT NULL AND state <> {ENDED};
+CREATE INDEX calls_orphaned ON calls(space, orphaned_ms, seq) WHERE state = {READY} AND orphaned_ms IS NOT NULL;
 CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
+
+CREATE TABLE claims(                        -- ids that somebody is about to publish, of a ledger
+    space INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY(space, id)
+) WITHOUT ROWID;
+
+CREATE TABLE tombstones(                    -- ends that outlast their results, of a ledger
+    space INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY(space, id)
+) WITHOUT ROWID;
+CREATE INDEX tombstones_expiry ON tombstones(expires_ms);
 
 CREATE TABLE letters(
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

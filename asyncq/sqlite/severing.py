@@ -10,8 +10,13 @@ from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import RUNNING
-from asyncq.sqlite.settling import numbers_in, token_of
+from asyncq.sqlite.schema import ENDED, RUNNING
+from asyncq.sqlite.settling import Ending, end_calls, numbers_in, token_of
+from asyncq.transport import Outcome
+
+_NOT_ENDED: Final = f"""
+SELECT seq, state = {RUNNING} FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state <> {ENDED}
+"""
 
 _SEVER: Final = f"""
 INSERT INTO severed(consumer, seq, fetch) SELECT holder, seq, fetch FROM calls WHERE seq = ?1 AND state = {RUNNING}
@@ -25,11 +30,18 @@ AND (seq, fetch) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[
 """
 
 
-def sever(transaction: Transaction, seq: int) -> None:
-    """Note that a call which runs is about to be ended, and ring the consumer that holds it."""
-    transaction.change(_SEVER, (seq,))
-    for (address,) in transaction.rows(_ADDRESS, (seq,)):
-        transaction.ring(address, Ring(0))
+def withdraw(
+    transaction: Transaction, space: int, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool
+) -> bool:
+    """End a call from outside, where it waits or where that is meant; return whether it was."""
+    for seq, is_running in transaction.rows(_NOT_ENDED, (id, space, transaction.queue(space, queue))):
+        if is_running:
+            if not even_running:
+                return False
+            _sever(transaction, seq)
+        end_calls(transaction, space, [Ending(seq, id, outcome)], now_ms)
+        return True
+    return False
 
 
 def severed_from(file: Connection, consumer: int) -> list[str]:
@@ -40,3 +52,10 @@ def severed_from(file: Connection, consumer: int) -> list[str]:
 def forget_severed(transaction: Transaction, consumer: int, told: list[str]) -> None:
     """Remove deliveries of which the consumer was told."""
     transaction.change(_FORGET, (consumer, as_json([numbers_in(token) for token in told])))
+
+
+def _sever(transaction: Transaction, seq: int) -> None:
+    """Note that a call which runs is about to be ended, and ring the consumer that holds it."""
+    transaction.change(_SEVER, (seq,))
+    for (address,) in transaction.rows(_ADDRESS, (seq,)):
+        transaction.ring(address, Ring(0))

@@ -31,6 +31,12 @@ DELETE FROM calls WHERE seq IN (
 _LETTERS: Final = """
 DELETE FROM letters WHERE seq IN (SELECT seq FROM letters WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)
 """
+_TOMBSTONES: Final = """
+DELETE FROM tombstones WHERE (space, id) IN (
+    SELECT space, id FROM tombstones WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2
+)
+"""
+_CLAIMS: Final = "DELETE FROM claims WHERE expires_ms <= ?1"
 _WATCHERS: Final = "DELETE FROM watchers WHERE expires_ms <= ?1"
 _LISTENERS: Final = "SELECT address FROM listeners"
 
@@ -66,10 +72,11 @@ class Sweeper:
 
     def _step(self, transaction: Transaction) -> int:
         parameters = (self._clock.now_ms(), STEP)
-        return max(transaction.change(_RESULTS, parameters), transaction.change(_LETTERS, parameters))
+        return max(transaction.change(sql, parameters) for sql in (_RESULTS, _LETTERS, _TOMBSTONES))
 
     def _finish(self, transaction: Transaction) -> None:
-        transaction.change(_WATCHERS, (self._clock.now_ms(),))
+        for sql in (_WATCHERS, _CLAIMS):
+            transaction.change(sql, (self._clock.now_ms(),))
         for (address,) in transaction.rows(_LISTENERS):
             # Nobody is on line 0. The ring finds out whose process is gone.
             transaction.ring(f"{address.rpartition(':')[0]}:0", Ring(0))

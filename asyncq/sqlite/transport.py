@@ -1,6 +1,5 @@
 """The transport in one SQLite file."""
 
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,13 +11,13 @@ from asyncq.sqlite.connection import Connection, StorageFull
 from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.keeping import refuse_ledgers
 from asyncq.sqlite.leaving import release
 from asyncq.sqlite.letters import drop, find, newest, revive
 from asyncq.sqlite.looking import first_in_line, known_queues, members
 from asyncq.sqlite.publishing import parts_of, publish
-from asyncq.sqlite.schema import ENDED, IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
-from asyncq.sqlite.settling import Ending, end_calls
-from asyncq.sqlite.severing import sever
+from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.severing import withdraw
 from asyncq.transport import (
     Capabilities,
     Counts,
@@ -31,10 +30,6 @@ from asyncq.transport import (
     Revived,
     Transport,
 )
-
-_NOT_ENDED: Final = f"""
-SELECT seq, state = {RUNNING} FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state <> {ENDED}
-"""
 
 _QUEUE: Final = """
 (SELECT queues.id FROM queues JOIN spaces ON spaces.id = queues.space WHERE spaces.name = ?1 AND queues.name = ?2)
@@ -57,7 +52,7 @@ class SQLiteTransport(Transport):
 
     Args:
         database: the file; give the store the same object.
-        namespace: what is published under another one is never seen.
+        namespace: what is published under another one is never seen. No ledger's.
         queues: declared queues; their `max_length` is kept to.
         dead_cap: dead letters that are kept of each queue; the oldest make room.
         clock: tells due times, leases and expiry. All processes should see the same.
@@ -82,6 +77,11 @@ class SQLiteTransport(Transport):
 
     async def open(self) -> None:
         await self._database.open(self)
+        try:
+            await self._database.read(lambda file: refuse_ledgers(file, self._namespace))
+        except BaseException:
+            await self._database.close(self)
+            raise
 
     async def close(self) -> None:
         await self._database.close(self)
@@ -96,28 +96,14 @@ class SQLiteTransport(Transport):
         return receipts
 
     async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> SQLiteConsumer:
-        consumer = SQLiteConsumer(
-            self._database,
-            self._namespace,
-            name,
-            secrets.randbits(62),
-            dead_cap=self._dead_cap,
-            clock=self._clock,
-        )
+        consumer = SQLiteConsumer(self._database, self._namespace, name, dead_cap=self._dead_cap, clock=self._clock)
         await consumer.join(queues, round(lease * 1000))
         return consumer
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         def work(transaction: Transaction) -> bool:
-            space = transaction.space(self._namespace)
-            for seq, is_running in transaction.rows(_NOT_ENDED, (id, space, transaction.queue(space, queue))):
-                if is_running:
-                    if not even_running:
-                        return False
-                    sever(transaction, seq)
-                end_calls(transaction, space, [Ending(seq, id, outcome)], self._clock.now_ms())
-                return True
-            return False
+            space, now_ms = transaction.space(self._namespace), self._clock.now_ms()
+            return withdraw(transaction, space, id, queue, outcome, now_ms, even_running=even_running)
 
         return await self._database.write(work)
 

@@ -8,7 +8,7 @@ from asyncq.ledger import Ledger
 from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
 from asyncq.redis import RedisClient, RedisLedger, RedisStore, RedisTransport
-from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
+from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
 from asyncq.testing import MovableClock
 from asyncq.testing.conformance import Backend
@@ -55,6 +55,10 @@ class SQLite(Backend):
         database = SQLiteDatabase(self._path)
         transport = SQLiteTransport(database, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, SQLiteStore(database, namespace=namespace)
+
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        database = SQLiteDatabase(self._path)
+        return SQLiteLedger(database, namespace=namespace), SQLiteStore(database, namespace=namespace)
 
 
 class Redis(Backend):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance import Backend, LedgerSuite, StoreSuite, TransportSuite
 from tests.conformance.backends import SQLite
 
 
@@ -15,6 +15,12 @@ class TestTransport(TransportSuite):
 
 
 class TestStore(StoreSuite):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return SQLite(tmp_path / "asyncq.db")
+
+
+class TestLedger(LedgerSuite):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         return SQLite(tmp_path / "asyncq.db")

@@ -1,0 +1,108 @@
+"""Lives: what a transaction does to let a ledger's calls begin, and to remember in which generation they ended."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from asyncq.ledger import TOMBSTONE_MS, Copy
+from asyncq.sqlite.bundle import as_json, bundled
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.schema import ENDED, READY
+from asyncq.transport import Outcome
+
+# ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, priority, generation, start, length], ?4 the time, ?5 the
+# state, ?6 holder, ?7 fetch, ?8 whether they are reopened. A row that is there is that of an earlier life.
+_BEGIN: Final = """
+INSERT INTO calls(
+    space, id, queue, priority, generation, body, due_ms, state, holder, fetch, is_reopened
+)
+SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'),
+    ifnull(substr(?2, json_extract(value, '$[4]'), json_extract(value, '$[5]')), x''), ?4, ?5, ?6, ?7, ?8
+FROM json_each(?3) WHERE true ORDER BY key
+ON CONFLICT(id, space) DO UPDATE SET
+    queue = excluded.queue, priority = excluded.priority, generation = excluded.generation, body = excluded.body,
+    due_ms = excluded.due_ms, state = excluded.state, holder = excluded.holder, fetch = excluded.fetch,
+    is_reopened = excluded.is_reopened, crashes = 0, blamed = NULL, expires_ms = NULL, progress = NULL,
+    progress_end_ms = NULL, orphaned_ms = NULL
+RETURNING id, seq
+"""
+
+_LAST: Final = f"""
+SELECT id, generation FROM calls
+WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND state = {ENDED}
+UNION ALL
+SELECT id, generation FROM tombstones
+WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND expires_ms > ?3
+"""
+
+# ?1 space, ?2 rows of [seq, holder, fetch]: only what that fetch of that holder runs; without a holder: whatever it is
+# ?3 end of the tombstone's time
+_ENTOMB: Final = """
+INSERT OR REPLACE INTO tombstones(space, id, generation, expires_ms)
+SELECT ?1, calls.id, generation, ?3
+FROM json_each(?2) CROSS JOIN calls ON calls.seq = json_extract(value, '$[0]')
+WHERE json_extract(value, '$[1]') IS NULL
+    OR holder = json_extract(value, '$[1]') AND fetch = json_extract(value, '$[2]')
+"""
+
+
+class Lending(NamedTuple):
+    """To whom lives are lent that begin.
+
+    Attributes:
+        holder: the holder's number.
+        fetch: which of its takes it is.
+    """
+
+    holder: int
+    fetch: int
+
+
+def begin(
+    transaction: Transaction, space: int, copies: Sequence[Copy], state: int, now_ms: int, lending: Lending | None
+) -> dict[str, int]:
+    """Let calls begin, in place of what is left of earlier ones of their ids; return their rows.
+
+    Args:
+        transaction: the transaction.
+        space: the namespace's number.
+        copies: the messages.
+        state: READY (each is a letter that was reopened) or RUNNING.
+        now_ms: the time.
+        lending: who runs them.
+    """
+    queues = {name: transaction.queue(space, name) for name in {copy.queue for copy in copies}}
+    rows, bodies = bundled(
+        (id, queues[queue], priority, generation, body) for id, queue, body, priority, generation in copies
+    )
+    holder, fetch = lending or (None, None)
+    parameters = (space, bodies, rows, now_ms, state, holder, fetch, int(state == READY))
+    return dict(transaction.rows(_BEGIN, parameters))
+
+
+def last_generations(transaction: Transaction, space: int, ids: Iterable[str], now_ms: int) -> dict[str, int]:
+    """Return in which generation calls have ended, of those ids whose end is remembered."""
+    found: dict[str, int] = {}
+    for id, generation in transaction.rows(_LAST, (space, as_json(list(ids)), now_ms)):
+        found[id] = max(generation, found.get(id, generation))
+    return found
+
+
+def is_forgotten_early(outcome: Outcome) -> bool:
+    """Say whether nothing is left of an outcome while late copies may come."""
+    return outcome.record is None or outcome.ttl_ms < TOMBSTONE_MS
+
+
+def entomb(
+    transaction: Transaction, space: int, ends: Sequence[tuple[int, int | None, int | None]], now_ms: int
+) -> None:
+    """Remember that calls are about to end.
+
+    Args:
+        transaction: the transaction.
+        space: the namespace's number.
+        ends: of each its row; of a lending, which may be outdated, also its holder and its fetch.
+        now_ms: the time.
+    """
+    if ends:
+        transaction.change(_ENTOMB, (space, as_json(ends), now_ms + TOMBSTONE_MS))

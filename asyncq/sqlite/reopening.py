@@ -1,0 +1,68 @@
+"""Reopening: what a transaction does to let dead calls of a ledger wait again, and to have orphans published again."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from asyncq.ledger import Copy
+from asyncq.sqlite.bundle import as_json
+from asyncq.sqlite.connection import Connection
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lives import begin, last_generations
+from asyncq.sqlite.noting import claims_of
+from asyncq.sqlite.schema import ENDED, READY
+from asyncq.transport import Revival
+
+_FOUND: Final = f"""
+SELECT id, state = {ENDED}, generation, is_reopened, expires_ms, body FROM calls
+WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
+"""
+
+_ORPHANS: Final = f"""
+SELECT calls.id, queues.name, body, priority, generation
+FROM calls CROSS JOIN queues ON queues.id = calls.queue
+WHERE calls.space = (SELECT id FROM spaces WHERE name = ?1) AND state = {READY} AND orphaned_ms IS NOT NULL
+ORDER BY orphaned_ms, seq LIMIT ?2
+"""
+_PLACED: Final = """
+UPDATE calls SET orphaned_ms = NULL WHERE seq IN (
+    SELECT seq FROM json_each(?2) CROSS JOIN calls
+    ON calls.id = json_extract(value, '$[0]') AND calls.space = ?1 AND generation = json_extract(value, '$[1]')
+)
+"""
+
+
+def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], now_ms: int) -> list[int | None]:
+    """Let dead calls wait again; return for each its generation, None where its id is another call's."""
+    ids = [revival.letter.id for revival in revivals]
+    last = last_generations(transaction, space, ids, now_ms)
+    claims = claims_of(transaction, space, ids, now_ms)
+    rows = {row[0]: row[1:] for row in transaction.rows(_FOUND, (space, as_json(ids)))}
+    lives: dict[str, Copy] = {}
+    generations: list[int | None] = []
+    for (id, queue, _, _, record, *_), body, priority in revivals:
+        generation: int | None = last.get(id, -1) + 1
+        if id in rows:
+            has_ended, own_generation, is_reopened, expires_ms, kept = rows[id]
+            if has_ended:
+                generation = None if now_ms < expires_ms and kept != record else generation
+            else:
+                generation = own_generation if is_reopened else None
+        elif id in claims:
+            generation = None
+        generations.append(generation)
+        if generation is not None:
+            lives[id] = Copy(id, queue, body, priority, generation)
+    if lives:
+        begin(transaction, space, list(lives.values()), READY, now_ms, None)
+    return generations
+
+
+def orphans(file: Connection, namespace: str, limit: int) -> list[Copy]:
+    """Return the oldest orphans."""
+    return [Copy(*row) for row in file.rows(_ORPHANS, (namespace, limit))]
+
+
+def place(transaction: Transaction, space: int, copies: Sequence[Copy]) -> None:
+    """Forget that calls were orphans, unless they were sent on since."""
+    keys = as_json([(copy.id, copy.generation) for copy in copies])
+    transaction.change(_PLACED, (space, keys))

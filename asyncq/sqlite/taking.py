@@ -1,0 +1,112 @@
+"""Taking: what a transaction does to give a holder the copies that it may run."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from asyncq.ledger import Copy, Held, Lent, Verdict
+from asyncq.sqlite.bundle import as_json, bundled
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lives import Lending, begin, last_generations
+from asyncq.sqlite.schema import ENDED, RUNNING
+from asyncq.sqlite.settling import token_of
+
+_MEMBER: Final = "SELECT lease_end_ms FROM consumers WHERE id = ?1"
+_KNOWN: Final = f"""
+SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms
+FROM json_each(?2) AS ids CROSS JOIN calls ON calls.id = ids.value AND calls.space = ?1 AND state <> {ENDED}
+LEFT JOIN consumers ON state = {RUNNING} AND consumers.id = holder
+"""
+
+# ?1 the blob of bodies, ?2 rows of [seq, priority, generation, start, length]
+_RENEW: Final = """
+UPDATE calls SET priority = json_extract(value, '$[1]'), generation = json_extract(value, '$[2]'),
+    body = ifnull(substr(?1, json_extract(value, '$[3]'), json_extract(value, '$[4]')), x'')
+FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
+"""
+_LEND: Final = f"""
+UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0
+WHERE seq IN (SELECT value FROM json_each(?3))
+"""
+_FORGET_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))"
+
+
+class Known(NamedTuple):
+    """A call that has not ended.
+
+    Attributes:
+        seq: its row; 0: it begins.
+        generation: what it has become.
+        crashes, is_doubtful: as in `Delivery`.
+        lease_end_ms: of who runs it; None: nobody.
+    """
+
+    seq: int
+    generation: int
+    crashes: int
+    is_doubtful: bool
+    lease_end_ms: int | None
+
+
+def take(
+    transaction: Transaction, space: int, holder: int, fetch: int, copies: Sequence[Copy], now_ms: int
+) -> list[Verdict] | None:
+    """Lend a holder those copies that are wanted. Returns None where it is no member any more.
+
+    Args:
+        transaction: the transaction.
+        space: the namespace's number.
+        holder: the holder's number.
+        fetch: which of its takes this is.
+        copies: what has come, in order.
+        now_ms: the time.
+    """
+    member = transaction.rows(_MEMBER, (holder,))
+    if not member:
+        return None
+    known = _known(transaction, space, copies)
+    unknown = {copy.id for copy in copies} - known.keys()
+    last = last_generations(transaction, space, unknown, now_ms) if unknown else {}
+    taken: dict[int, tuple[Copy, Known]] = {}
+    verdicts: list[Verdict] = [None] * len(copies)
+    for index, copy in enumerate(copies):
+        call = known.get(copy.id)
+        if copy.generation < (last.get(copy.id, -1) + 1 if call is None else call.generation):
+            continue
+        if call is not None and call.lease_end_ms is not None:
+            verdicts[index] = Held(now_ms if copy.generation > call.generation else call.lease_end_ms)
+            continue
+        call = call or Known(0, copy.generation, 0, False, None)
+        taken[index] = copy, call
+        known[copy.id] = call._replace(generation=copy.generation, lease_end_ms=member[0][0])
+    seqs = _lend(transaction, space, Lending(holder, fetch), list(taken.values()), now_ms)
+    for index, (copy, call) in taken.items():
+        verdicts[index] = Lent(token_of(call.seq or seqs[copy.id], fetch), call.crashes, call.is_doubtful)
+    return verdicts
+
+
+def _known(transaction: Transaction, space: int, copies: Sequence[Copy]) -> dict[str, Known]:
+    ids = as_json(list({copy.id for copy in copies}))
+    return {
+        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms)
+        for id, seq, generation, crashes, is_doubtful, lease_end_ms in transaction.rows(_KNOWN, (space, ids))
+    }
+
+
+def _lend(
+    transaction: Transaction, space: int, lending: Lending, taken: Sequence[tuple[Copy, Known]], now_ms: int
+) -> dict[str, int]:
+    """Lend calls; return the rows of those that begin."""
+    seqs: dict[str, int] = {}
+    if begun := [copy for copy, call in taken if not call.seq]:
+        seqs = begin(transaction, space, begun, RUNNING, now_ms, lending)
+        transaction.change(_FORGET_CLAIMS, (space, as_json(list(seqs))))
+    if newer := [
+        (call.seq, copy.priority, copy.generation, copy.body)
+        for copy, call in taken
+        if call.seq and copy.generation > call.generation
+    ]:
+        rows, bodies = bundled(newer)
+        transaction.change(_RENEW, (bodies, rows))
+    if noted := [call.seq for _, call in taken if call.seq]:
+        transaction.change(_LEND, (*lending, as_json(noted)))
+    return seqs
