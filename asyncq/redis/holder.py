@@ -10,7 +10,7 @@ from asyncq.redis.holdings import Holdings
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.lease import RedisLease
 from asyncq.redis.orders import Orders
-from asyncq.redis.settling import LendingBatch
+from asyncq.redis.settling import SettlementBatch
 from asyncq.redis.takeover import LEDGER_RECLAIM, absolve, end_memberships
 from asyncq.redis.taking import Taking
 from asyncq.transport import Departure, Settlement
@@ -59,7 +59,7 @@ class RedisHolder(Holder):
 
         It is tried once: only the caller knows that a False is no news when the same was sent before.
         """
-        batch = LendingBatch(settlements, self.name)
+        batch = SettlementBatch(settlements, self.name, None)
         calls = batch.calls(self._space.queue)
         seconds = self._client.server.command_timeout
         effects = batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
@@ -99,12 +99,12 @@ class RedisHolder(Holder):
         replies = await self._link.attempt(taking.calls(self._space.queue), wanted="take", seconds=seconds)
         self._holdings.answer()
         verdicts = taking.verdicts(replies)
+        held: list[tuple[str, str]] = []
         for index, verdict in enumerate(verdicts):
-            if isinstance(verdict, Lent) and self._orders.are_given_for(verdict.token):
-                verdicts[index] = None  # the order was here first, on its own connection
-        self._holdings.hold(
-            (verdict.token, copy.queue)
-            for copy, verdict in zip(copies, verdicts, strict=True)
-            if isinstance(verdict, Lent)
-        )
+            if isinstance(verdict, Lent):
+                if self._orders.are_given_for(verdict.token):
+                    verdicts[index] = None  # the order was here first, on its own connection
+                else:
+                    held.append((verdict.token, copies[index].queue))
+        self._holdings.hold(held)
         return verdicts

@@ -30,7 +30,7 @@ class RedisLedger(Ledger):
 
     async def open(self) -> None:
         await self._client.open()
-        [is_ours] = await self._client.commands.call([call("ledger_found", self._space.own)], wanted="connect")
+        [is_ours] = await self._client.commands.call([call("ledger_found", self._space.own, 0)], wanted="connect")
         if not is_ours:
             raise ConfigurationError(
                 f"Namespace {self._namespace!r} on Redis at {self._client.server.address} holds messages or workers of "
@@ -63,7 +63,8 @@ class RedisLedger(Ledger):
 
     async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> RedisHolder:
         lease_ms = round(lease * 1000)
-        await self._client.commands.call(joining(self._space, name, lease_ms, queues), wanted="join the consumers")
+        commands = [call("ledger_found", self._space.own, 1), *joining(self._space, name, lease_ms, queues)]
+        await self._client.commands.call(commands, wanted="join the consumers")
         return RedisHolder(self._client, self._space, name, queues, lease_ms)
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:

@@ -40,20 +40,20 @@ class SettlementBatch:
     Args:
         settlements: to send.
         name: of the consumer; other consumers' deliveries are not its own to settle.
-        dead_cap: dead letters that are kept of each queue.
+        dead_cap: dead letters that are kept of each queue; None: they are for a ledger, whose transport has the
+            letters, and publishes what follows.
     """
 
-    _script = "settle"
-
-    def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int) -> None:
+    def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int | None) -> None:
         self._dead_cap = dead_cap
         self._effects = [True] * len(settlements)
         self._parts = self._divide(settlements, f"{name}/")
 
     def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
         """Return the script calls."""
+        script = "ledger_settle" if self._dead_cap is None else "settle"
         return [
-            call(self._script, keys_of(part.queue), self._dead_cap, len(part.indexes), *part.entries, *part.follow_ups)
+            call(script, keys_of(part.queue), self._dead_cap or 0, len(part.indexes), *part.entries, *part.follow_ups)
             for part in self._parts
         ]
 
@@ -67,6 +67,8 @@ class SettlementBatch:
     def _divide(self, settlements: Sequence[Settlement], prefix: str) -> list[_Part]:
         parts: list[_Part] = []
         open_parts: dict[str, _Part] = {}
+        is_ledgers = self._dead_cap is None
+        entry_of = _lending if is_ledgers else _entry
         for index, settlement in enumerate(settlements):
             delivery = settlement.delivery
             if not delivery.token.startswith(prefix):
@@ -76,37 +78,13 @@ class SettlementBatch:
             if part is None or len(part.indexes) >= MAX_ITEMS or part.size >= MAX_BYTES:
                 part = open_parts[delivery.queue] = _Part(delivery.queue)
                 parts.append(part)
+            entry = entry_of(settlement, delivery)
             part.indexes.append(index)
-            self._add(part, settlement, delivery)
+            part.entries += entry
+            part.size += len(entry[4])
+            if isinstance(settlement, _HAVE_THEN) and settlement.then and not is_ledgers:
+                part.follow(settlement.then)
         return parts
-
-    def _add(self, part: _Part, settlement: Settlement, delivery: Delivery) -> None:
-        entry = _entry(settlement, delivery)
-        part.entries += entry
-        part.size += len(entry[4])
-        if isinstance(settlement, _HAVE_THEN) and settlement.then:
-            part.follow(settlement.then)
-
-
-class LendingBatch(SettlementBatch):
-    """The same for a ledger: letters and follow-ups are its transport's, and priorities say nothing.
-
-    Args:
-        settlements: to send.
-        name: of the holder.
-    """
-
-    _script = "ledger_settle"
-
-    def __init__(self, settlements: Sequence[Settlement], name: str) -> None:
-        super().__init__(settlements, name, 0)
-
-    def _add(self, part: _Part, settlement: Settlement, delivery: Delivery) -> None:
-        if isinstance(settlement, Dead):
-            settlement = Done(delivery, settlement.outcome)
-        _, *entry, payload = _entry(settlement, delivery)
-        part.entries += (f"0{delivery.id}", *entry, payload)
-        part.size += len(payload)
 
 
 def last_words(outcome: Outcome) -> tuple[int, bytes, int, str]:
@@ -134,3 +112,10 @@ def _letter(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
     reason = settlement.reason.encode("utf-8", "replace")
     letter = b"%d %d %b%b" % (settlement.letter_ttl_ms, len(reason), reason, settlement.letter_record or b"")
     return ("y" if outcome.record is None else f"x{outcome.ttl_ms}"), outcome.reply, letter
+
+
+def _lending(settlement: Settlement, delivery: Delivery) -> Entry:
+    """Return the entry for a ledger, where all are of priority 0 and a death is an end."""
+    if isinstance(settlement, Dead):
+        settlement = Done(delivery, settlement.outcome)
+    return _entry(settlement, delivery._replace(priority=0) if delivery.priority else delivery)

@@ -45,7 +45,7 @@ async def test_scripts_that_were_forgotten_are_given_again(own_redis: StartRedis
 
 
 async def test_a_flushed_server_has_forgotten_and_loses_nothing(own_redis: StartRedis) -> None:
-    """After FLUSHALL a holder is no member and settles nothing; under a new name it is lent every copy."""
+    """After FLUSHALL a holder is no member and settles nothing; under a new name, or in a new process, all is lent."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         holder = await pair.holder()
@@ -57,8 +57,14 @@ async def test_a_flushed_server_has_forgotten_and_loses_nothing(own_redis: Start
         assert list(await holder.settle([Done(delivery, KEPT) for delivery in deliveries])) == [False, False]
         with pytest.raises(LeaseLost):
             await holder.take(copies_of("a"))
-        successor = await pair.holder()
-        await finish(successor, await lend(successor, copies_of("a", "b")))
+        await pair.ledger.note([Envelope("a", QUEUE, b"a")])
+        async with opened(server.url) as another:
+            successor = await another.holder()
+            await finish(successor, await lend(successor, copies_of("a", "b")))
+        await redis.flushall()
+        await pair.holder()
+        async with opened(server.url):
+            pass  # its namespace is a ledger's still
 
 
 async def test_an_older_state_accepts_newer_generations(own_redis: StartRedis) -> None:

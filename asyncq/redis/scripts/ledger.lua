@@ -11,6 +11,12 @@
 
 local TOMBSTONE_MS = 600000 -- that of asyncq/ledger.py
 
+-- Enter the queue among those that are known, and the namespace as a ledger's: the server may have been emptied.
+local function make_known()
+  redis.call('SADD', queues, queue_of(messages, 'messages'))
+  redis.call('SET', ledger, 1)
+end
+
 local function generation_in(value)
   return tonumber(string.match(value or '0', '^%d+'))
 end

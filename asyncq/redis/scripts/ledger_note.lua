@@ -1,4 +1,4 @@
--- KEYS: messages due generations result ended claim queues
+-- KEYS: messages due generations result ended claim queues ledger
 -- USES: queue known ledger
 -- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms
 -- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim.
@@ -54,4 +54,4 @@ end
 if #closed > 0 then
   redis.call('DEL', unpack(closed))
 end
-redis.call('SADD', queues, queue)
+make_known()

@@ -1,4 +1,4 @@
--- KEYS: messages crashes generations result ended claim queues
+-- KEYS: messages crashes generations result ended claim queues ledger
 -- USES: known ledger
 -- ARGV: of each call its id, the record in its letter (empty: none), and the message for its next life
 -- Returns of each the generation to publish it with; nil: its id is another call's.
@@ -28,7 +28,7 @@ for i, id in ipairs(ids) do
     redis.call('HSET', generations, id, generation .. 'r')
     redis.call('DEL', result .. id, ended .. id)
     redis.call('HDEL', crashes, '0' .. id)
-    redis.call('SADD', queues, queue_of(messages, 'messages'))
+    make_known()
     answers[i] = generation
   end
 end

@@ -1,4 +1,4 @@
--- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers
+-- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger
 -- USES: suspects known ledger
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
@@ -114,7 +114,7 @@ if #lent > 0 then
 end
 if #noted > 0 then
   redis.call('HSET', messages, unpack(noted))
-  redis.call('SADD', queues, queue)
+  make_known()
 end
 if #sent_on > 0 then
   redis.call('HSET', generations, unpack(sent_on))
