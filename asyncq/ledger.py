@@ -41,7 +41,7 @@ class Lent(NamedTuple):
     """The call is ours to run.
 
     Attributes:
-        token: names this one lending; a settlement with an outdated token takes no effect.
+        token: names this one lending among all of its holder's; a settlement with an outdated token takes no effect.
         crashes, is_doubtful: as in `Delivery`.
     """
 

@@ -51,11 +51,12 @@ class Book:
         if id in self.space.entries:
             return
         claim = self._claim(id, now_ms)
-        if claim is not None and claim.body == body:
-            self._forget_claim(id)
-            self.space.add(Entry(id, queue, body, priority, generation=claim.generation), due_ms, now_ms)
-        elif self._last_generation(id, now_ms) is None:
-            self.space.add(Entry(id, queue, body, priority), due_ms, now_ms)
+        is_claimed = claim is not None and claim.body == body
+        if not is_claimed and self._last_generation(id, now_ms) is not None:
+            return
+        generation = claim.generation if claim is not None and is_claimed else 0
+        self._forget_claim(id)
+        self.space.add(Entry(id, queue, body, priority, generation=generation), due_ms, now_ms)
 
     def claim(self, envelope: Envelope, ttl_ms: int, now_ms: int) -> Taken | int:
         """Claim an id; return the generation to publish it in, or who has it."""
@@ -93,7 +94,8 @@ class Book:
             return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
         self._forget_claim(copy.id)
         self._orphans.pop(copy.id, None)
-        entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
+        if copy.generation > entry.generation:
+            entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
         entry.is_reopened = False
         delivery = self.space.lend(member, entry)
         return Lent(delivery.token, delivery.crashes, delivery.is_doubtful)

@@ -27,9 +27,9 @@ WHERE claims.id IS NOT NULL
 ORDER BY key
 ON CONFLICT DO NOTHING
 """
-_FORGET_NOTED: Final = """
+_FORGET_NOTED: Final = f"""
 DELETE FROM claims WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
-AND EXISTS(SELECT 1 FROM calls WHERE calls.id = claims.id AND calls.space = ?1 AND calls.body = claims.body)
+AND EXISTS(SELECT 1 FROM calls WHERE calls.id = claims.id AND calls.space = ?1 AND state <> {ENDED})
 """
 
 _KNOWN: Final = f"""

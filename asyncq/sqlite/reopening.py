@@ -30,6 +30,9 @@ UPDATE calls SET orphaned_ms = NULL WHERE seq IN (
 )
 """
 
+_NOTHING: Final = (True, 0, False, 0, None)
+"""What is found of a call of which nothing is left: it has ended, and so has the time of its result."""
+
 
 def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], now_ms: int) -> list[int | None]:
     """Let dead calls wait again; return for each its generation, None where its id is another call's."""
@@ -39,19 +42,19 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     rows = {row[0]: row[1:] for row in transaction.rows(_FOUND, (space, as_json(ids)))}
     lives: dict[str, Copy] = {}
     generations: list[int | None] = []
-    for (id, queue, _, _, record, *_), body, priority in revivals:
+    for letter, body, priority in revivals:
+        id = letter.id
         generation: int | None = last.get(id, -1) + 1
-        if id in rows:
-            has_ended, own_generation, is_reopened, expires_ms, kept = rows[id]
-            if has_ended:
-                generation = None if now_ms < expires_ms and kept != record else generation
-            else:
-                generation = own_generation if is_reopened else None
-        elif id in claims:
+        has_ended, own_generation, is_reopened, expires_ms, record = rows.get(id, _NOTHING)
+        if id in lives:
+            generation = lives[id].generation
+        elif not has_ended:
+            generation = own_generation if is_reopened else None
+        elif id in claims or (now_ms < expires_ms and record != letter.record):
             generation = None
         generations.append(generation)
         if generation is not None:
-            lives[id] = Copy(id, queue, body, priority, generation)
+            lives[id] = Copy(id, letter.queue, body, priority, generation)
     if lives:
         begin(transaction, space, list(lives.values()), READY, now_ms, None)
     return generations

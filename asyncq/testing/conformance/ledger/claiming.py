@@ -129,6 +129,18 @@ class ClaimingSuite(Suite):
         next_one = copy_of("a", generation, body=OTHER_BODY)
         assert (await lend_one(holder, next_one)).crashes == 0
 
+    @pytest.mark.parametrize("way", ["note", "take"])
+    async def test_a_call_ends_every_claim_of_its_id(self, process: LedgerProcess, way: str) -> None:
+        """A claim that is open when another call of the id comes is over with it, and takes nothing when that ends."""
+        assert await _claim(process, "a") == 0
+        if way == "note":
+            await process.ledger.note([envelope_of("a", OTHER_BODY)])
+        holder = await process.holder()
+        await finish(holder, await lend(holder, copy_of("a", 1, body=OTHER_BODY)), NOT_KEPT)
+        generation = await _claim(process, "a", b"a third call")
+        assert isinstance(generation, int)
+        assert generation > 1
+
     async def test_a_noted_claim_keeps_its_generation(self, process: LedgerProcess) -> None:
         """The note of what was claimed knows in which generation it was published."""
         holder = await process.holder()

@@ -86,6 +86,15 @@ class ReopeningSuite(Suite):
         assert await _reopen(process, letter) is None
         assert await process.record_of("a") == RECORD
 
+    async def test_two_letters_of_one_call_are_one_life(self, process: LedgerProcess) -> None:
+        """Two letters of one call in a batch are one life of it: the last body is the call's."""
+        letter = await _bury(process, FAILED)
+        revivals = [Revival(letter, NEXT_LIFE), Revival(letter, b"another")]
+        assert list(await process.ledger.reopen(revivals)) == [1, 1]
+        sighting = await process.look("a")
+        assert sighting is not None
+        assert sighting.body == b"another"
+
     async def test_a_batch_is_reopened_each_by_itself(self, process: LedgerProcess) -> None:
         """Each of a batch is reopened or not, in order."""
         await process.note("b")
