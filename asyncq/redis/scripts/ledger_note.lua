@@ -1,7 +1,8 @@
 -- KEYS: messages due generations result ended claim queues ledger
 -- USES: queue known ledger
 -- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms
--- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim.
+-- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim. What
+--       becomes a call ends every claim of its id.
 local queue = queue_of(messages, 'messages')
 local ids, unknown, numbers, unsure = {}, {}, {}, {}
 for i = 1, #ARGV, 3 do
@@ -26,14 +27,14 @@ for i, generation in ipairs(ends_of(unknown)) do
   local id, at = unknown[i], 3 * numbers[i] - 2
   local body, due_ms = ARGV[at + 1], tonumber(string.sub(ARGV[at + 2], 2)) or 0
   local is_claimed = claims[id] and claims[id][2] == queue .. '\n' .. body
-  if is_claimed then
-    closed[#closed + 1] = claim .. id
-    if claims[id][1] > 0 then
-      sent_on[#sent_on + 1] = id
-      sent_on[#sent_on + 1] = claims[id][1]
-    end
+  if is_claimed and claims[id][1] > 0 then
+    sent_on[#sent_on + 1] = id
+    sent_on[#sent_on + 1] = claims[id][1]
   end
   if is_claimed or not generation then
+    if claims[id] then
+      closed[#closed + 1] = claim .. id
+    end
     noted[#noted + 1] = id
     noted[#noted + 1] = body
     if due_ms > now then
