@@ -8,13 +8,14 @@ from typing import Any, cast
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.redis.client import RedisClient
+from asyncq.redis.holdings import Holdings
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.lease import RedisLease
 from asyncq.redis.orders import Orders
 from asyncq.redis.script import all_scripts
 from asyncq.redis.server import Call, Command, Reply, call
 from asyncq.redis.settling import SettlementBatch
-from asyncq.redis.takeover import INTERRUPT_MS, absolve, end_memberships
+from asyncq.redis.takeover import INTERRUPT_MS, RECLAIM, absolve, end_memberships
 from asyncq.transport import Consumer, Delivery, Departure, Settlement
 
 BLOCK_SECONDS = 20
@@ -26,9 +27,6 @@ BLOCK_MARGIN = 5
 MAX_FETCH = 1_000
 """Most that one fetch takes: a script holds up everybody else while it runs."""
 
-FIRST_CONNECTION = 1
-"""There is nothing to reconcile after it: nothing was ever fetched over an earlier one."""
-
 NOT_A_MEMBER, GIVEN_UP = -1, -2
 """Answers of scripts/fetch.lua."""
 
@@ -37,10 +35,8 @@ class RedisConsumer(Consumer):
     """A member of some queues.
 
     While nothing is ready it waits in one write of two commands: a blocking pop of a token that whoever publishes
-    leaves, and the script that fetches, which the server runs as soon as the pop returns. Each fetch has a number. One
-    whose reply never came is given up by its number before the next: if it is still on its way to the server it is
-    refused there. And whatever the server takes for running here that is not goes back to its place: what that fetch
-    was given, and what has ended already, if the server has lost the last moments (in a failover, say).
+    leaves, and the script that fetches, which the server runs as soon as the pop returns. Whatever the server takes for
+    running here that is not (`Holdings`) goes back to its place.
     """
 
     def __init__(self, client: RedisClient, space: KeySpace, name: str, lease_ms: int, dead_cap: int) -> None:
@@ -52,11 +48,7 @@ class RedisConsumer(Consumer):
         self._link = client.link()
         self._alarm = _Alarm(client, space)
         self._orders = Orders(client, space, name)
-        self._queues: set[str] = set()
-        self._number = 0
-        self._has_unanswered = False
-        self._held: dict[str, str] = {}
-        self._reconciled = FIRST_CONNECTION
+        self._holdings = Holdings(space, name, self._link, reclaim=RECLAIM)
         self._was_short = False
         self._is_blocked = False
         self._is_interrupted = False
@@ -69,9 +61,14 @@ class RedisConsumer(Consumer):
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Wake a consumer, this one or another, whenever something becomes due; and take orders."""
+
+        def lose(tokens: Sequence[str]) -> None:
+            self._holdings.drop(tokens)
+            severed(tokens)
+
         async with asyncio.TaskGroup() as doers:
             doers.create_task(self._alarm.run())
-            doers.create_task(self._orders.run(severed))
+            doers.create_task(self._orders.run(lose))
             doers.create_task(self._client.lookout.run())
 
     async def fetch(
@@ -79,8 +76,9 @@ class RedisConsumer(Consumer):
     ) -> Sequence[Delivery]:
         if self._has_left:
             raise self._lost()
-        if self._has_unanswered or self._link.connections > self._reconciled:
-            await self._reconcile()
+        if self._holdings.is_doubtful:
+            await self._holdings.reconcile(self._client.server.command_timeout)
+            self._was_short = False
         wanted = {queue: limit for queue, limit in limits.items() if limit > 0}
         # What came short last time has left nothing behind: what came since then has left a token.
         if not (wait and self._was_short):
@@ -106,13 +104,13 @@ class RedisConsumer(Consumer):
         calls = batch.calls(self._space.queue)
         seconds = self._client.server.command_timeout
         effects = batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
-        for settlement in settlements:
-            self._held.pop(settlement.delivery.token, None)
+        self._holdings.drop(settlement.delivery.token for settlement in settlements)
         return effects
 
     async def absolve(self) -> None:
+        plan = absolve(self._space, self.name, list(self._holdings.queues))
         try:
-            await self._client.commands.follow(absolve(self._space, self.name, list(self._queues)), wanted="absolve")
+            await self._client.commands.follow(plan, wanted="absolve")
         finally:
             await self._link.disconnect()  # who was taken for dead fetches no more
 
@@ -129,9 +127,7 @@ class RedisConsumer(Consumer):
         return counts[self.name]
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int, *, blocks: bool) -> list[Delivery]:
-        self._queues.update(limits)
-        self._number += 1
-        self._has_unanswered = True
+        self._holdings.ask(limits)
         count = min(count, MAX_FETCH)
         commands: list[Command] = [self._fetching(limits, count, suspects)] if limits else []
         seconds = self._client.server.command_timeout
@@ -144,11 +140,11 @@ class RedisConsumer(Consumer):
         finally:
             self._is_blocked = False
         self._answered_at = time.monotonic()
-        self._has_unanswered = False
+        self._holdings.answer()
         deliveries = self._deliveries(list(limits), replies[-1]) if limits else []
         self._was_short = len(deliveries) < min(count, sum(limits.values()))
         deliveries = self._orders.without_severed(deliveries)
-        self._held |= {delivery.token: delivery.queue for delivery in deliveries}
+        self._holdings.hold((delivery.token, delivery.queue) for delivery in deliveries)
         return deliveries
 
     def _waiting(self, limits: Mapping[str, int], suspects: int) -> Command:
@@ -159,7 +155,7 @@ class RedisConsumer(Consumer):
     def _fetching(self, limits: Mapping[str, int], count: int, suspects: int) -> Call:
         script = all_scripts()["fetch"]
         keys = [key for queue in limits for key in script.select(self._space.queue(queue))]
-        return Call("fetch", tuple(keys), (self.name, self._number, count, suspects, *limits.values()))
+        return Call("fetch", tuple(keys), (self.name, self._holdings.number, count, suspects, *limits.values()))
 
     def _deliveries(self, queues: Sequence[str], reply: Reply) -> list[Delivery]:
         if reply == NOT_A_MEMBER:
@@ -178,25 +174,6 @@ class RedisConsumer(Consumer):
             ]
             deliveries += map(_with_crashes, lent, crashes) if crashes else lent
         return deliveries
-
-    async def _reconcile(self) -> None:
-        """Give up a fetch that was not answered, and let the server take back all that is not held here."""
-        held: dict[str, list[str]] = {queue: [] for queue in self._queues}
-        for token, queue in self._held.items():
-            held[queue].append(token)
-        lowest, first = self._number + 1, 0
-        places: dict[str, bytes] = dict.fromkeys(held, b"0")
-        while places:
-            calls = [
-                call("reclaim", self._space.queue(queue), self.name, lowest, place, *held[queue])
-                for queue, place in places.items()
-            ]
-            replies = await self._link.attempt(calls, wanted="fetch", seconds=self._client.server.command_timeout)
-            first = first or self._link.connections
-            places = {queue: place for queue, (_, place) in zip(places, replies, strict=True) if place != b"0"}
-        self._has_unanswered = False
-        self._reconciled = first or self._link.connections  # on another than the first, a step may have missed some
-        self._was_short = False
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")

@@ -23,6 +23,12 @@ spread.
     {ns}:q:QUEUE:dead           ZSET    id -> time of death, of dead letters; expires
     {ns}:q:QUEUE:fading         ZSET    id -> ms until which the letter is kept; expires
     {ns}:q:QUEUE:letters        HASH    id -> dead letter; expires
+    {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
+    {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's call has ended; expires
+    {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; expires
+    {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
+                                        and a digit: the priority
+    {ns}:ledger                 STRING  exists where the messages are elsewhere, and a ledger knows of them
     {ns}:queues                 SET     names of queues that were ever published to
     {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of              HASH    consumer -> its queues
@@ -33,9 +39,12 @@ spread.
                                 channel of the same name, on which C is told of each
     {ns}:reply:RANDOM           channel of one process, which is its address
 
+A ledger has no line: of a queue's keys it has those that speak of single calls (`messages`, `running`, `crashes`,
+`due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
+
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
-stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues` and a token in `wake`
-or `wake_suspects` outlive them: small keys, and few for each queue.
+stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues`, `ledger` and a token in
+`wake` or `wake_suspects` outlive them: small keys, and few for each queue.
 """
 
 from collections.abc import Sequence
@@ -44,10 +53,11 @@ QUEUE_KEYS = (
     *("messages", "line", "ahead", "suspects", "due", "running", "crashes", "withdrawn"),
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
+    *("generations", "ended"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply")
+SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger")
 
-_PREFIXES = {"consumer", "result", "interrupt", "orders", "reply"}
+_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply"}
 """Names that are followed by a colon and the name of what they are kept for."""
 
 

@@ -9,20 +9,21 @@ from asyncq.redis.connecting import connect_thread, exchange_in_thread
 from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import Command, Plan, Reply, Server, call
-from asyncq.redis.takeover import reclaim_expired
+from asyncq.redis.takeover import RECLAIM, reclaim_expired
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import ThreadWire
 from asyncq.transport import Lease
 
 
 class RedisLease(Lease):
-    """A consumer's lease."""
+    """A consumer's lease; `reclaim` is the script that takes over what others hold."""
 
-    def __init__(self, server: Server, space: KeySpace, name: str, lease_ms: int) -> None:
+    def __init__(self, server: Server, space: KeySpace, name: str, lease_ms: int, *, reclaim: str = RECLAIM) -> None:
         self._link = ThreadLink(server)
         self._space = space
         self._name = name
         self._lease_ms = lease_ms
+        self._reclaim = reclaim
 
     def renew(self, about: bytes | None = None) -> bool:
         command = call("renew", self._space.own, self._name, self._lease_ms, *(() if about is None else (about,)))
@@ -45,7 +46,8 @@ class RedisLease(Lease):
     def reclaim(self) -> Mapping[str, int]:
         # By the time of the decision: if the server stands still while this is on its way, everybody's lease runs out.
         at_ms = self._link.clock.now_ms()
-        return self._link.follow(reclaim_expired(self._space, self._name, at_ms), "reclaim")
+        plan = reclaim_expired(self._space, self._name, at_ms, reclaim=self._reclaim)
+        return self._link.follow(plan, "reclaim")
 
     def close(self) -> None:
         self._link.close()

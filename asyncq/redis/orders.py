@@ -1,7 +1,7 @@
 """The orders: what a consumer is told of calls that it holds and that are over."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from asyncq.errors import BrokerUnavailable
@@ -37,14 +37,26 @@ class Orders:
         self._obeyed: list[bytes] = []
         self._has_obeyed = asyncio.Event()
 
+    def are_given_for(self, token: str) -> bool:
+        """Say whether a delivery is known to be over."""
+        return token in self._tokens
+
     def without_severed(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Leave out what has just been fetched and is over: the order was here first, on its own connection."""
         if not self._tokens:
             return deliveries
         return [delivery for delivery in deliveries if delivery.token not in self._tokens]
 
-    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
-        """Call `severed` with the tokens of deliveries that are over, until cancelled."""
+    async def run(
+        self, severed: Callable[[Sequence[str]], None], *, reconnected: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Call `severed` with the tokens of deliveries that are over, until cancelled.
+
+        Args:
+            severed: must not block.
+            reconnected: called whenever the server may be another one, or may have been emptied; may raise
+                BrokerUnavailable, and is then called again.
+        """
 
         def take(orders: Iterable[bytes]) -> None:
             if tokens := self._new_tokens(orders):
@@ -55,6 +67,8 @@ class Orders:
         async def catch_up() -> None:
             [orders] = await self._client.commands.call([("SMEMBERS", self._key)], wanted="look for orders")
             take(orders)
+            if reconnected is not None:
+                await reconnected()
 
         try:
             async with asyncio.TaskGroup() as doers:

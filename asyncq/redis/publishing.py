@@ -6,12 +6,9 @@ from typing import cast
 from asyncq.errors import PublishRefused
 from asyncq.redis.faults import is_full
 from asyncq.redis.keys import Keys
+from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, Server, call
 from asyncq.transport import Envelope, Receipt, Taken
-
-MAX_MESSAGES = 500
-MAX_BYTES = 1_000_000
-"""Bounds of one call: a script holds up everybody else while it runs."""
 
 
 class _Part:
@@ -86,7 +83,7 @@ class Publication:
         open_parts: dict[str, _Part] = {}
         for index, envelope in enumerate(self._envelopes):
             part = open_parts.get(envelope.queue)
-            if part is None or len(part.indexes) >= MAX_MESSAGES or part.size >= MAX_BYTES:
+            if part is None or len(part.indexes) >= MAX_ITEMS or part.size >= MAX_BYTES:
                 part = open_parts[envelope.queue] = _Part(envelope.queue, self._max_lengths.get(envelope.queue))
                 parts.append(part)
             part.indexes.append(index)

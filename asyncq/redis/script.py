@@ -19,7 +19,10 @@ from asyncq.redis.keys import Keys
 
 _HEADER = re.compile(r"^-- (KEYS:|KEYS\*|USES:|FLAGS:) (.+)$", re.MULTILINE)
 _FIRST_WRITE = "redis.call('DEL', KEYS[1] .. ':')  -- no key has this name"
-_PARTS = {"queue", "suspects", "returning", "ending", "burial", "known", "following"}
+_PARTS = {
+    *("queue", "suspects", "returning", "disowning", "severing", "fencing", "ending", "burial", "known", "following"),
+    "ledger",
+}
 """Files that are no scripts of their own."""
 
 

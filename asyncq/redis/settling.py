@@ -4,12 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from asyncq.redis.keys import Keys
+from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, call
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
-
-MAX_SETTLEMENTS = 500
-MAX_BYTES = 1_000_000
-"""Bounds of one call: a script holds up everybody else while it runs."""
 
 Entry: TypeAlias = tuple[str, str, str, str, bytes]
 """Member, token, what becomes of it, the address to reply to, payload; scripts/settle.lua says what they mean."""
@@ -43,18 +40,20 @@ class SettlementBatch:
     Args:
         settlements: to send.
         name: of the consumer; other consumers' deliveries are not its own to settle.
-        dead_cap: dead letters that are kept of each queue.
+        dead_cap: dead letters that are kept of each queue; None: they are for a ledger, whose transport has the
+            letters, and publishes what follows.
     """
 
-    def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int) -> None:
+    def __init__(self, settlements: Sequence[Settlement], name: str, dead_cap: int | None) -> None:
         self._dead_cap = dead_cap
         self._effects = [True] * len(settlements)
         self._parts = self._divide(settlements, f"{name}/")
 
     def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
         """Return the script calls."""
+        script = "ledger_settle" if self._dead_cap is None else "settle"
         return [
-            call("settle", keys_of(part.queue), self._dead_cap, len(part.indexes), *part.entries, *part.follow_ups)
+            call(script, keys_of(part.queue), self._dead_cap or 0, len(part.indexes), *part.entries, *part.follow_ups)
             for part in self._parts
         ]
 
@@ -68,22 +67,30 @@ class SettlementBatch:
     def _divide(self, settlements: Sequence[Settlement], prefix: str) -> list[_Part]:
         parts: list[_Part] = []
         open_parts: dict[str, _Part] = {}
+        is_ledgers = self._dead_cap is None
+        entry_of = _lending if is_ledgers else _entry
         for index, settlement in enumerate(settlements):
             delivery = settlement.delivery
             if not delivery.token.startswith(prefix):
                 self._effects[index] = False
                 continue
             part = open_parts.get(delivery.queue)
-            if part is None or len(part.indexes) >= MAX_SETTLEMENTS or part.size >= MAX_BYTES:
+            if part is None or len(part.indexes) >= MAX_ITEMS or part.size >= MAX_BYTES:
                 part = open_parts[delivery.queue] = _Part(delivery.queue)
                 parts.append(part)
-            entry = _entry(settlement, delivery)
+            entry = entry_of(settlement, delivery)
             part.indexes.append(index)
             part.entries += entry
             part.size += len(entry[4])
-            if isinstance(settlement, _HAVE_THEN) and settlement.then:
+            if isinstance(settlement, _HAVE_THEN) and settlement.then and not is_ledgers:
                 part.follow(settlement.then)
         return parts
+
+
+def last_words(outcome: Outcome) -> tuple[int, bytes, int, str]:
+    """Return an outcome as the scripts that withdraw are given it."""
+    has_record, record = (0, b"") if outcome.record is None else (1, outcome.record)
+    return has_record, record, outcome.ttl_ms, outcome.reply
 
 
 def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
@@ -98,10 +105,17 @@ def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
         return member, delivery.token, f"a{settlement.due_ms}", "", settlement.body
     if isinstance(settlement, Return):
         return member, delivery.token, "c" if settlement.is_crash else "r", "", b""
-    return member, delivery.token, *_last_words(settlement, settlement.outcome)
+    return member, delivery.token, *_letter(settlement, settlement.outcome)
 
 
-def _last_words(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
+def _letter(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:
     reason = settlement.reason.encode("utf-8", "replace")
     letter = b"%d %d %b%b" % (settlement.letter_ttl_ms, len(reason), reason, settlement.letter_record or b"")
     return ("y" if outcome.record is None else f"x{outcome.ttl_ms}"), outcome.reply, letter
+
+
+def _lending(settlement: Settlement, delivery: Delivery) -> Entry:
+    """Return the entry for a ledger, where all are of priority 0 and a death is an end."""
+    if isinstance(settlement, Dead):
+        settlement = Done(delivery, settlement.outcome)
+    return _entry(settlement, delivery._replace(priority=0) if delivery.priority else delivery)

@@ -14,26 +14,38 @@ INTERRUPT_MS = 60_000
 """How long a token waits for a consumer that is to wake and find that it is out."""
 
 
+RECLAIM, LEDGER_RECLAIM = "reclaim", "ledger_reclaim"
+"""Scripts that take back what a consumer holds: into its place in the line; for somebody to publish it again."""
+
+
+def joining(space: KeySpace, name: str, lease_ms: int, queues: Sequence[str]) -> list[Command]:
+    """Return the commands by which a consumer joins."""
+    # First to be known as somebody who can be reclaimed, then to be let in: in between one may die.
+    join = call("join", space.own, name, lease_ms, " ".join(queues))
+    return [join, *(call("enter", space.queue(queue), name) for queue in queues)]
+
+
 def reclaim_expired(
-    space: KeySpace, spared: str, at_ms: int
+    space: KeySpace, spared: str, at_ms: int, *, reclaim: str = RECLAIM
 ) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
     """Take over from everybody whose lease had run out at that time. Returns the number of messages by name."""
     [condemned] = yield [call("condemn", space.own, spared, at_ms)]
-    return (yield from end_memberships(space, [name.decode() for name in condemned], Departure.SILENT))
+    return (yield from end_memberships(space, [name.decode() for name in condemned], Departure.SILENT, reclaim=reclaim))
 
 
-def release(space: KeySpace, bases: Sequence[str]) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
+def release(
+    space: KeySpace, bases: Sequence[str], *, reclaim: str = RECLAIM
+) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
     """Take over from consumers of these names, or of these names and a number: `base.1`, `base.2`."""
     [everybody] = yield [("ZRANGE", space.own["workers"], 0, -1)]
     names = [name for name in map(bytes.decode, everybody) if _is_one_of(name, bases)]
     if names:
-        ends = [word for name in names for word in ("+inf", name)]
-        yield [("ZADD", space.own["workers"], "XX", *ends)]  # from now on none of them can be renewed
-    return (yield from end_memberships(space, names, Departure.DIED))
+        yield [call("condemn_some", space.own, *names)]
+    return (yield from end_memberships(space, names, Departure.DIED, reclaim=reclaim))
 
 
 def end_memberships(
-    space: KeySpace, names: Sequence[str], how: Departure
+    space: KeySpace, names: Sequence[str], how: Departure, *, reclaim: str = RECLAIM
 ) -> Generator[Sequence[Command], list[Reply], dict[str, int]]:
     """End the memberships of consumers that `crashed` or `left`. Returns the number of messages by name."""
     if not names:
@@ -43,7 +55,7 @@ def end_memberships(
         (name, queue) for name, queues in zip(names, found, strict=True) for queue in (queues or b"").decode().split()
     ]
     counts = dict.fromkeys(names, 0)
-    replies = yield [call("reclaim", space.queue(queue), name, how) for name, queue in pairs]
+    replies = yield [call(reclaim, space.queue(queue), name, how) for name, queue in pairs]
     for (name, _), (count, _) in zip(pairs, replies, strict=True):
         counts[name] += count
     own = space.own
@@ -52,8 +64,14 @@ def end_memberships(
     return counts
 
 
-def members_of(leases: Reply, queues_of: Reply, about: Reply) -> list[Member]:
-    """Return the consumers that these replies (lease ends, then two hashes by name) tell of."""
+def members(space: KeySpace) -> Generator[Sequence[Command], list[Reply], list[Member]]:
+    """Look at the consumers."""
+    own = space.own
+    leases, queues_of, about = yield [
+        ("ZRANGE", own["workers"], 0, -1, "WITHSCORES"),
+        ("HGETALL", own["queues_of"]),
+        ("HGETALL", own["about"]),
+    ]
     queues = dict(zip(queues_of[::2], queues_of[1::2], strict=True))
     told = dict(zip(about[::2], about[1::2], strict=True))
     return sorted(
@@ -68,7 +86,9 @@ def members_of(leases: Reply, queues_of: Reply, about: Reply) -> list[Member]:
     )
 
 
-def absolve(space: KeySpace, name: str, queues: Sequence[str]) -> Generator[Sequence[Command], list[Reply], None]:
+def absolve(
+    space: KeySpace, name: str, queues: Sequence[str], *, reclaim: str = RECLAIM
+) -> Generator[Sequence[Command], list[Reply], None]:
     """Take back the crashes that were counted in the name of a reclaimed consumer in the queues that it consumed.
 
     Its reclaimer may still be at it. What that one has not come to yet is handed back unharmed, before the counts are
@@ -76,7 +96,7 @@ def absolve(space: KeySpace, name: str, queues: Sequence[str]) -> Generator[Sequ
     """
     [end_ms] = yield [("ZSCORE", space.own["workers"], name)]
     if end_ms == b"inf":
-        yield from end_memberships(space, [name], Departure.LEFT)
+        yield from end_memberships(space, [name], Departure.LEFT, reclaim=reclaim)
     places: dict[str, bytes] = dict.fromkeys(queues, b"0")
     while places:
         replies = yield [call("absolve", space.queue(queue), name, place) for queue, place in places.items()]

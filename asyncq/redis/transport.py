@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from asyncq.errors import ConfigurationError
 from asyncq.queues import Queue
 from asyncq.redis.client import RedisClient
 from asyncq.redis.consumer import RedisConsumer
@@ -10,7 +11,8 @@ from asyncq.redis.letters import LetterBox
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.publishing import Publication
 from asyncq.redis.server import Command, call
-from asyncq.redis.takeover import members_of, release
+from asyncq.redis.settling import last_words
+from asyncq.redis.takeover import joining, members, release
 from asyncq.transport import (
     Capabilities,
     Counts,
@@ -47,6 +49,7 @@ class RedisTransport(Transport):
         self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
     ) -> None:
         self._client = client
+        self._namespace = namespace
         self._space = client.space(namespace)
         self._letters = LetterBox(client, self._space)
         self._max_lengths = {queue.name: queue.max_length for queue in queues}
@@ -55,6 +58,12 @@ class RedisTransport(Transport):
 
     async def open(self) -> None:
         await self._client.open()
+        [is_ledgers] = await self._client.commands.call([("EXISTS", self._space.own["ledger"])], wanted="connect")
+        if is_ledgers:
+            raise ConfigurationError(
+                f"Namespace {self._namespace!r} on Redis at {self._client.server.address} is in use for the calls of a "
+                "broker whose messages are elsewhere; give this one another namespace."
+            )
 
     async def close(self) -> None:
         await self._client.close()
@@ -70,16 +79,12 @@ class RedisTransport(Transport):
 
     async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> RedisConsumer:
         lease_ms = round(lease * 1000)
-        # First to be known as somebody who can be reclaimed, then to be let in: in between one may die.
-        commands = [call("join", self._space.own, name, lease_ms, " ".join(queues))]
-        commands += [call("enter", self._space.queue(queue), name) for queue in queues]
-        await self._client.commands.call(commands, wanted="join the consumers")
+        await self._client.commands.call(joining(self._space, name, lease_ms, queues), wanted="join the consumers")
         return RedisConsumer(self._client, self._space, name, lease_ms, self._dead_cap)
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
-        has_record, record = (0, b"") if outcome.record is None else (1, outcome.record)
-        keys, order_ms = self._space.queue(queue), ORDER_MS if even_running else 0
-        command = call("withdraw", keys, id, has_record, record, outcome.ttl_ms, outcome.reply, order_ms)
+        order_ms = ORDER_MS if even_running else 0
+        command = call("withdraw", self._space.queue(queue), id, *last_words(outcome), order_ms)
         [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
         return bool(is_out)
 
@@ -99,10 +104,7 @@ class RedisTransport(Transport):
         return await self._letters.known_queues()
 
     async def members(self) -> Sequence[Member]:
-        own = self._space.own
-        commands: list[Command] = [("ZRANGE", own["workers"], 0, -1, "WITHSCORES")]
-        commands += [("HGETALL", own["queues_of"]), ("HGETALL", own["about"])]
-        return members_of(*await self._client.commands.call(commands, wanted="look at the consumers"))
+        return await self._client.commands.follow(members(self._space), wanted="look at the consumers")
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         return await self._letters.newest(queue, limit, before)

@@ -8,7 +8,7 @@ from pathlib import Path
 from asyncq.ledger import Ledger
 from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
-from asyncq.redis import RedisClient, RedisStore, RedisTransport
+from asyncq.redis import RedisClient, RedisLedger, RedisStore, RedisTransport
 from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
 from asyncq.testing import MovableClock
@@ -80,6 +80,10 @@ class Redis(Backend):
         client = RedisClient(self._url)
         transport = RedisTransport(client, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, RedisStore(client, namespace=namespace)
+
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        client = RedisClient(self._url)
+        return RedisLedger(client, namespace=namespace), RedisStore(client, namespace=namespace)
 
 
 class Forgetful(Backend):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance import Backend, LedgerSuite, StoreSuite, TransportSuite
 from tests.conformance.backends import Redis
 
 
@@ -13,6 +13,12 @@ class TestTransport(TransportSuite):
 
 
 class TestStore(StoreSuite):
+    @pytest.fixture
+    def backend(self, redis_url: str) -> Backend:
+        return Redis(redis_url)
+
+
+class TestLedger(LedgerSuite):
     @pytest.fixture
     def backend(self, redis_url: str) -> Backend:
         return Redis(redis_url)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance import Backend, LedgerSuite, StoreSuite, TransportSuite
 from tests.conformance.backends import Redis
 from tests.topologies import RedisCluster
 
@@ -14,6 +14,12 @@ class TestTransport(TransportSuite):
 
 
 class TestStore(StoreSuite):
+    @pytest.fixture
+    def backend(self, redis_cluster: RedisCluster) -> Backend:
+        return Redis(redis_cluster.url)
+
+
+class TestLedger(LedgerSuite):
     @pytest.fixture
     def backend(self, redis_cluster: RedisCluster) -> Backend:
         return Redis(redis_cluster.url)

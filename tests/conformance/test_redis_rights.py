@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance import Backend, LedgerSuite, StoreSuite, TransportSuite
 from tests.conformance.backends import Redis
 from tests.redis.rights import create_user
 from tests.servers import RedisServer
@@ -24,6 +24,12 @@ class TestTransport(TransportSuite):
 
 
 class TestStore(StoreSuite):
+    @pytest.fixture
+    def backend(self, url: str) -> Backend:
+        return Redis(url)
+
+
+class TestLedger(LedgerSuite):
     @pytest.fixture
     def backend(self, url: str) -> Backend:
         return Redis(url)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance import Backend, LedgerSuite, StoreSuite, TransportSuite
 from tests.conformance.backends import Redis
 from tests.topologies import Sentinels
 
@@ -14,6 +14,12 @@ class TestTransport(TransportSuite):
 
 
 class TestStore(StoreSuite):
+    @pytest.fixture
+    def backend(self, sentinels: Sentinels) -> Backend:
+        return Redis(sentinels.url)
+
+
+class TestLedger(LedgerSuite):
     @pytest.fixture
     def backend(self, sentinels: Sentinels) -> Backend:
         return Redis(sentinels.url)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from asyncq.redis import RedisClient, RedisStore, RedisTransport
 from asyncq.redis.consumer import RedisConsumer
+from asyncq.redis.holder import RedisHolder
 from asyncq.transport import Delivery, Done, Envelope, Outcome
 
 QUEUE = "mail"
@@ -36,14 +37,14 @@ class Pair(NamedTuple):
         return await self.transport.consumer(f"worker-{os.urandom(4).hex()}", [QUEUE], lease=lease)
 
 
-async def finish(consumer: RedisConsumer, deliveries: list[Delivery]) -> None:
+async def finish(consumer: RedisConsumer | RedisHolder, deliveries: Sequence[Delivery]) -> None:
     """End deliveries that have to be the consumer's."""
     assert all(await consumer.settle([Done(delivery, KEPT) for delivery in deliveries]))
 
 
 @asynccontextmanager
 async def kept_up(
-    consumer: RedisConsumer, severed: Callable[[Sequence[str]], None] = lambda _: None
+    consumer: RedisConsumer | RedisHolder, severed: Callable[[Sequence[str]], None] = lambda _: None
 ) -> AsyncIterator[None]:
     """Keep a consumer up as a worker does, and end that."""
     async with asyncio.TaskGroup() as group:

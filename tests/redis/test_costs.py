@@ -110,7 +110,7 @@ async def test_what_was_held_is_taken_back_in_steps(own_redis: StartRedis) -> No
         await consumer.fetch(LIMITS, 20)
         lost = consumer._fetching(LIMITS, 20, 1)  # pyright: ignore[reportPrivateUsage] - its reply goes elsewhere
         await pair.client.commands.call([lost], wanted="fetch")
-        consumer._has_unanswered = True  # pyright: ignore[reportPrivateUsage]
+        consumer._holdings.has_unanswered = True  # pyright: ignore[reportPrivateUsage]
         running = KeySpace("test").queue(QUEUE)["running"]
         others = [word for number in range(3 * LOOKED_AT) for word in (f"0other-{number}", f"another/1001/{number}")]
         await redis.hset(running, items=others)

@@ -87,8 +87,9 @@ async def test_a_full_server_refuses_messages_and_drains(own_redis: StartRedis, 
         await consumer.absolve()
         assert await pair.transport.withdraw("d", QUEUE, KEPT, even_running=True)
         assert list(await consumer.settle([Done(d, KEPT)])) == [False]
-        assert await consumer.leave() == 1
+        assert await pair.transport.release([consumer.name]) == 1
         assert await pair.transport.withdraw("c", QUEUE, KEPT)
+        assert await (await pair.consumer()).leave() == 0
         await redis.config_set("maxmemory", "0")
         await pair.publish("e")
 

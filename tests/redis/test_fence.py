@@ -36,7 +36,7 @@ async def test_a_fetch_that_was_given_up_is_refused_when_it_arrives(redis_url: s
         await consumer.fetch(LIMITS, 10, wait=False)
         await pair.publish("a", "b")
         late = consumer._fetching(LIMITS, 10, 1)  # pyright: ignore[reportPrivateUsage] - as it was sent, before it was lost
-        consumer._has_unanswered = True  # pyright: ignore[reportPrivateUsage]
+        consumer._holdings.has_unanswered = True  # pyright: ignore[reportPrivateUsage]
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
         assert await pair.client.commands.call([late], wanted="fetch") == [-2]
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["b"]

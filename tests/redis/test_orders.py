@@ -102,6 +102,20 @@ async def test_an_order_that_was_obeyed_is_not_kept(redis_url: str, namespace: s
             await wait_until(lambda: has_no_orders(redis, namespace, consumer.name), "all are struck out")
 
 
+async def test_what_was_severed_is_not_held_any_more(redis_url: str, namespace: str) -> None:
+    """A consumer that was told of a cancelled call has forgotten it, and does not settle it."""
+    told: list[str] = []
+    async with opened(redis_url, namespace) as pair:
+        await pair.publish("a", "b")
+        consumer = await pair.consumer()
+        a, b = await consumer.fetch(LIMITS, 2)
+        async with kept_up(consumer, told.extend):
+            assert await pair.transport.withdraw("a", QUEUE, KEPT, even_running=True)
+            await wait_until(lambda: told == [a.token], "the call is told")
+            assert set(consumer._holdings._held) == {b.token}  # pyright: ignore[reportPrivateUsage]
+            await finish(consumer, [b])
+
+
 async def test_a_consumer_that_is_not_kept_up_has_no_subscription(own_redis: StartRedis) -> None:
     """One connection subscribes while `run` runs, and none when it was cancelled."""
     server = own_redis()

@@ -26,7 +26,7 @@ from tests.working import working
 
 DIRECT = {
     *("INFO", "PING", "TIME", "SCRIPT|LOAD", "EVALSHA", "SUBSCRIBE"),
-    *("BLPOP", "SADD", "SMEMBERS", "SREM", "ZRANGE", "ZADD", "ZREM", "HMGET", "HDEL"),
+    *("BLPOP", "EXISTS", "SADD", "SMEMBERS", "SREM", "ZRANGE", "ZREM", "HMGET", "HDEL"),
 }
 """What is said to the server beside scripts."""
 

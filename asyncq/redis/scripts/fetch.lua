@@ -126,8 +126,7 @@ local function lend(key, members, numbers)
   redis.call('HSET', key.running, unpack(lent))
   local crashes = has_crashes and redis.call('HMGET', key.crashes, unpack(members)) or {}
   for i, crash in ipairs(crashes) do
-    local times, name = string.match(crash or '', '^(%d+) (.?)')
-    crashes[i] = times and (name == '' and times or '-' .. times) or false -- a nil would end the reply
+    crashes[i] = told_of(crash)
   end
   return tokens, crashes
 end

@@ -4,6 +4,11 @@ local function prefix_of(queue)
   return string.match(queues, '^{.*}') .. ':q:' .. queue .. ':'
 end
 
+-- Returns the queue whose key of that name this is.
+local function queue_of(key, name)
+  return string.match(key, '}:q:(.*):' .. name .. '$')
+end
+
 -- Returns by id what is kept under it in any queue, {why, what}; messages of the one queue that is named are left out.
 local function find_known(ids, messages)
   local found = {}

@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues
--- USES: queue suspects returning ending burial known following
+-- USES: queue suspects returning fencing ending burial known following
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
@@ -8,32 +8,12 @@
 --                    both with a payload of ttl_ms and size of the reason, each and a space, then reason and record
 --         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash
 -- Returns the numbers, from 0, of those that took no effect.
-local WIDTH, FIRST = 5, 3
 local count = tonumber(ARGV[2])
-local function argument(i, field)
-  return ARGV[FIRST + (i - 1) * WIDTH + field]
-end
-
-local members, outdated, held, ended = {}, {}, {}, {}
-local ready, later, returned, tokens = {}, {}, {}, {}
-for i = 1, count do
-  members[i] = argument(i, 0)
-end
-local seen = {}
-local acknowledged = {}
-for i, token in ipairs(redis.call('HMGET', running, unpack(members))) do
-  if token == argument(i, 1) and not seen[members[i]] then
-    seen[members[i]] = true
-    held[#held + 1] = i
-    acknowledged[#acknowledged + 1] = members[i]
-  else
-    outdated[#outdated + 1] = i - 1
-  end
-end
+local members, held, outdated = acknowledge(count, running)
 if #held == 0 then
   return outdated
 end
-redis.call('HDEL', running, unpack(acknowledged))
+local ended, ready, later, returned, tokens = {}, {}, {}, {}, {}
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

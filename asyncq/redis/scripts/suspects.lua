@@ -10,6 +10,12 @@ local function times_in(crash)
   return tonumber(string.match(crash or '0', '^%d+'))
 end
 
+-- Returns what a consumer is told: how many crashes, below 0 if some are in a name; false: none.
+local function told_of(crash)
+  local times, name = string.match(crash or '', '^(%d+) (.?)')
+  return times and (name == '' and times or '-' .. times) or false -- a nil would end the reply
+end
+
 -- Part members into innocent ones and suspects.
 local function sift(members, crashes)
   if redis.call('EXISTS', crashes) == 0 then

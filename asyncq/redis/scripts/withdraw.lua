@@ -1,20 +1,11 @@
 -- KEYS: messages line ahead due suspects running crashes withdrawn progress watch result orders
--- USES: ending
+-- USES: severing ending
 -- FLAGS: allow-oom
 -- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, and for how many ms a consumer that holds
 --       it can learn that it is over; 0: what is lent stays as it is
 -- Returns 1, 0: it is not here, or runs and stays as it is.
 local NEAR = 1000
 local id, order_ms = ARGV[1], tonumber(ARGV[6])
-
--- Take it from the consumer that holds it, which finds its token outdated, and tell it so.
-local function sever(member, token)
-  redis.call('HDEL', running, member)
-  local address = orders .. string.match(token, '^(.*)/%d+/%d+$')
-  redis.call('SADD', address, token)
-  redis.call('PEXPIRE', address, order_ms)
-  redis.call('PUBLISH', address, token)
-end
 
 -- Take it out of the line if it stands near its front or its back. Out of the middle of a long one it cannot be taken:
 -- whoever pops it drops it.
@@ -31,18 +22,10 @@ end
 if redis.call('HEXISTS', messages, id) == 0 then
   return 0
 end
-local members = {}
-for priority = 0, 9 do
-  members[priority + 1] = priority .. id
-end
-local is_out = false
-for i, token in ipairs(redis.call('HMGET', running, unpack(members))) do
-  if token and order_ms == 0 then
-    return 0
-  elseif token then
-    sever(members[i], token)
-    is_out = true
-  end
+local members = members_of(id)
+local may_end, is_out = sever(members, running, orders, order_ms)
+if not may_end then
+  return 0
 end
 for _, set in ipairs({ahead, due, suspects}) do
   is_out = redis.call('ZREM', set, unpack(members)) > 0 or is_out

@@ -1,0 +1,110 @@
+"""The holder: a consumer of a ledger on Redis."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from asyncq.errors import LeaseLost
+from asyncq.ledger import Copy, Holder, Lent, Verdict
+from asyncq.redis.client import RedisClient
+from asyncq.redis.holdings import Holdings
+from asyncq.redis.keys import KeySpace
+from asyncq.redis.lease import RedisLease
+from asyncq.redis.orders import Orders
+from asyncq.redis.settling import SettlementBatch
+from asyncq.redis.takeover import LEDGER_RECLAIM, absolve, end_memberships
+from asyncq.redis.taking import Taking
+from asyncq.transport import Departure, Settlement
+
+
+class RedisHolder(Holder):
+    """A member of some queues.
+
+    Whatever the server takes for lent to it that is not (`Holdings`) becomes an orphan: what was lent in a reply that
+    never came, and what has ended already, if the server has lost the last moments.
+    """
+
+    def __init__(self, client: RedisClient, space: KeySpace, name: str, queues: Sequence[str], lease_ms: int) -> None:
+        self.name = name
+        self._client = client
+        self._space = space
+        self._queues = list(queues)
+        self._lease_ms = lease_ms
+        self._link = client.link()
+        self._orders = Orders(client, space, name)
+        self._holdings = Holdings(space, name, self._link, reclaim=LEDGER_RECLAIM)
+        self._taking = asyncio.Lock()
+        self._has_left = False
+
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Take orders; and find out what the server has forgotten, also while nothing is taken here."""
+
+        def lose(tokens: Sequence[str]) -> None:
+            self._holdings.drop(tokens)
+            severed(tokens)
+
+        async with asyncio.TaskGroup() as doers:
+            doers.create_task(self._orders.run(lose, reconnected=self._reconcile))
+            doers.create_task(self._client.lookout.run())
+
+    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
+        if not copies:
+            return []
+        async with self._taking:  # one that is under way is not to be given up as unanswered
+            if self._has_left:
+                raise LeaseLost(f"Holder {self.name!r} has left.")
+            return await self._take(copies)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End lendings.
+
+        It is tried once: only the caller knows that a False is no news when the same was sent before.
+        """
+        batch = SettlementBatch(settlements, self.name, None)
+        calls = batch.calls(self._space.queue)
+        seconds = self._client.server.command_timeout
+        effects = batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
+        self._holdings.drop(settlement.delivery.token for settlement in settlements)
+        return effects
+
+    async def absolve(self) -> None:
+        plan = absolve(self._space, self.name, self._queues, reclaim=LEDGER_RECLAIM)
+        try:
+            await self._client.commands.follow(plan, wanted="absolve")
+        finally:
+            await self._link.disconnect()  # who was taken for dead takes no more
+
+    def lease(self) -> RedisLease:
+        return RedisLease(self._client.server, self._space, self.name, self._lease_ms, reclaim=LEDGER_RECLAIM)
+
+    async def leave(self) -> int:
+        self._has_left = True
+        plan = end_memberships(self._space, [self.name], Departure.LEFT, reclaim=LEDGER_RECLAIM)
+        try:
+            counts = await self._client.settling.follow(plan, wanted="leave")
+        finally:
+            await self._client.close_link(self._link)
+        return counts[self.name]
+
+    async def _reconcile(self) -> None:
+        async with self._taking:
+            if not self._has_left:
+                await self._holdings.reconcile(self._client.server.command_timeout)
+
+    async def _take(self, copies: Sequence[Copy]) -> list[Verdict]:
+        seconds = self._client.server.command_timeout
+        if self._holdings.is_doubtful:
+            await self._holdings.reconcile(seconds)
+        self._holdings.ask({copy.queue for copy in copies})
+        taking = Taking(copies, self.name, self._holdings.number)
+        replies = await self._link.attempt(taking.calls(self._space.queue), wanted="take", seconds=seconds)
+        self._holdings.answer()
+        verdicts = taking.verdicts(replies)
+        held: list[tuple[str, str]] = []
+        for index, verdict in enumerate(verdicts):
+            if isinstance(verdict, Lent):
+                if self._orders.are_given_for(verdict.token):
+                    verdicts[index] = None  # the order was here first, on its own connection
+                else:
+                    held.append((verdict.token, copies[index].queue))
+        self._holdings.hold(held)
+        return verdicts

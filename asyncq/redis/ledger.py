@@ -1,0 +1,153 @@
+"""The ledger on Redis, on the data of the transport and the store."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from asyncq.errors import ConfigurationError
+from asyncq.ledger import Copy, Ledger
+from asyncq.redis.client import RedisClient
+from asyncq.redis.holder import RedisHolder
+from asyncq.redis.orders import ORDER_MS
+from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
+from asyncq.redis.server import Argument, Call, call
+from asyncq.redis.settling import last_words
+from asyncq.redis.takeover import LEDGER_RECLAIM, joining, members, release
+from asyncq.transport import Envelope, Member, Outcome, Revival, Taken
+
+
+class RedisLedger(Ledger):
+    """Remembers the calls of a transport on a Redis server.
+
+    Args:
+        client: its connections.
+        namespace: what is noted under another one is never seen.
+    """
+
+    def __init__(self, client: RedisClient, *, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._space = client.space(namespace)
+
+    async def open(self) -> None:
+        await self._client.open()
+        [is_ours] = await self._client.commands.call([call("ledger_found", self._space.own, 0)], wanted="connect")
+        if not is_ours:
+            raise ConfigurationError(
+                f"Namespace {self._namespace!r} on Redis at {self._client.server.address} holds messages or workers of "
+                "a broker of its own; give the broker that only remembers its calls there another namespace."
+            )
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def now_ms(self) -> int:
+        return self._client.clock.now_ms()
+
+    async def note(self, envelopes: Sequence[Envelope]) -> None:
+        parts = parts_of(envelopes, _measure)
+        await self._client.commands.call(list(map(self._noting, parts)), wanted="note messages")
+
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
+        claimed: list[Taken | int] = [0] * len(envelopes)
+        parts = parts_of(envelopes, _measure)
+        calls = [self._claiming("ledger_claim", part, ttl_ms) for part in parts]
+        replies = await self._client.commands.call(calls, wanted="claim ids")
+        for part, reply in zip(parts, replies, strict=True):
+            for index, answer in zip(part.indexes, reply, strict=True):
+                claimed[index] = answer if isinstance(answer, int) else _taken(*answer)
+        return claimed
+
+    async def strike(self, envelopes: Sequence[Envelope]) -> None:
+        calls = [self._claiming("ledger_strike", part) for part in parts_of(envelopes, _measure)]
+        await self._client.commands.call(calls, wanted="take back claims")
+
+    async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> RedisHolder:
+        lease_ms = round(lease * 1000)
+        commands = [call("ledger_found", self._space.own, 1), *joining(self._space, name, lease_ms, queues)]
+        await self._client.commands.call(commands, wanted="join the consumers")
+        return RedisHolder(self._client, self._space, name, queues, lease_ms)
+
+    async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
+        order_ms = ORDER_MS if even_running else 0
+        command = call("ledger_withdraw", self._space.queue(queue), id, *last_words(outcome), order_ms)
+        [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
+        return bool(is_out)
+
+    async def release(self, names: Sequence[str]) -> int:
+        plan = release(self._space, names, reclaim=LEDGER_RECLAIM)
+        return sum((await self._client.commands.follow(plan, wanted="release")).values())
+
+    async def orphans(self, limit: int) -> Sequence[Copy]:
+        orphans: list[Copy] = []
+        while len(orphans) < limit:
+            wanted = min(limit - len(orphans), MAX_ITEMS)
+            command = call("ledger_orphans", self._space.own, wanted, len(orphans))
+            [reply] = await self._client.commands.call([command], wanted="look for orphans")
+            if not reply:
+                break
+            orphans += [
+                Copy(member[1:].decode(), queue.decode(), body, member[0] - 48, int(generation))
+                for queue, member, body, generation in zip(*(reply[field::4] for field in range(4)), strict=True)
+            ]
+        return orphans
+
+    async def placed(self, copies: Sequence[Copy]) -> None:
+        words = [(copy.queue, copy.id, copy.generation) for copy in copies]
+        calls = [
+            call("ledger_placed", self._space.own, *chain.from_iterable(words[start : start + MAX_ITEMS]))
+            for start in range(0, len(words), MAX_ITEMS)
+        ]
+        await self._client.commands.call(calls, wanted="forget orphans")
+
+    async def reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
+        generations: list[int | None] = [None] * len(revivals)
+        parts = parts_of(revivals, lambda revival: (revival.letter.queue, len(revival.body)))
+        replies = await self._client.commands.call(list(map(self._reopening, parts)), wanted="put back dead letters")
+        for part, reply in zip(parts, replies, strict=True):
+            for index, generation in zip(part.indexes, reply, strict=True):
+                generations[index] = generation
+        return generations
+
+    async def running(self, queues: Sequence[str]) -> Sequence[int]:
+        return [running for _, running in await self._counts(queues)]
+
+    async def scheduled(self, queues: Sequence[str]) -> Sequence[int]:
+        return [scheduled for scheduled, _ in await self._counts(queues)]
+
+    async def known_queues(self) -> Sequence[str]:
+        command = ("SMEMBERS", self._space.own["queues"])
+        [names] = await self._client.commands.call([command], wanted="look at the queues")
+        return sorted(name.decode() for name in names)
+
+    async def members(self) -> Sequence[Member]:
+        return await self._client.commands.follow(members(self._space), wanted="look at the consumers")
+
+    def _noting(self, part: Part[Envelope]) -> Call:
+        arguments: list[Argument] = []
+        for id, _, body, _, due_ms, is_fresh in part.items:
+            arguments += (id, body, "" if is_fresh and due_ms <= 0 else f"{'f' if is_fresh else 'k'}{due_ms}")
+        return call("ledger_note", self._space.queue(part.queue), *arguments)
+
+    def _claiming(self, script: str, part: Part[Envelope], *arguments: int) -> Call:
+        words = [word for envelope in part.items for word in (envelope.id, envelope.body)]
+        return call(script, self._space.queue(part.queue), part.queue, *arguments, *words)
+
+    def _reopening(self, part: Part[Revival]) -> Call:
+        arguments: list[Argument] = []
+        for letter, body, _ in part.items:
+            arguments += (letter.id, letter.record or b"", body)
+        return call("ledger_reopen", self._space.queue(part.queue), *arguments)
+
+    async def _counts(self, queues: Sequence[str]) -> list[tuple[int, int]]:
+        """Return of each queue how many calls are scheduled, and how many run."""
+        calls = [call("counts", self._space.queue(queue)) for queue in queues]
+        replies = await self._client.commands.call(calls, wanted="count")
+        return [(scheduled, running) for _, scheduled, running, _ in replies]
+
+
+def _measure(envelope: Envelope) -> tuple[str, int]:
+    return envelope.queue, len(envelope.body)
+
+
+def _taken(what: bytes, value: bytes) -> Taken:
+    return Taken(None, value) if what == b"record" else Taken(value, None)

@@ -1,0 +1,25 @@
+-- KEYS: result ended claim queues
+-- USES: known ledger
+-- ARGV: the queue, for how many ms a claim holds; then of each message its id and its body
+-- Returns of each the generation to publish it with; or what has its id (body, record), and that.
+local queue, ttl_ms, ids, answers = ARGV[1], ARGV[2], {}, {}
+for i = 3, #ARGV, 2 do
+  ids[#ids + 1] = ARGV[i]
+end
+local known, ends, claims = find_known(ids, nil), ends_of(ids), claims_of(ids)
+local here = {} -- what was claimed in this very step
+for i, id in ipairs(ids) do
+  local message = queue .. '\n' .. ARGV[2 * i + 2]
+  local claimed = here[id] or claims[i]
+  if known[id] then
+    answers[i] = known[id]
+  elseif claimed and claimed[2] ~= message then
+    answers[i] = {'body', string.match(claimed[2], '^[^\n]*\n(.*)$')}
+  else
+    claimed = claimed or {ends[i] and ends[i] + 1 or 0, message}
+    redis.call('SET', claim .. id, claimed[1] .. ' ' .. message, 'PX', ttl_ms)
+    here[id] = claimed
+    answers[i] = claimed[1]
+  end
+end
+return answers

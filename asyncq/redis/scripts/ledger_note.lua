@@ -1,0 +1,58 @@
+-- KEYS: messages due generations result ended claim queues ledger
+-- USES: queue known ledger
+-- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms
+-- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim. What
+--       becomes a call ends every claim of its id.
+local queue = queue_of(messages, 'messages')
+local ids, unknown, numbers, unsure = {}, {}, {}, {}
+for i = 1, #ARGV, 3 do
+  ids[#ids + 1] = ARGV[i]
+end
+for n, body in ipairs(redis.call('HMGET', messages, unpack(ids))) do
+  if not body then
+    unknown[#unknown + 1] = ids[n]
+    numbers[#numbers + 1] = n
+    if string.byte(ARGV[3 * n]) == 107 then
+      unsure[#unsure + 1] = ids[n]
+    end
+  end
+end
+
+local claims = {}
+for i, claimed in ipairs(claims_of(unsure)) do
+  claims[unsure[i]] = claimed
+end
+local noted, later, sent_on, closed, now = {}, {}, {}, {}, now_ms()
+for i, generation in ipairs(ends_of(unknown)) do
+  local id, at = unknown[i], 3 * numbers[i] - 2
+  local body, due_ms = ARGV[at + 1], tonumber(string.sub(ARGV[at + 2], 2)) or 0
+  local is_claimed = claims[id] and claims[id][2] == queue .. '\n' .. body
+  if is_claimed and claims[id][1] > 0 then
+    sent_on[#sent_on + 1] = id
+    sent_on[#sent_on + 1] = claims[id][1]
+  end
+  if is_claimed or not generation then
+    if claims[id] then
+      closed[#closed + 1] = claim .. id
+    end
+    noted[#noted + 1] = id
+    noted[#noted + 1] = body
+    if due_ms > now then
+      later[#later + 1] = due_ms
+      later[#later + 1] = '0' .. id
+    end
+  end
+end
+if #noted > 0 then
+  redis.call('HSET', messages, unpack(noted))
+end
+if #later > 0 then
+  redis.call('ZADD', due, unpack(later))
+end
+if #sent_on > 0 then
+  redis.call('HSET', generations, unpack(sent_on))
+end
+if #closed > 0 then
+  redis.call('DEL', unpack(closed))
+end
+make_known()
