@@ -10,14 +10,25 @@ Nothing is lost with the ledger but what it knew: an id that it has not heard of
 A namespace belongs to a ledger or to a transport of its store's kind, never to both: whichever comes second, and sees
 it, raises `ConfigurationError`.
 
+An id may have several lives: a dead letter's call is reopened, and an id that a caller chose is claimed again after its
+end. A life may have several attempts, each published under a generation of its own: a number that grows with both
+(`next_life`, `next_attempt`). While a call has not ended, a copy of a newer generation is what it has become, and an
+older one is not wanted. Once it has ended, no copy of that life is wanted, of whatever attempt: a late consumer may
+have published one more before it learned that it had lost the call. A copy of a later life is wanted: a failover may
+have lost that the id was given another.
+
+An end is remembered for `remembered_ms`, and of a later life for no less than the ends before it, because a copy may be
+under way: delivered and not asked for, in a line, or waiting to be due.
+
 Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
 ledger's clock (`now_ms`).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from asyncq.errors import PublishRefused
 from asyncq.transport import Dead, Done, Envelope, Lease, Member, Outcome, Revival, Settlement, Taken
 
 
@@ -26,8 +37,8 @@ class Copy(NamedTuple):
 
     Attributes:
         id, queue, body, priority: as it was published.
-        generation: how often the call was sent on with another body (`Again`), or let live once more, before; what
-            `claim`, `reopen` or `orphans` says, one more with each `Again`, else 0.
+        generation: life and attempt in one number: what `claim`, `reopen` or `orphans` says, the `next_attempt` with
+            each `Again`, else 0.
     """
 
     id: str
@@ -55,7 +66,8 @@ class Held(NamedTuple):
 
     Attributes:
         lease_end_ms: when that consumer's lease runs out unless it is renewed; past: it may be reclaimed at any moment.
-            Of a copy that is newer than what runs the present: its holder has sent it on, and is about to say so.
+            Of a copy that is newer than what runs the present: its holder has sent it on, and is about to say so; or
+            somebody has who had lost the call to it.
     """
 
     lease_end_ms: int
@@ -63,6 +75,10 @@ class Held(NamedTuple):
 
 Verdict: TypeAlias = Lent | Held | None
 """What becomes of a copy. None: it is not wanted any more, because its call has ended or has gone on without it."""
+
+
+ClaimReceipt: TypeAlias = Taken | PublishRefused | int
+"""What became of a claim: who has the id, why nobody has it, or the generation to publish its message with."""
 
 
 class Holder(ABC):
@@ -83,8 +99,9 @@ class Holder(ABC):
         """Ask for copies that have come, in order; each is lent, held or not wanted, in one atomic step.
 
         Lending notes the message, whether or not it was known. A copy of an older generation than the ledger has heard
-        of is not wanted; one of a newer generation is what the call has become, also of one that has ended. What a
-        `take` had lent whose answer was lost, or that was cancelled, is let go by the next one, unharmed.
+        of is not wanted; one of a newer generation is what the call has become; of a call that has ended only a copy of
+        a later life. What a `take` had lent whose answer was lost, or that was cancelled, is let go by the next one,
+        unharmed.
 
         Raises:
             LeaseLost: this consumer is no member any more.
@@ -94,9 +111,9 @@ class Holder(ABC):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """End lendings, in order, each in one atomic step. Safe to send again when the reply was lost.
 
-        Of `Done` and `Dead` the outcome is kept and told; the transport has the letters and publishes `then`. `Again`
-        and `Return` leave the call waiting; `Again` with its new body, and a generation more. An end whose record is
-        kept for less than `TOMBSTONE_MS`, or not at all, is remembered for so long, for copies that come late.
+        Of `Done` and `Dead` the outcome is kept and told; the transport has the letters and publishes `then`. What
+        follows under an id that a caller chose it claims first, like all that it publishes under such an id, and passes
+        over what is taken. `Again` and `Return` leave the call waiting; `Again` with its new body, as the next attempt.
 
         What `Again` sends on, and what follows, is published before: an old copy brings nothing back. What `Return`
         hands back is published, or rejected, after: who takes it before finds that it is held.
@@ -141,10 +158,15 @@ class Ledger(ABC):
         """Remember messages that the transport has. What is known already, or has ended meanwhile, is left as it is.
 
         `Envelope.due_ms` says until when one is looked at as scheduled. A claim for the same body becomes the call.
+
+        Raises:
+            BrokerUnavailable: also where there is no room for more. That is no reason to fail a publish which the
+                transport has confirmed: the call runs all the same, and is known when it is first lent. Until then it
+                is not seen, nor withdrawn, and its claim may lapse; the transport may try again.
         """
 
     @abstractmethod
-    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[ClaimReceipt]:
         """Claim ids before their messages are published, each in one atomic step.
 
         Args:
@@ -152,9 +174,9 @@ class Ledger(ABC):
             ttl_ms: how long a claim holds unless `note` or `take` follows; until then nothing is seen of the call.
 
         Returns:
-            For each the generation to publish it with, such that no late copy of an earlier call of that id passes for
-            it; or who has the id. Who claims it for the same body while the claim is open gets it, too: the outcome of
-            the publish is not known yet, and a copy does no harm.
+            For each the generation to publish it with: a later life than any of that id whose end is remembered; or who
+            has the id; or, not raised, that there is no room for more. Who claims it for the same body while the claim
+            is open gets it, too: the outcome of the publish is not known yet, and a copy does no harm.
         """
 
     @abstractmethod
@@ -169,7 +191,8 @@ class Ledger(ABC):
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         """End a call that waits, as `Transport.withdraw` does; its copies are not wanted any more.
 
-        A claim is no call yet.
+        A claim is no call yet, and what was not noted is none either, wherever its message is: a transport first awaits
+        those of its own notes that are under way.
         """
 
     @abstractmethod
@@ -195,7 +218,8 @@ class Ledger(ABC):
         say.
 
         Returns:
-            For each the generation to publish it with; None: its id belongs to another call (`Revived.TAKEN`).
+            For each the generation to publish it with, that of its next life; None: its id belongs to another call
+            (`Revived.TAKEN`).
         """
 
     @abstractmethod
@@ -215,8 +239,39 @@ class Ledger(ABC):
         """Return the consumers, in alphabetical order."""
 
 
-TOMBSTONE_MS = 600_000
+LIFE: Final = 1 << 20
+"""How many generations a life has: the first one of each is a multiple of it."""
+
+TOMBSTONE_MS: Final = 3_600_000
 """How long an end is remembered at the least."""
+
+WITHDRAWN_MS: Final = 24 * 3_600_000
+"""How long an end that came from outside is remembered at the least, after the call was due: it may stand in line."""
+
+
+def next_attempt(generation: int) -> int:
+    """Return the generation of what a call is sent on as.
+
+    After a million attempts that is the first one of the next life, with no harm but that the end of the attempt before
+    does not keep it from running.
+    """
+    return generation + 1
+
+
+def next_life(last: int | None) -> int:
+    """Return the first generation that is wanted of an id whose last call has ended in this one; None: it had none."""
+    return 0 if last is None else (last // LIFE + 1) * LIFE
+
+
+def remembered_ms(outcome: Outcome, *, withdrawn_ms: int | None = None) -> int:
+    """Return for how many ms an end is remembered at the least.
+
+    Args:
+        outcome: how it ended.
+        withdrawn_ms: for how many ms more it would have waited to be due, of a call that was withdrawn.
+    """
+    kept_ms = 0 if outcome.record is None else outcome.ttl_ms
+    return max(kept_ms, TOMBSTONE_MS if withdrawn_ms is None else max(withdrawn_ms, 0) + WITHDRAWN_MS)
 
 
 def without_transport(settlement: Settlement) -> Settlement:

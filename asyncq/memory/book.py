@@ -3,7 +3,16 @@
 from itertools import count, islice
 from typing import NamedTuple
 
-from asyncq.ledger import TOMBSTONE_MS, Copy, Held, Lent, Verdict, without_transport
+from asyncq.ledger import (
+    Copy,
+    Held,
+    Lent,
+    Verdict,
+    next_attempt,
+    next_life,
+    remembered_ms,
+    without_transport,
+)
 from asyncq.memory.line import Entry, Member
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
@@ -68,7 +77,7 @@ class Book:
         claim = self._claim(id, now_ms)
         if claim is not None and claim.body != body:
             return Taken(claim.body, None)
-        generation = self._next_generation(id, now_ms) if claim is None else claim.generation
+        generation = next_life(self._last_generation(id, now_ms)) if claim is None else claim.generation
         self._claims[id] = Claim(body, generation, now_ms + ttl_ms)
         self._claim_ends.add(id, now_ms + ttl_ms, next(self._serials))
         return generation
@@ -83,8 +92,7 @@ class Book:
         """Lend a copy that has come, unless it is held or not wanted."""
         entry = self.space.entries.get(copy.id)
         if entry is None:
-            last = self._last_generation(copy.id, now_ms)
-            if last is not None and copy.generation <= last:
+            if copy.generation < next_life(self._last_generation(copy.id, now_ms)):
                 return None
             self.space.records.forget(copy.id)
             entry = Entry(copy.id, copy.queue, copy.body, copy.priority, generation=copy.generation)
@@ -107,9 +115,9 @@ class Book:
             return False
         match settlement:
             case Done(_, outcome) | Dead(_, outcome):
-                self._remember(entry, outcome, now_ms)
+                self._remember(entry, remembered_ms(outcome), now_ms)
             case Again():
-                entry.generation += 1
+                entry.generation = next_attempt(entry.generation)
             case _:
                 pass
         return True
@@ -117,10 +125,11 @@ class Book:
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
         """End a call from outside."""
         entry = self.space.entries.get(id)
+        due_ms = None if entry is None else self.space.line(entry.queue).due_ms(entry)
         if entry is None or not self.space.withdraw(id, queue, outcome, now_ms, even_running=even_running):
             return False
         self._orphans.pop(id, None)
-        self._remember(entry, outcome, now_ms)
+        self._remember(entry, remembered_ms(outcome, withdrawn_ms=(due_ms or now_ms) - now_ms), now_ms)
         return True
 
     def reopen(self, revival: Revival, now_ms: int) -> int | None:
@@ -136,7 +145,7 @@ class Book:
         if (kept is not None and kept[1] != letter.record) or self._claim(letter.id, now_ms) is not None:
             return None
         self.space.records.forget(letter.id)
-        generation = self._next_generation(letter.id, now_ms)
+        generation = next_life(self._last_generation(letter.id, now_ms))
         self.space.add(
             Entry(letter.id, letter.queue, body, priority, generation=generation, is_reopened=True), 0, now_ms
         )
@@ -168,20 +177,16 @@ class Book:
         assert holder is not None, "what runs is held"
         return holder.ends_ms
 
-    def _remember(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
-        """Know the generation in which a call has ended for as long as its result is kept, and for late copies."""
+    def _remember(self, entry: Entry, ms: int, now_ms: int) -> None:
+        """Know for so long in which generation a call has ended, and for no less than its earlier lives."""
         self._last_generations[entry.id] = entry.generation
-        end_ms = now_ms + max(outcome.ttl_ms, TOMBSTONE_MS)
+        end_ms = max(now_ms + ms, self._tombstone_ends.key_of(entry.id) or 0)
         self._tombstone_ends.add(entry.id, end_ms, next(self._serials))
 
     def _last_generation(self, id: str, now_ms: int) -> int | None:
         for over in self._tombstone_ends.pop_through(now_ms):
             del self._last_generations[over]
         return self._last_generations.get(id)
-
-    def _next_generation(self, id: str, now_ms: int) -> int:
-        last = self._last_generation(id, now_ms)
-        return 0 if last is None else last + 1
 
     def _claim(self, id: str, now_ms: int) -> Claim | None:
         for lapsed in self._claim_ends.pop_through(now_ms):

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Holder, Ledger, Verdict
+from asyncq.ledger import ClaimReceipt, Copy, Holder, Ledger, Verdict
 from asyncq.memory.book import Book
 from asyncq.memory.line import Member as Entrant
 from asyncq.memory.membership import MemoryMembership, release, seen
 from asyncq.memory.state import MemoryState
-from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement, Taken
+from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement
 
 
 class MemoryHolder(MemoryMembership, Holder):
@@ -61,7 +61,7 @@ class MemoryLedger(Ledger):
             for envelope in envelopes:
                 self._book.note(envelope, now_ms)
 
-    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[ClaimReceipt]:
         with self._state.lock:
             now_ms = self._state.now_ms()
             return [self._book.claim(envelope, ttl_ms, now_ms) for envelope in envelopes]

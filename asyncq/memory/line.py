@@ -151,6 +151,10 @@ class Line:
         for entry in self._scheduled.pop_through(now_ms):
             self._line_up(entry)
 
+    def due_ms(self, entry: Entry) -> int | None:
+        """Return when a message becomes due that is scheduled; None: it is not."""
+        return self._scheduled.key_of(entry)
+
     def next_due_ms(self) -> int | None:
         """Return when the next scheduled message becomes due; None: there is none."""
         return self._scheduled.first_key()

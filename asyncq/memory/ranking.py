@@ -39,6 +39,11 @@ class Ranking(Generic[T]):
         """Return all items, in no order."""
         return self._places.keys()
 
+    def key_of(self, item: T) -> int | None:
+        """Return the key of an item, None when it is not here."""
+        place = self._places.get(item)
+        return None if place is None else place[0]
+
     def first_key(self) -> int | None:
         """Return the smallest key, None when nothing is here."""
         first = self.first()

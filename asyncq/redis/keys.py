@@ -24,7 +24,7 @@ spread.
     {ns}:q:QUEUE:fading         ZSET    id -> ms until which the letter is kept; expires
     {ns}:q:QUEUE:letters        HASH    id -> dead letter; expires
     {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
-    {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's call has ended; expires
+    {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; expires
     {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
                                         and a digit: the priority

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import chain
 
 from asyncq.errors import ConfigurationError
-from asyncq.ledger import Copy, Ledger
+from asyncq.ledger import WITHDRAWN_MS, ClaimReceipt, Copy, Ledger
 from asyncq.redis.client import RedisClient
+from asyncq.redis.faults import is_full
 from asyncq.redis.holder import RedisHolder
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
@@ -47,15 +48,21 @@ class RedisLedger(Ledger):
         parts = parts_of(envelopes, _measure)
         await self._client.commands.call(list(map(self._noting, parts)), wanted="note messages")
 
-    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
-        claimed: list[Taken | int] = [0] * len(envelopes)
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[ClaimReceipt]:
+        receipts: list[ClaimReceipt] = [0] * len(envelopes)
         parts = parts_of(envelopes, _measure)
         calls = [self._claiming("ledger_claim", part, ttl_ms) for part in parts]
-        replies = await self._client.commands.call(calls, wanted="claim ids")
+        server = self._client.server
+        replies = await self._client.commands.call(calls, wanted="claim ids", keeps_errors=True)
         for part, reply in zip(parts, replies, strict=True):
+            if is_full(reply):
+                for index in part.indexes:
+                    receipts[index] = server.overfull(reply)
+                continue
+            server.check([reply], "claim ids")
             for index, answer in zip(part.indexes, reply, strict=True):
-                claimed[index] = answer if isinstance(answer, int) else _taken(*answer)
-        return claimed
+                receipts[index] = answer if isinstance(answer, int) else _taken(*answer)
+        return receipts
 
     async def strike(self, envelopes: Sequence[Envelope]) -> None:
         calls = [self._claiming("ledger_strike", part) for part in parts_of(envelopes, _measure)]
@@ -69,7 +76,8 @@ class RedisLedger(Ledger):
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         order_ms = ORDER_MS if even_running else 0
-        command = call("ledger_withdraw", self._space.queue(queue), id, *last_words(outcome), order_ms)
+        words = last_words(outcome)
+        command = call("ledger_withdraw", self._space.queue(queue), id, *words, order_ms, WITHDRAWN_MS)
         [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
         return bool(is_out)
 

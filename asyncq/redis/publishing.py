@@ -68,7 +68,7 @@ class Publication:
         for part, reply in zip(self._parts, replies, strict=True):
             if is_full(reply):
                 for index in part.indexes:
-                    receipts[index] = PublishRefused(f"Redis at {server.address} takes nothing more: {reply}")
+                    receipts[index] = server.overfull(reply)
                 continue
             server.check([reply], "publish")
             if reply is None:

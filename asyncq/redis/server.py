@@ -11,7 +11,7 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError, NoScriptError, ResponseError
 
 from asyncq.clock import SteadyClock
-from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from asyncq.redis.faults import is_forbidden, is_passing
 from asyncq.redis.keys import Keys
 from asyncq.redis.script import ScriptSet, all_scripts
@@ -191,6 +191,10 @@ class Server:
         """Return the error to raise when the server has something against what was wanted."""
         advice = " The rights that asyncq needs are in docs/redis.md." if is_forbidden(error) else ""
         return BrokerUnavailable(f"Redis at {self.address} refused to {wanted}: {error}{advice}")
+
+    def overfull(self, reply: Reply) -> PublishRefused:
+        """Return why nothing is stored, of a reply that says that there is no room."""
+        return PublishRefused(f"Redis at {self.address} takes nothing more: {reply}")
 
     def failed(self, wanted: str, error: Exception) -> BrokerUnavailable:
         """Return the error to raise for a fault."""

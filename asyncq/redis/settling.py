@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from asyncq.ledger import TOMBSTONE_MS
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, call
@@ -51,9 +52,9 @@ class SettlementBatch:
 
     def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
         """Return the script calls."""
-        script = "ledger_settle" if self._dead_cap is None else "settle"
+        script, number = ("ledger_settle", TOMBSTONE_MS) if self._dead_cap is None else ("settle", self._dead_cap)
         return [
-            call(script, keys_of(part.queue), self._dead_cap or 0, len(part.indexes), *part.entries, *part.follow_ups)
+            call(script, keys_of(part.queue), number, len(part.indexes), *part.entries, *part.follow_ups)
             for part in self._parts
         ]
 

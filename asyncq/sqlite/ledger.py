@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from asyncq.clock import Clock, SystemClock
-from asyncq.ledger import Copy, Ledger
+from asyncq.errors import PublishRefused
+from asyncq.ledger import ClaimReceipt, Copy, Ledger
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.concluding import end
-from asyncq.sqlite.connection import Connection
+from asyncq.sqlite.connection import Connection, StorageFull
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.holder import SQLiteHolder
@@ -59,8 +60,8 @@ class SQLiteLedger(Ledger):
         for part in parts_of(envelopes):
             await self._note(part)
 
-    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[Taken | int]:
-        answers: list[Taken | int] = []
+    async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[ClaimReceipt]:
+        answers: list[ClaimReceipt] = []
         for part in parts_of(envelopes):
             answers += await self._claim(part, ttl_ms)
         return answers
@@ -129,8 +130,11 @@ class SQLiteLedger(Ledger):
 
         await self._database.write(work, is_durable=False)  # what is not known is lent
 
-    async def _claim(self, envelopes: Sequence[Envelope], ttl_ms: int) -> list[Taken | int]:
+    async def _claim(self, envelopes: Sequence[Envelope], ttl_ms: int) -> Sequence[ClaimReceipt]:
         def work(transaction: Transaction) -> list[Taken | int]:
             return claim(transaction, transaction.space(self._namespace), envelopes, ttl_ms, self._clock.now_ms())
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except StorageFull as error:
+            return [PublishRefused(str(error)) for _ in envelopes]

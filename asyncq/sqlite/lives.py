@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from asyncq.ledger import TOMBSTONE_MS, Copy
+from asyncq.ledger import LIFE, Copy
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import ENDED, READY
@@ -35,14 +35,17 @@ SELECT id, generation FROM tombstones
 WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND expires_ms > ?3
 """
 
-# ?1 space, ?2 rows of [seq, holder, fetch]: only what that fetch of that holder runs; without a holder: whatever it is
-# ?3 end of the tombstone's time
-_ENTOMB: Final = """
-INSERT OR REPLACE INTO tombstones(space, id, generation, expires_ms)
-SELECT ?1, calls.id, generation, ?3
+# ?1 space, ?2 rows of [seq, end of the tombstone's time, whether the result is over before that, holder, fetch]: only
+# what that fetch of that holder runs; without a holder: whatever it is. Before a later life there may have been a
+# tombstone that has longer to stand.
+_ENTOMB: Final = f"""
+INSERT INTO tombstones(space, id, generation, expires_ms)
+SELECT ?1, calls.id, generation, json_extract(value, '$[1]')
 FROM json_each(?2) CROSS JOIN calls ON calls.seq = json_extract(value, '$[0]')
-WHERE json_extract(value, '$[1]') IS NULL
-    OR holder = json_extract(value, '$[1]') AND fetch = json_extract(value, '$[2]')
+WHERE (json_extract(value, '$[2]') OR generation >= {LIFE})
+    AND (json_extract(value, '$[3]') IS NULL
+        OR holder = json_extract(value, '$[3]') AND fetch = json_extract(value, '$[4]'))
+ON CONFLICT(space, id) DO UPDATE SET generation = excluded.generation, expires_ms = max(expires_ms, excluded.expires_ms)
 """
 
 
@@ -56,6 +59,22 @@ class Lending(NamedTuple):
 
     holder: int
     fetch: int
+
+
+class End(NamedTuple):
+    """A call that is about to end.
+
+    Attributes:
+        seq: its row.
+        outcome: what is kept of it.
+        ms: for how long it is remembered, as `remembered_ms` says.
+        lending: that ends it, unless it is outdated; None: it ends whoever has it.
+    """
+
+    seq: int
+    outcome: Outcome
+    ms: int
+    lending: Lending | None = None
 
 
 def begin(
@@ -88,21 +107,11 @@ def last_generations(transaction: Transaction, space: int, ids: Iterable[str], n
     return found
 
 
-def is_forgotten_early(outcome: Outcome) -> bool:
-    """Say whether nothing is left of an outcome while late copies may come."""
-    return outcome.record is None or outcome.ttl_ms < TOMBSTONE_MS
-
-
-def entomb(
-    transaction: Transaction, space: int, ends: Sequence[tuple[int, int | None, int | None]], now_ms: int
-) -> None:
-    """Remember that calls are about to end.
-
-    Args:
-        transaction: the transaction.
-        space: the namespace's number.
-        ends: of each its row; of a lending, which may be outdated, also its holder and its fetch.
-        now_ms: the time.
-    """
-    if ends:
-        transaction.change(_ENTOMB, (space, as_json(ends), now_ms + TOMBSTONE_MS))
+def entomb(transaction: Transaction, space: int, ends: Sequence[End], now_ms: int) -> None:
+    """Remember that calls are about to end, where their results don't say it for long enough."""
+    rows = [
+        (seq, now_ms + ms, outcome.record is None or outcome.ttl_ms < ms, *(lending or (None, None)))
+        for seq, outcome, ms, lending in ends
+    ]
+    if rows:
+        transaction.change(_ENTOMB, (space, as_json(rows)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from asyncq.ledger import next_life
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import last_generations
@@ -102,7 +103,7 @@ def claim(
         if id in taken:
             answers.append(taken[id])
             continue
-        found = claims.setdefault(id, Claimed(last.get(id, -1) + 1, body))
+        found = claims.setdefault(id, Claimed(next_life(last.get(id)), body))
         answers.append(found.generation if found.body == body else Taken(found.body, None))
     own = {
         envelope.id: (envelope.id, answer, envelope.body)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from asyncq.ledger import Copy
+from asyncq.ledger import Copy, next_life
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
@@ -44,7 +44,7 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     generations: list[int | None] = []
     for letter, body, priority in revivals:
         id = letter.id
-        generation: int | None = last.get(id, -1) + 1
+        generation: int | None = next_life(last.get(id))
         has_ended, own_generation, is_reopened, expires_ms, record = rows.get(id, _NOTHING)
         if id in lives:
             generation = lives[id].generation

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from asyncq.ledger import Copy, Held, Lent, Verdict
+from asyncq.ledger import Copy, Held, Lent, Verdict, next_life
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import Lending, begin, last_generations
@@ -70,7 +70,7 @@ def take(
     verdicts: list[Verdict] = [None] * len(copies)
     for index, copy in enumerate(copies):
         call = known.get(copy.id)
-        if copy.generation < (last.get(copy.id, -1) + 1 if call is None else call.generation):
+        if copy.generation < (next_life(last.get(copy.id)) if call is None else call.generation):
             continue
         if call is not None and call.lease_end_ms is not None:
             verdicts[index] = Held(now_ms if copy.generation > call.generation else call.lease_end_ms)

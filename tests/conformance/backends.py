@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from asyncq.clock import SystemClock
 from asyncq.ledger import Ledger
 from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTransport
 from asyncq.queues import Queue
@@ -46,8 +47,25 @@ class MovedMemory(Memory):
         for _ in range(5):  # what that woke may run
             await asyncio.sleep(0)
 
+    async def age(self, namespace: str, seconds: float) -> None:
+        self._clock.move(seconds)
+
     def now_ms(self) -> int:
         return self._clock.now_ms()
+
+
+class FastClock:
+    """The machine's clock, put forward now and then.
+
+    Attributes:
+        ahead_ms: by how much.
+    """
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() + self.ahead_ms
 
 
 class SQLite(Backend):
@@ -57,6 +75,7 @@ class SQLite(Backend):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._clock = FastClock()
 
     def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
         database = SQLiteDatabase(self._path)
@@ -65,16 +84,26 @@ class SQLite(Backend):
 
     def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
         database = SQLiteDatabase(self._path)
-        return SQLiteLedger(database, namespace=namespace), SQLiteStore(database, namespace=namespace)
+        ledger = SQLiteLedger(database, namespace=namespace, clock=self._clock)
+        return ledger, SQLiteStore(database, namespace=namespace, clock=self._clock)
+
+    async def age(self, namespace: str, seconds: float) -> None:
+        self._clock.ahead_ms += round(seconds * 1000)
 
 
 class Redis(Backend):
-    """A server, to which every process has connections of its own."""
+    """A server, to which every process has connections of its own.
+
+    Args:
+        url: the server's, for them.
+        operator: the same, of a user who may do what no process may; empty: they may.
+    """
 
     capabilities = RedisTransport.capabilities
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, operator: str = "") -> None:
         self._url = url
+        self._operator = operator or url
 
     def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
         client = RedisClient(self._url)
@@ -84,6 +113,20 @@ class Redis(Backend):
     def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
         client = RedisClient(self._url)
         return RedisLedger(client, namespace=namespace), RedisStore(client, namespace=namespace)
+
+    async def age(self, namespace: str, seconds: float) -> None:
+        client = RedisClient(self._operator)
+        client.space(namespace)  # tells the client on which node that is
+        await client.open()
+        pattern, cursor = f"{{{namespace}}}:*", "0"
+        while cursor is not None:
+            [[following, keys]] = await client.commands.call([("SCAN", cursor, "MATCH", pattern)], wanted="scan")
+            cursor = None if following == b"0" else following
+            left = await client.commands.call([("PTTL", key) for key in keys], wanted="age") if keys else []
+            aged = [("PEXPIRE", key, ms - round(seconds * 1000)) for key, ms in zip(keys, left, strict=True) if ms >= 0]
+            if aged:
+                await client.commands.call(aged, wanted="age")
+        await client.close()
 
 
 class Forgetful(Backend):

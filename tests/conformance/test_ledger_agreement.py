@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import TOMBSTONE_MS, Copy, Holder, Ledger, Lent
+from asyncq.ledger import LIFE, TOMBSTONE_MS, WITHDRAWN_MS, Copy, Holder, Ledger, Lent
 from asyncq.memory import MemoryLedger, MemoryState, MemoryStore
 from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore
 from asyncq.sqlite.sweeper import EVERY, Sweeper
@@ -150,7 +150,8 @@ class Twins:
 
     async def _pass_time(self) -> None:
         # What is over is swept, for the file may remember it for longer than it has to.
-        self.clock.move(EVERY + self._random.choice([0, 30, 600]))
+        nearly_forgotten = WITHDRAWN_MS / 1000 - EVERY + 1  # unless it was due at once
+        self.clock.move(EVERY + self._random.choice([0, 30, TOMBSTONE_MS / 1000, nearly_forgotten]))
         await Sweeper(self._database, self.clock).sweep()
 
     def _envelope(self) -> Envelope:
@@ -158,7 +159,7 @@ class Twins:
         return Envelope(self._random.choice(IDS), QUEUE, self._random.choice(BODIES), 0, due_ms)
 
     def _copy(self) -> Copy:
-        generation = self._random.choice([0, 0, 1, 1, 2, 3])
+        generation = self._random.choice([0, 0, 1, 2, LIFE, LIFE + 1, 2 * LIFE])
         return Copy(self._random.choice(IDS), QUEUE, self._random.choice(BODIES), 0, generation)
 
     def _revival(self) -> Revival:

@@ -11,25 +11,25 @@ from tests.servers import RedisServer
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A server, as that user."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield create_user(server)
+        yield Redis(create_user(server), operator=server.url)
 
 
 class TestTransport(TransportSuite):
     @pytest.fixture
-    def backend(self, url: str) -> Backend:
-        return Redis(url)
+    def backend(self, redis: Redis) -> Backend:
+        return redis
 
 
 class TestStore(StoreSuite):
     @pytest.fixture
-    def backend(self, url: str) -> Backend:
-        return Redis(url)
+    def backend(self, redis: Redis) -> Backend:
+        return redis
 
 
 class TestLedger(LedgerSuite):
     @pytest.fixture
-    def backend(self, url: str) -> Backend:
-        return Redis(url)
+    def backend(self, redis: Redis) -> Backend:
+        return redis

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
-from asyncq.ledger import TOMBSTONE_MS, Held
+from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost, PublishRefused
+from asyncq.ledger import LIFE, TOMBSTONE_MS, Held, next_life
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.script import ScriptSet
 from asyncq.redis.taking import Taking
@@ -20,7 +20,6 @@ from tests.servers import StartRedis
 from tests.waiting import wait_until
 
 NOT_KEPT = Outcome(None)
-A_WEEK_MS = 7 * 24 * 3600 * 1000
 KEYS_THAT_STAY = ["{{namespace}}:queues", "{{namespace}}:ledger"]
 
 
@@ -129,8 +128,10 @@ async def test_a_full_server_lends_and_settles(own_redis: StartRedis, knows_flag
         await redis.config_set("maxmemory", "1")
         with pytest.raises(BrokerUnavailable, match="maxmemory"):
             await pair.ledger.note([Envelope("x", QUEUE, b"x")])
-        with pytest.raises(BrokerUnavailable, match="maxmemory"):
-            await pair.ledger.claim([Envelope("x", QUEUE, b"x")], ttl_ms=MINUTE_MS)
+        envelopes = [Envelope(id, queue, b"x") for id, queue in (("x", QUEUE), ("y", "other"), ("z", QUEUE))]
+        for receipt in await pair.ledger.claim(envelopes, ttl_ms=MINUTE_MS):
+            assert isinstance(receipt, PublishRefused)
+            assert "maxmemory" in str(receipt)
         dead, holder = await pair.holder(), await pair.holder()
         lease = holder.lease()
         assert await asyncio.to_thread(lease.renew)
@@ -175,44 +176,24 @@ async def test_nothing_is_left_when_all_has_ended(
             await finish(holder, deliveries[1:])
             assert list(await holder.settle([Done(deliveries[0], NOT_KEPT)])) == [True]
             letter = DeadLetter("2", QUEUE, b"", "reason", None, 0, 1)
-            assert list(await pair.ledger.reopen([Revival(letter, b"next life")])) == [2]
-            await finish(holder, await lend(holder, copies_of("2", generation=2)))
+            assert list(await pair.ledger.reopen([Revival(letter, b"next life")])) == [next_life(1)]
+            await finish(holder, await lend(holder, copies_of("2", generation=next_life(1))))
             await pair.ledger.orphans(10)  # who looks for them forgets those that have ended
         assert await holder.leave() == 0
     await no_keys_left(allowed=KEYS_THAT_STAY)
 
 
-async def test_a_withdrawn_call_is_remembered_until_its_copy_has_come(redis_url: str, namespace: str) -> None:
-    """However late it was due, and for a week in which it may stand in line."""
-    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
-        due_ms = pair.ledger.now_ms() + 100 * A_WEEK_MS
-        await pair.ledger.note([Envelope("now", QUEUE, b""), Envelope("later", QUEUE, b"", due_ms=due_ms)])
-        ended = KeySpace(namespace).queue(QUEUE)["ended"]
-        for id, wanted_ms in (("now", A_WEEK_MS), ("later", 101 * A_WEEK_MS)):
-            assert await pair.ledger.withdraw(id, QUEUE, KEPT)
-            assert wanted_ms - MINUTE_MS < await redis.pttl(ended + id) <= wanted_ms
-
-
-async def test_the_next_attempt_of_a_withdrawn_call_is_not_wanted(redis_url: str, namespace: str) -> None:
-    """Who held it may have published its next attempt before it was told; that does not run."""
-    async with opened(redis_url, namespace) as pair:
-        holder = await pair.holder()
-        [a] = await lend(holder, copies_of("a"))
-        assert await pair.ledger.withdraw("a", QUEUE, KEPT, even_running=True)
-        assert list(await holder.settle([Again(a, b"retry", 0)])) == [False]
-        assert list(await holder.take(copies_of("a", generation=1))) == [None]
-
-
 async def test_an_end_is_kept_once(redis_url: str, namespace: str) -> None:
-    """A result that is kept for long enough says itself that its call has ended, unless that was sent on."""
+    """A result that is kept for long enough says itself that its call has ended, in the id's first life."""
     long = Outcome(RECORD, TOMBSTONE_MS)
     async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
         holder = await pair.holder()
         ended = KeySpace(namespace).queue(QUEUE)["ended"]
-        a, b = await lend(holder, [*copies_of("a"), *copies_of("b", generation=1)])
-        assert list(await holder.settle([Done(a, long), Done(b, long)])) == [True, True]
-        assert [await redis.get(ended + id) for id in "ab"] == [None, b"1"]
-        assert list(await holder.take([*copies_of("a"), *copies_of("b", generation=1)])) == [None, None]
+        copies = [*copies_of("a"), *copies_of("b", generation=1), *copies_of("c", generation=LIFE)]
+        deliveries = await lend(holder, copies)
+        assert list(await holder.settle([Done(delivery, long) for delivery in deliveries])) == [True] * 3
+        assert [await redis.get(ended + id) for id in "abc"] == [None, None, str(LIFE).encode()]
+        assert list(await holder.take(copies)) == [None] * 3
 
 
 async def test_very_many_orphans_are_found(redis_url: str, namespace: str) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from asyncq.clock import Clock, SystemClock
-from asyncq.errors import BrokerUnavailable, ConfigurationError
-from asyncq.ledger import TOMBSTONE_MS, Copy, Held, Lent
+from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from asyncq.ledger import TOMBSTONE_MS, WITHDRAWN_MS, Copy, Held, Lent
 from asyncq.sqlite import SQLiteDatabase, SQLiteLedger
 from asyncq.sqlite.sweeper import Sweeper
 from asyncq.testing import MovableClock
 from asyncq.transport import Delivery, Done, Envelope, Outcome
+from tests.disks import filled, small_disk
 from tests.sqlite.pairs import QUEUE, line_of, make_pair, opened, program
 
 KEPT_BRIEFLY = Outcome(b"{}", 1_000)
@@ -100,8 +101,11 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
         assert rows_in(path) == own | {"calls": 1, "tombstones": 3, "duties": 1}
         clock.move(TOMBSTONE_MS / 1000)
         await sweep(path, clock)
-        assert rows_in(path) == own | {"calls": 1, "duties": 1}
+        assert rows_in(path) == own | {"calls": 1, "tombstones": 1, "duties": 1}
         clock.move(TOMBSTONE_MS / 1000)
+        await sweep(path, clock)
+        assert rows_in(path) == own | {"tombstones": 1, "duties": 1}
+        clock.move(WITHDRAWN_MS / 1000)
         await sweep(path, clock)
         assert rows_in(path) == own | {"duties": 1}
 
@@ -120,6 +124,19 @@ async def test_a_take_that_found_the_file_locked_holds_nothing(tmp_path: Path) -
         assert isinstance(lent, Lent)
         assert lent.crashes == 0
         assert [type(verdict) for verdict in await holder.take(copies)] == [Held]
+
+
+async def test_a_full_disk_takes_no_claims(tmp_path: Path) -> None:
+    """Without room claims are refused, a note can't be stored, and both are when there is room again."""
+    with small_disk(tmp_path / "disk", 2 << 20) as disk:
+        async with opened_ledger(disk / "ledger.db") as ledger:
+            with filled(disk):
+                receipts = await ledger.claim([Envelope("a", QUEUE, b"a"), Envelope("b", QUEUE, b"b")], ttl_ms=1_000)
+                assert [type(receipt) for receipt in receipts] == [PublishRefused] * 2
+                with pytest.raises(BrokerUnavailable, match="no room left"):
+                    await ledger.note([Envelope("c", QUEUE, b"c")])
+            assert list(await ledger.claim([Envelope("a", QUEUE, b"other")], ttl_ms=1_000)) == [0]
+            await ledger.note([Envelope("c", QUEUE, b"c")])
 
 
 async def test_what_a_killed_holder_had_is_found_by_another_process(tmp_path: Path) -> None:

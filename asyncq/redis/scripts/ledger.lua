@@ -6,10 +6,15 @@
 --
 -- `generations` holds in which generation a message is, where that is not 0; an `r` behind it says that it was reopened and
 -- has not run since. `ended` is kept of calls that have ended, for copies that come late, and holds their generation;
--- a result without it is one of generation 0. A claim is a generation, a space, the queue, a line feed, and the body.
+-- a result without it is one of the first life. It stays when the id has another life: that knows better. A claim is a generation, a space, the queue, a line feed, and the body.
 -- `orphans` orders queues, each with a space and an id, by a number whose last digit is the priority.
 
-local TOMBSTONE_MS = 600000 -- that of asyncq/ledger.py
+local LIFE = 1048576 -- that of asyncq/ledger.py
+
+-- Returns the first generation that is wanted of an id whose last call has ended in this one; false: it had none.
+local function next_life(last)
+  return last and (math.floor(last / LIFE) + 1) * LIFE or 0
+end
 
 -- Enter the queue among those that are known, and the namespace as a ledger's: the server may have been emptied.
 local function make_known()
@@ -26,19 +31,22 @@ local function fields_of(hash, fields)
   return redis.call('EXISTS', hash) == 1 and redis.call('HMGET', hash, unpack(fields)) or {}
 end
 
--- End calls as conclude() does, and remember it: for so many ms, or for TOMBSTONE_MS at the least. `later` is how many
--- generations later than the call's its copies may be.
-local function conclude_for_good(calls, ms, later)
+-- End calls as conclude() does, and remember it: for so many ms at the least, and of a later life for no less than the ends
+-- before it.
+local function conclude_for_good(calls, least_ms)
   local ids = {}
   for i, call in ipairs(calls) do
     ids[i] = call.id
   end
   local values = fields_of(generations, ids)
   for i, call in ipairs(calls) do
-    local generation = generation_in(values[i]) + (later or 0)
+    local generation = generation_in(values[i])
     local kept_ms = call.record and call.ttl_ms or 0
-    if ms or generation > 0 or kept_ms < TOMBSTONE_MS then
-      redis.call('SET', ended .. call.id, generation, 'PX', ms or math.max(kept_ms, TOMBSTONE_MS))
+    if generation >= LIFE then
+      local earlier_ms = redis.call('PTTL', ended .. call.id)
+      redis.call('SET', ended .. call.id, generation, 'PX', math.max(kept_ms, least_ms, earlier_ms))
+    elseif kept_ms < least_ms then
+      redis.call('SET', ended .. call.id, generation, 'PX', least_ms)
     end
   end
   redis.call('HDEL', generations, unpack(ids))

@@ -16,7 +16,7 @@ for i, id in ipairs(ids) do
   elseif claimed and claimed[2] ~= message then
     answers[i] = {'body', string.match(claimed[2], '^[^\n]*\n(.*)$')}
   else
-    claimed = claimed or {ends[i] and ends[i] + 1 or 0, message}
+    claimed = claimed or {next_life(ends[i]), message}
     redis.call('SET', claim .. id, claimed[1] .. ' ' .. message, 'PX', ttl_ms)
     here[id] = claimed
     answers[i] = claimed[1]

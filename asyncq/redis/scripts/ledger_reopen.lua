@@ -23,10 +23,10 @@ for i, id in ipairs(ids) do
   if is_taken(i, id, record) then
     answers[i] = false
   else
-    local generation = bodies[i] and generation_in(heard_of[i]) or ends[i] and ends[i] + 1 or 0
+    local generation = bodies[i] and generation_in(heard_of[i]) or next_life(ends[i])
     redis.call('HSET', messages, id, body)
     redis.call('HSET', generations, id, generation .. 'r')
-    redis.call('DEL', result .. id, ended .. id)
+    redis.call('DEL', result .. id)
     redis.call('HDEL', crashes, '0' .. id)
     make_known()
     answers[i] = generation

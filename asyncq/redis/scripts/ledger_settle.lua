@@ -1,7 +1,7 @@
 -- KEYS: messages due running crashes generations progress watch result ended
 -- USES: queue returning fencing ending ledger
 -- FLAGS: allow-oom
--- ARGV: nothing, and how many settlements there are; then of each as fencing.lua says. What becomes of it:
+-- ARGV: for how many ms an end is remembered at the least, and how many settlements there are; then of each as fencing.lua says. What becomes of it:
 --         d, ttl_ms  it has ended and has a record: the payload        n  it has ended, and nothing is kept
 --         a, due_ms  it runs again, with the payload as its body       r  it is handed back     c  so, with a crash
 -- Returns the numbers, from 0, of those that took no effect.
@@ -38,7 +38,7 @@ if #later > 0 then
   redis.call('ZADD', due, unpack(later))
 end
 if #calls > 0 then
-  conclude_for_good(calls)
+  conclude_for_good(calls, tonumber(ARGV[1]))
   send_notices()
 end
 return outdated

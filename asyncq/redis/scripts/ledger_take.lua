@@ -33,10 +33,9 @@ local function recall(unknown)
   for i, generation in ipairs(ends_of(unknown)) do
     local id, claimed = unknown[i], claims[i] and claims[i][2]
     local is_claimed_here = claimed and string.sub(claimed, 1, #queue + 1) == queue .. '\n'
-    oldest[id] = is_claimed_here and claims[i][1] or generation and generation + 1 or 0
+    oldest[id] = is_claimed_here and claims[i][1] or next_life(generation)
     over[id] = is_claimed_here and {claim .. id} or {}
     if generation then
-      over[id][#over[id] + 1] = ended .. id
       over[id][#over[id] + 1] = result .. id
     end
   end

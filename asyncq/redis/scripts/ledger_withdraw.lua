@@ -1,16 +1,14 @@
 -- KEYS: messages due running crashes generations progress watch result ended orders
 -- USES: queue severing ending ledger
 -- FLAGS: allow-oom
--- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, and for how many ms a consumer that holds
---       it can learn that it is over; 0: what is lent stays as it is
+-- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, for how many ms a consumer that holds it
+--       can learn that it is over, 0: what is lent stays as it is; and for how many ms after it was due it is remembered
 -- Returns 1, 0: it is not here, or runs and stays as it is.
-local WAITING_MS = 7 * 24 * 3600 * 1000 -- for copies that stand in some line, however long
 local id, member, order_ms = ARGV[1], '0' .. ARGV[1], tonumber(ARGV[6])
 if redis.call('HEXISTS', messages, id) == 0 then
   return 0
 end
-local may_end, is_severed = sever({member}, running, orders, order_ms)
-if not may_end then
+if not sever({member}, running, orders, order_ms) then
   return 0
 end
 local due_ms = tonumber(redis.call('ZSCORE', due, member) or 0)
@@ -19,7 +17,6 @@ redis.call('HDEL', crashes, member)
 local call = {
   member = member, id = id, record = ARGV[2] == '1' and ARGV[3], ttl_ms = tonumber(ARGV[4]), reply = ARGV[5],
 }
--- Who held it may have published its next attempt, and was about to say so.
-conclude_for_good({call}, math.max(due_ms - now_ms(), 0) + WAITING_MS, is_severed and 1 or 0)
+conclude_for_good({call}, math.max(due_ms - now_ms(), 0) + tonumber(ARGV[7]))
 send_notices()
 return 1

@@ -41,6 +41,13 @@ class Backend(ABC):
         """Let so much of the server's time pass. A backend whose clock can be moved does that."""
         await asyncio.sleep(seconds)
 
+    async def age(self, namespace: str, seconds: float) -> None:
+        """Let what a ledger keeps for a time be over as if so much had passed, hours or days.
+
+        Only for the `LedgerSuite`. Leases, and what is due, may stay as they are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't let {seconds:g} s pass in {namespace!r}.")
+
     def now_ms(self) -> int:
         """Return what the server's clock should show."""
         return time.time_ns() // 1_000_000

@@ -5,14 +5,15 @@
         def backend(self) -> Backend:
             return OurBackend(...)
 
-The backend gives pairs of a ledger and its store (`Backend.make_ledger_pair`). There is no transport: the tests say
-what is published and what is delivered.
+The backend gives pairs of a ledger and its store (`Backend.make_ledger_pair`), and lets days pass (`Backend.age`).
+There is no transport: the tests say what is published and what is delivered.
 """
 
 from asyncq.testing.conformance.ledger.claiming import ClaimingSuite
 from asyncq.testing.conformance.ledger.leasing import LeasingSuite
 from asyncq.testing.conformance.ledger.noting import NotingSuite
 from asyncq.testing.conformance.ledger.orphaning import OrphaningSuite
+from asyncq.testing.conformance.ledger.remembering import RememberingSuite
 from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
 from asyncq.testing.conformance.ledger.settling import SettlingSuite
 from asyncq.testing.conformance.ledger.taking import TakingSuite
@@ -30,5 +31,6 @@ class LedgerSuite(
     OrphaningSuite,
     WithdrawingSuite,
     ReopeningSuite,
+    RememberingSuite,
 ):
     """All that is promised of a ledger beside its store."""

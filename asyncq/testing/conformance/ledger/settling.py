@@ -2,6 +2,7 @@
 
 import pytest
 
+from asyncq.ledger import next_life
 from asyncq.store import CallKey, Place
 from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend, lend_one, take
 from asyncq.testing.conformance.ledger.suite import Suite
@@ -130,7 +131,7 @@ class SettlingSuite(Suite):
         await finish(holder, [delivery], NOT_KEPT)
         await process.store.report(CallKey("a", "mail"), b"late", reply=reply, ttl_ms=MINUTE_MS)
         assert await process.look("a") is None
-        await lend(holder, copy_of("a", 1))
+        await lend(holder, copy_of("a", next_life(0)))
         sighting = await process.look("a")
         assert sighting is not None
         assert sighting.progress is None

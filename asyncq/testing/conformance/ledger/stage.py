@@ -21,6 +21,10 @@ class LedgerStage(Stage):
         await process.open()
         return process
 
+    async def age(self, ms: int) -> None:
+        """Let so much time pass for what is kept for a time, in no time."""
+        await self.backend.age(self.namespace, ms / 1000)
+
     async def dead(self, process: "LedgerProcess", *copies: Copy) -> Holder:
         """Return a holder that has taken copies, and was reclaimed by another process with them."""
         dead = await process.holder(lease=LEASE)

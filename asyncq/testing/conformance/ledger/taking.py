@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Holder, Lent, Verdict
+from asyncq.ledger import Holder, Lent, Verdict, next_attempt, next_life
 from asyncq.store import Place
 from asyncq.testing.conformance.ledger.stage import (
     LedgerProcess,
@@ -164,15 +164,37 @@ class TakingSuite(Suite):
         await lend(other, next_attempt)
 
     @pytest.mark.parametrize("outcome", [KEPT, NOT_KEPT], ids=["kept", "not kept"])
-    async def test_a_newer_copy_of_what_has_ended_is_lent(self, process: LedgerProcess, outcome: Outcome) -> None:
-        """It is another life of which the ledger has not heard: the end of the last one, and its crashes, are over."""
+    async def test_a_zombies_next_attempt_does_not_undo_an_end(self, process: LedgerProcess, outcome: Outcome) -> None:
+        """Who had lost a call and has published it once more is told so, and that copy is not wanted after the end."""
+        zombie, holder = await process.holder(), await process.holder()
+        lost = await lend_one(zombie, copy_of("a"))
+        await process.ledger.release([zombie.name])
+        deliveries = await lend(holder, copy_of("a"))
+        retry = copy_of("a", next_attempt(0), body=b"retry")
+        assert not await settle_one(zombie, Again(lost, b"retry", 0))
+        assert end_of_hold(await take(holder, retry)) <= process.ledger.now_ms()
+        await finish(holder, deliveries, outcome)
+        assert await take(holder, retry) is None
+        assert await process.record_of("a") == outcome.record
+
+    async def test_no_attempt_of_what_has_ended_is_wanted(self, process: LedgerProcess) -> None:
+        """Neither earlier nor later ones than the one that has ended are lent, in the first life and in the next."""
+        holder = await process.holder()
+        for life in (0, next_life(0)):
+            await finish(holder, await lend(holder, copy_of("a", life + 2)))
+            late = [copy_of("a", life + attempt) for attempt in (0, 1, 2, 3, 100)]
+            assert list(await holder.take(late)) == [None] * len(late)
+
+    @pytest.mark.parametrize("outcome", [KEPT, NOT_KEPT], ids=["kept", "not kept"])
+    async def test_a_later_life_of_what_has_ended_is_lent(self, process: LedgerProcess, outcome: Outcome) -> None:
+        """The ledger has not heard of it, a failover may have lost that: the last end, and its crashes, are over."""
         await process.note("a")
         crashed = await process.holder()
         await lend(crashed, copy_of("a"))
         await process.ledger.release([crashed.name])
         holder = await process.holder()
         await finish(holder, await lend(holder, copy_of("a")), outcome)
-        delivery = await lend_one(holder, copy_of("a", 1, body=b"next life"))
+        delivery = await lend_one(holder, copy_of("a", next_life(0), body=b"next life"))
         assert delivery.crashes == 0
         sighting = await process.look("a")
         assert sighting is not None

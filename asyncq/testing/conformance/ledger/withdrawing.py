@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from asyncq.ledger import next_attempt, next_life
 from asyncq.testing.conformance.ledger.stage import (
     LedgerProcess,
     LedgerStage,
@@ -92,6 +93,16 @@ class WithdrawingSuite(Suite):
         assert list(await holder.settle([settlement_of(kind, a), Done(b, KEPT)])) == [False, True]
         assert await process.record_of("a") == CANCELLED.record
         assert await holder.leave() == 0
+
+    @pytest.mark.parametrize("outcome", [CANCELLED, NOT_KEPT], ids=["kept", "not kept"])
+    async def test_its_next_attempt_is_not_wanted(self, process: LedgerProcess, outcome: Outcome) -> None:
+        """What its holder has published before it was told does not run; the id's next life does."""
+        holder = await process.holder()
+        delivery = await lend_one(holder, copy_of("a"))
+        assert await process.ledger.withdraw("a", QUEUE, outcome, even_running=True)
+        assert not await settle_one(holder, Again(delivery, b"retry", 0))
+        assert await take(holder, copy_of("a", next_attempt(0), body=b"retry")) is None
+        await lend(holder, copy_of("a", next_life(0)))
 
     async def test_it_does_not_come_back_when_its_holder_dies(self, process: LedgerProcess) -> None:
         """The death of the holder that had it brings nothing back."""
