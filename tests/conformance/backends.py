@@ -11,6 +11,7 @@ from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTranspor
 from asyncq.queues import Queue
 from asyncq.redis import RedisClient, RedisLedger, RedisStore, RedisTransport
 from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTransport
+from asyncq.sqlite.sweeper import Sweeper
 from asyncq.store import Store
 from asyncq.testing import MovableClock
 from asyncq.testing.conformance import Backend
@@ -89,6 +90,10 @@ class SQLite(Backend):
 
     async def age(self, namespace: str, seconds: float) -> None:
         self._clock.ahead_ms += round(seconds * 1000)
+        database = SQLiteDatabase(self._path)
+        await database.open(self)
+        await Sweeper(database, self._clock).sweep()  # what is over may be remembered until then
+        await database.close(self)
 
 
 class Redis(Backend):
