@@ -120,9 +120,16 @@ class Explanations:
     def _settled(self, run: Run) -> float:
         """Return when its end had reached the server, or another run of it had been given out, at the latest."""
         later = [
-            other.begin for other in self._runs[run.id] if other.begin > run.begin and other.attempt == run.attempt
+            other.begin
+            for other in self._runs[run.id]
+            if other.begin > run.begin and other.attempt == run.attempt and not self._was_fetched_before(other, run)
         ]
         return min(self._undisturbed(run, run.end, SETTLING), min(later, default=inf))
+
+    def _was_fetched_before(self, other: Run, run: Run) -> bool:
+        """Tell whether a run may have been given out before an earlier one: its process woke, and started it late."""
+        fetched = self._fetched(other)
+        return fetched < other.begin - STARTING and fetched < run.begin
 
     def _undisturbed(self, run: Run, at: float, seconds: float) -> float:
         """Return when something had the time to get through between a run's process and the server."""

@@ -277,3 +277,17 @@ def test_tasks_that_block_the_loop_together(begins: tuple[float, ...], deaths: l
         end = inf if number == len(begins) - 1 else begin + 1.5
         history.runs[f"x{number}"] = [run(f"x{number}", WORKER, begin, end)]
     assert [hit.begin for hit in deaths_by_blocks(history)] == deaths
+
+
+@pytest.mark.parametrize(("stalls", "why"), [([(99, 102)], K.KILL_WORKER), ([], UNEXPLAINED)])
+def test_who_wakes_and_starts_what_was_taken_from_it(stalls: list[tuple[float, float]], why: str) -> None:
+    """A run that began later, but had been given out before, does not say that another one had ended."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [])
+    history.runs[ID] = [
+        run("a", WORKER, 101),
+        run("b", OTHER, 102, 102.1, how="CancelledError"),
+        run("c", 13, 104, 105),
+    ]
+    history.hits += [Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]
+    history.stalls += [Hit("stall", begin, end, pids=[OTHER]) for begin, end in stalls]
+    assert Explanations(history).of(history.runs[ID][0]) == why
