@@ -42,7 +42,13 @@ MAX_BLOCK = 4.0
 ENDING = 1.0
 """Seconds that the end of a process whose loop is blocked may take: the heartbeat's look, and the dump of its stack."""
 
-MORTAL = {FaultKind.KILL_WORKER, *DEADLY}
+TURN = 0.1
+"""Seconds between two tasks that block one loop in which it gets no turn: both were started in the same one."""
+
+TOO_LONG = "block the loop, one after the other"
+"""What tasks do that are harmless by themselves: together they block it for longer than it may be."""
+
+MORTAL = {FaultKind.KILL_WORKER, TOO_LONG, *DEADLY}
 """What ends a process, and in no order."""
 
 SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE}
@@ -58,7 +64,7 @@ class Explanations:
     def __init__(self, history: History) -> None:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
-        self._hits = [*history.hits, *deaths_by_tasks(history)]
+        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history)]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
@@ -114,9 +120,16 @@ class Explanations:
     def _settled(self, run: Run) -> float:
         """Return when its end had reached the server, or another run of it had been given out, at the latest."""
         later = [
-            other.begin for other in self._runs[run.id] if other.begin > run.begin and other.attempt == run.attempt
+            other.begin
+            for other in self._runs[run.id]
+            if other.begin > run.begin and other.attempt == run.attempt and not self._was_fetched_before(other, run)
         ]
         return min(self._undisturbed(run, run.end, SETTLING), min(later, default=inf))
+
+    def _was_fetched_before(self, other: Run, run: Run) -> bool:
+        """Tell whether a run may have been given out before an earlier one: its process woke, and started it late."""
+        fetched = self._fetched(other)
+        return fetched < other.begin - STARTING and fetched < run.begin
 
     def _undisturbed(self, run: Run, at: float, seconds: float) -> float:
         """Return when something had the time to get through between a run's process and the server."""
@@ -154,6 +167,17 @@ def deaths_by_tasks(history: History) -> Iterator[Hit]:
             begin = run.begin + call.seconds
             end = begin + (MAX_BLOCK + ENDING if call.kind is Kind.STUCK else 0)
             yield Hit(call.kind, begin, max(end, signs[run.pid]), [run.pid])
+
+
+def deaths_by_blocks(history: History) -> Iterator[Hit]:
+    """Yield the ends of processes in which several tasks have blocked the loop, with no turn for it between them."""
+    begins: dict[int, tuple[float, float]] = {}
+    for call, run in sorted(_runs_of(history, {Kind.BLOCKS}), key=lambda each: each[1].begin):
+        begin, end = begins.get(run.pid, (run.begin, run.begin))
+        begin = begin if run.begin - end <= TURN else run.begin
+        begins[run.pid] = begin, run.end
+        if not run.how and run.begin + call.seconds > begin + MAX_BLOCK:
+            yield Hit(TOO_LONG, begin + MAX_BLOCK, begin + MAX_BLOCK + ENDING, [run.pid])
 
 
 def locks_by_the_frozen(history: History) -> Iterator[Hit]:

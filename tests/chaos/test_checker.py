@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.checker import Verdict, check, check_letters
-from tests.chaos.explanations import UNEXPLAINED, Explanations
+from tests.chaos.explanations import UNEXPLAINED, Explanations, deaths_by_blocks
 from tests.chaos.faults import FaultKind as K
 from tests.chaos.history import Cancelled, History, Hit, Run, Seen
 
@@ -264,3 +264,30 @@ def test_letters(letters: list[str], deaths: int, wrong: list[str]) -> None:
     history.hits += [Hit(K.KILL_WORKER, 100 + pid, 101 + pid, pids=[pid]) for pid in range(1, deaths + 1)]
     found = list(check_letters(history, letters))
     assert [text.startswith(start) for text, start in zip(found, wrong, strict=True)] == [True] * len(wrong)
+
+
+@pytest.mark.parametrize(
+    ("begins", "deaths"), [((100, 101.5, 103.01), [104]), ((100, 102, 103.6), []), ((100, 101.5), [])]
+)
+def test_tasks_that_block_the_loop_together(begins: tuple[float, ...], deaths: list[float]) -> None:
+    """A process ends where tasks that are harmless by themselves leave its loop no turn for too long."""
+    calls = {f"x{number}": Call(f"x{number}", Kind.BLOCKS, 1.5, 0, 0) for number in range(len(begins))}
+    history = History(calls, [])
+    for number, begin in enumerate(begins):
+        end = inf if number == len(begins) - 1 else begin + 1.5
+        history.runs[f"x{number}"] = [run(f"x{number}", WORKER, begin, end)]
+    assert [hit.begin for hit in deaths_by_blocks(history)] == deaths
+
+
+@pytest.mark.parametrize(("stalls", "why"), [([(99, 102)], K.KILL_WORKER), ([], UNEXPLAINED)])
+def test_who_wakes_and_starts_what_was_taken_from_it(stalls: list[tuple[float, float]], why: str) -> None:
+    """A run that began later, but had been given out before, does not say that another one had ended."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [])
+    history.runs[ID] = [
+        run("a", WORKER, 101),
+        run("b", OTHER, 102, 102.1, how="CancelledError"),
+        run("c", 13, 104, 105),
+    ]
+    history.hits += [Hit(K.KILL_WORKER, 103, 103, pids=[WORKER])]
+    history.stalls += [Hit("stall", begin, end, pids=[OTHER]) for begin, end in stalls]
+    assert Explanations(history).of(history.runs[ID][0]) == why

@@ -110,7 +110,7 @@ class Race:
                 seconds = self._random.uniform(0.5, 1.5) if life <= LIVES else None
                 try:
                     await asyncio.wait([reading, over], timeout=seconds, return_when="FIRST_COMPLETED")
-                    assert not reading.done(), "A racer has failed."
+                    assert not reading.done(), f"A racer has ended with {await racer.wait()}: {await reading}"
                 finally:
                     over.cancel()
                     racer.kill()
