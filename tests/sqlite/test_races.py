@@ -16,7 +16,8 @@ from tests.sqlite.pairs import MINUTE_MS, QUEUE, Pair, line_of, opened, program
 from tests.waiting import wait_until
 
 RACER = """
-import asyncio, sys
+import asyncio, sys, threading
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from asyncq.errors import LeaseLost
@@ -33,14 +34,18 @@ def settlement(transport, name, delivery):
         return Again(delivery, delivery.body, transport.now_ms() + random.choice([0, 5, 20]))
     return Return(delivery, is_crash=kind > 0.95)
 
+def beat(lease, over):
+    with closing(lease):
+        while not over.is_set() and lease.renew():
+            lease.reclaim()
+            over.wait(random.choice([0.01, 0.02, 0.3]))  # sometimes longer than the lease
+
 async def keep(consumer):
-    lease = consumer.lease()
+    over = threading.Event()
     try:
-        while await asyncio.to_thread(lease.renew):
-            await asyncio.to_thread(lease.reclaim)
-            await asyncio.sleep(random.choice([0.01, 0.02, 0.3]))  # sometimes longer than the lease
+        await asyncio.to_thread(beat, consumer.lease(), over)
     finally:
-        lease.close()
+        over.set()
 
 async def work(pair, name):
     consumer = await pair.transport.consumer(name, [QUEUE], lease=0.2)
