@@ -1,6 +1,5 @@
 """The wires: connections of redis-py, as they are made and as far as they are used."""
 
-import socket
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -8,12 +7,9 @@ from redis import ConnectionPool as ThreadConnectionPool
 from redis.asyncio import ConnectionPool
 
 from asyncq.errors import ConfigurationError
+from asyncq.keepalive import keepalive_options
 from asyncq.redis.topology import Visit
 from asyncq.redis.urls import Target
-
-KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
-"""Seconds of silence, seconds between probes, probes without an answer. A connection that waits and whose other side is
-gone is dead to us after some 11 s, and no firewall forgets one that is only idle."""
 
 _CREDENTIALS = ("username", "password", "db", "credential_provider", "client_name")
 """Options of connections to servers that those to sentinels do not share."""
@@ -59,7 +55,7 @@ class Wires:
         options["socket_connect_timeout"] = connect_timeout
         self._is_local = "path" in pool.connection_kwargs
         if not self._is_local:
-            options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
+            options |= {"socket_keepalive": True, "socket_keepalive_options": keepalive_options()}
         self._make, self._options = pool.connection_class, pool.connection_kwargs | options
         self._make_in_thread = thread_pool.connection_class
         self._thread_options = thread_pool.connection_kwargs | options
@@ -90,10 +86,3 @@ class Wires:
             options = {name: value for name, value in options.items() if name not in _CREDENTIALS}
             options |= self._sentinel_options
         return options | {"host": visit.node.host, "port": visit.node.port}
-
-
-def _keepalive_options() -> dict[int, int]:
-    """Return what this system knows of them; macOS calls the first one TCP_KEEPALIVE."""
-    found = {name: getattr(socket, name, None) for name in KEEPALIVE}
-    found["TCP_KEEPIDLE"] = found["TCP_KEEPIDLE"] or getattr(socket, "TCP_KEEPALIVE", None)
-    return {option: KEEPALIVE[name] for name, option in found.items() if option is not None}

@@ -1,0 +1,1 @@
+"""RabbitMQ: messages in its queues, through aiormq."""

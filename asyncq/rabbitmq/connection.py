@@ -1,0 +1,201 @@
+"""The connection: one to any of several nodes, opened in time, and told when it ends."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import aiormq
+from aiormq.abc import AbstractChannel
+from yarl import URL
+
+from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.rabbitmq.faults import FAULTS, Mapped, explained, is_wrong, mapped
+from asyncq.rabbitmq.streams import Streams, open_streams
+from asyncq.rabbitmq.tasks import NotingLoop
+from asyncq.rabbitmq.urls import Target
+
+FRAMES = 1_000
+"""How many frames may wait for a channel's own reader, before they hold up those of other channels."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds in which the server may say goodbye, too. It loses nothing if it does not."""
+
+
+class Connection:
+    """A connection of one event loop, until it ends. It never comes back: see `Reconnecting`.
+
+    Attributes:
+        address: of the node that it leads to, without secrets.
+        writer: its stream. Frames that are written there whole stand among those of aiormq.
+        ended: set when it can't be used any more.
+    """
+
+    def __init__(self, target: Target, purpose: str, streams: Streams) -> None:
+        self.address = target.name
+        self.writer = streams.writer
+        self.ended = asyncio.Event()
+        self._loop = NotingLoop(asyncio.get_running_loop())
+        # Any: its decorators leave little of its types.
+        self._amqp: Any = aiormq.Connection(
+            _amqp_url(target),
+            loop=cast(asyncio.AbstractEventLoop, self._loop),
+            client_properties={"connection_name": _name(purpose)},
+            transport_factory=streams,
+        )
+        self._amqp.vhost = target.vhost  # from a URL it could not have every name
+        self._streams = streams
+        self._fault: BaseException | None = None
+
+    @classmethod
+    async def connect(cls, target: Target, purpose: str) -> Self:
+        """Connect to one node; cancel it when it takes too long. Raises one of FAULTS, or ConfigurationError.
+
+        Args:
+            target: the node.
+            purpose: what the connection is for. The server shows it, with our host and process.
+        """
+        connection = cls(target, purpose, await open_streams(target))
+        await connection._open()
+        return connection
+
+    @property
+    def fault(self) -> BrokerUnavailable:
+        """Why it has ended."""
+        fault = self._fault
+        said = "" if fault is None or isinstance(fault, asyncio.CancelledError) else f" {explained(fault)}"
+        error = BrokerUnavailable(f"The connection to RabbitMQ at {self.address} has ended.{said}")
+        error.__cause__ = fault
+        return error
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the server takes nothing more from this connection: it is short of memory or of disk.
+
+        It is told so only after it has published something.
+        """
+        waiting = self._amqp.ready()  # aiormq has no other way to ask: this takes a step, which ends at once or waits
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return False
+        finally:
+            waiting.close()
+        return True
+
+    async def unblocked(self) -> None:
+        """Wait until the server takes something again, or the connection ends."""
+        if not self.is_blocked:
+            return
+        waits = {asyncio.ensure_future(self._amqp.ready()), asyncio.ensure_future(self.ended.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.wait(waits)
+
+    async def channel(self, *, confirms: bool = False) -> AbstractChannel:
+        """Open a channel. Where that fails, or is cancelled, the connection is given up: it may be stuck.
+
+        Args:
+            confirms: whether the server confirms what is published there.
+
+        Raises:
+            BrokerUnavailable: the connection has ended.
+            ConfigurationError: the server refused.
+        """
+        if self.ended.is_set():
+            raise self.fault
+        try:
+            return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
+                raise self.mapped("open a channel", error) from error
+            raise
+
+    def mapped(self, wanted: str, error: BaseException) -> Mapped:
+        """Return what to raise in the place of what aiormq raised."""
+        return self.fault if self.ended.is_set() else mapped(wanted, self.address, error)
+
+    def abort(self) -> None:
+        """End it at once, with nothing more said to the server. `close` waits until all of it is gone."""
+        self._end(None)
+        self._streams.abort()
+
+    async def close(self) -> None:
+        """End it, in order if the server plays along. Nothing of it runs afterwards, even if this is cancelled."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._amqp.close(aiormq.ConnectionClosed(0, "closed here"))
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+            await self._loop.finish()
+
+    async def _open(self) -> None:
+        try:
+            await self._amqp.connect()
+        except BaseException as error:
+            self.abort()
+            await self._loop.finish()
+            if isinstance(error, FAULTS) and (refusal := self._streams.refusal()) is not None:
+                raise refusal from error
+            if is_foreign_cancellation(error):
+                raise ConnectionResetError("It ended while it was being opened.") from error
+            raise
+        self._streams.opened()
+        self._amqp.closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: "asyncio.Future[Any]") -> None:
+        self._end(None if closing.cancelled() else closing.exception())
+
+    def _end(self, fault: BaseException | None) -> None:
+        if not self.ended.is_set():
+            self._fault = fault
+            self.ended.set()
+
+
+async def connect(targets: Sequence[Target], purpose: str, *, seconds: float) -> Connection:
+    """Return a connection to the first node that answers; each gets its share of the time that is left.
+
+    Raises:
+        BrokerUnavailable: none does. The message says who was tried, and what came of it.
+        ConfigurationError: the same, where no repetition will help.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    faults: list[tuple[Target, BaseException]] = []
+    for number, target in enumerate(targets):
+        share = (deadline - loop.time()) / (len(targets) - number)
+        try:
+            async with asyncio.timeout(share):
+                return await Connection.connect(target, purpose)
+        except (*FAULTS, ConfigurationError) as fault:
+            faults.append((target, fault))
+    what = "; ".join(f"{target.name}: {_told(fault, seconds)}" for target, fault in faults)
+    kind = ConfigurationError if all(is_wrong(fault) for _, fault in faults) else BrokerUnavailable
+    raise kind(f"No connection to RabbitMQ. Tried {what}") from faults[0][1]
+
+
+def is_foreign_cancellation(error: BaseException) -> bool:
+    """Say whether aiormq raises CancelledError in somebody who was not cancelled: its way to say that it has closed."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
+
+
+def _told(fault: BaseException, seconds: float) -> str:
+    return f"no answer within {seconds:g} s" if isinstance(fault, TimeoutError) else explained(fault)
+
+
+def _amqp_url(target: Target) -> URL:
+    # `heartbeat` and `auth` are what aiormq takes from there only.
+    query = {"heartbeat": str(target.heartbeat), "auth": target.mechanism}
+    user, password = target.user, target.password
+    return URL.build(scheme="amqp", user=user, password=password, host=target.host, port=target.port, query=query)
+
+
+def _name(purpose: str) -> str:
+    return f"asyncq {purpose}, process {os.getpid()} on {socket.gethostname()}"

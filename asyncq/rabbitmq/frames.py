@@ -1,0 +1,116 @@
+"""The frames of a publication, as AMQP 0-9-1 lays them out (sections 2.3.5 and 4.2 of its specification).
+
+pamqp makes the same of them in 12 us, by several objects for each message; this takes half a microsecond. It is most of
+what publishing costs here.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from struct import Struct
+from typing import Any, NamedTuple
+
+from pamqp import encode
+from pamqp.commands import Basic
+from pamqp.frame import marshal
+
+MAX_ID = 255
+"""Bytes of a message id."""
+
+_HEADER, _BODY, _END = 2, 3, b"\xce"
+_CLASS = 60
+_PERSISTENT = 2
+_HAS_HEADERS, _HAS_MODE, _HAS_PRIORITY, _HAS_ID = 0x2000, 0x1000, 0x0800, 0x0080
+
+_frame = Struct(">BHI")
+_plain_header = Struct(">BHIHHQHBB")
+"""Type, channel, size; class, weight, size of the body, flags, delivery mode, length of the id that follows."""
+_content = Struct(">HHQH")
+_PLAIN_SIZE = _plain_header.size - _frame.size
+
+
+class Message(NamedTuple):
+    """What is published.
+
+    Attributes:
+        exchange: may be empty: the default one, which leads to the queue that the routing key names.
+        id: of the call; the number that stands before it on the wire is ours.
+        headers: each costs some microseconds.
+        priority: for queues that have priorities.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    id: str
+    headers: Mapping[str, Any] | None = None
+    priority: int = 0
+
+
+def message_id(number: int, id: str) -> str:
+    """Return the property of that name: unique among all that is under way on a channel, where ids may repeat.
+
+    An id that does not fit is cut off, and must be told in another way as well.
+    """
+    both = f"{number}:{id}"
+    if len(both) > MAX_ID // 4:  # it may be too long, at up to four bytes a character
+        both = both.encode()[:MAX_ID].decode(errors="ignore")
+    return both
+
+
+def call_id(message_id: str) -> str:
+    """Return the id that was published under such a property."""
+    return message_id.partition(":")[2]
+
+
+def publication(message: Message, id: str, *, channel: int, max_size: int) -> list[bytes]:
+    """Return the frames of a mandatory, persistent message, in pieces.
+
+    Args:
+        message: to publish.
+        id: its `message_id`.
+        channel: the channel's number.
+        max_size: of the payload of one frame of its body; 0 or less: unlimited.
+    """
+    exchange, routing_key, body, _, headers, priority = message
+    name = id.encode()
+    if headers or priority:
+        content = _with_properties(channel, len(body), name, headers or {}, priority)
+    else:
+        content = _plain(channel, len(body), name)
+    pieces = [_method(channel, exchange, routing_key), content]
+    if 0 < max_size < len(body):
+        for start in range(0, len(body), max_size):
+            pieces += _body(channel, body[start : start + max_size])
+    elif body:
+        pieces += _body(channel, body)
+    return pieces
+
+
+@lru_cache(maxsize=1_000)
+def _method(channel: int, exchange: str, routing_key: str) -> bytes:
+    return marshal(Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True), channel)
+
+
+def _plain(channel: int, size: int, id: bytes) -> bytes:
+    flags = _HAS_MODE | _HAS_ID
+    length = len(id)
+    payload = _PLAIN_SIZE + length
+    return _plain_header.pack(_HEADER, channel, payload, _CLASS, 0, size, flags, _PERSISTENT, length) + id + _END
+
+
+def _with_properties(channel: int, size: int, id: bytes, headers: Mapping[str, Any], priority: int) -> bytes:
+    flags = _HAS_MODE | _HAS_ID | (_HAS_HEADERS if headers else 0) | (_HAS_PRIORITY if priority else 0)
+    payload = b"".join(
+        (
+            _content.pack(_CLASS, 0, size, flags),
+            encode.field_table(dict(headers)) if headers else b"",
+            bytes((_PERSISTENT, priority) if priority else (_PERSISTENT,)),
+            bytes((len(id),)),
+            id,
+        )
+    )
+    return _frame.pack(_HEADER, channel, len(payload)) + payload + _END
+
+
+def _body(channel: int, part: bytes) -> tuple[bytes, bytes, bytes]:
+    return _frame.pack(_BODY, channel, len(part)), part, _END

@@ -1,0 +1,110 @@
+"""The reconnecting: there is a connection whenever there can be one, and others wait for it."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from random import Random
+
+from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.rabbitmq.connection import Connection, connect
+from asyncq.rabbitmq.faults import pauses
+from asyncq.rabbitmq.urls import Target
+
+logger = logging.getLogger("asyncq.rabbitmq")
+
+SETTLED = 10.0
+"""Seconds after which a connection counts as a good one: a server that drops them at once is given pauses."""
+
+
+class Reconnecting:
+    """Keeps a connection to whichever node answers, while it runs. It belongs to one event loop.
+
+    Args:
+        targets: the nodes, in the order in which they are tried.
+        purpose: what the connection is for, as the server shows it.
+        connect_timeout: seconds that one try may take, over all nodes.
+
+    Attributes:
+        address: of the nodes, without secrets.
+        connections: how many there have been.
+    """
+
+    def __init__(self, targets: Sequence[Target], *, purpose: str, connect_timeout: float) -> None:
+        self.address = ", ".join(target.name for target in targets)
+        self.connections = 0
+        self._targets = targets
+        self._purpose = purpose
+        self._connect_timeout = connect_timeout
+        self._random = Random()
+        self._loop = asyncio.get_running_loop()
+        self._try: asyncio.Future[Connection] = self._loop.create_future()
+        self._is_closed = False
+
+    async def run(self) -> None:
+        """Connect, and again whenever the connection has ended, until cancelled; it is closed then."""
+        failures = 0
+        try:
+            while True:
+                begun = self._loop.time()
+                fault = await self._live()
+                failures = 1 if self._loop.time() - begun > SETTLED else failures + 1
+                await asyncio.sleep(pauses(fault).seconds(failures, self._random))
+        finally:
+            self._is_closed = True
+            self._fail(self._closed_error())
+
+    async def open(self) -> Connection:
+        """Return the connection, or what comes of the try that is under way: raises what stood in its way."""
+        return await asyncio.shield(self._try)  # a caller that gives up must not take the others down
+
+    async def connection(self, *, seconds: float) -> Connection:
+        """Return a connection that is usable, as soon as there is one.
+
+        Raises:
+            BrokerUnavailable: there was none in so many seconds.
+            ConfigurationError: the servers have something against us; they are asked again, but waiting is no use.
+        """
+        fault: BrokerUnavailable | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._is_closed:
+                    try:
+                        connection = await self.open()
+                    except BrokerUnavailable as error:
+                        fault = error
+                        continue
+                    if not connection.ended.is_set():
+                        return connection
+                    await asyncio.sleep(0)  # `run` has not got round to it yet
+        except TimeoutError:
+            said = f" {fault}" if fault is not None else ""
+            raise BrokerUnavailable(f"RabbitMQ at {self.address} does not answer.{said}") from fault
+        raise self._closed_error()
+
+    async def _live(self) -> BrokerUnavailable | ConfigurationError:
+        """Live through one connection, or try to, and return what ended it."""
+        try:
+            connection = await connect(self._targets, self._purpose, seconds=self._connect_timeout)
+        except (BrokerUnavailable, ConfigurationError) as fault:
+            self._fail(fault)
+            return fault
+        self.connections += 1
+        try:
+            self._try.set_result(connection)
+            await connection.ended.wait()
+        finally:
+            self._try = self._loop.create_future()
+            await connection.close()
+        logger.warning("%s Connecting again.", connection.fault)
+        return connection.fault
+
+    def _fail(self, fault: BrokerUnavailable | ConfigurationError) -> None:
+        """Tell those who wait for this try; others will wait for the next one."""
+        failed, self._try = self._try, self._loop.create_future()
+        failed.set_exception(fault)
+        failed.exception()  # seen, even if nobody waits
+        if self._is_closed:
+            self._try = failed
+
+    def _closed_error(self) -> BrokerUnavailable:
+        return BrokerUnavailable(f"The connection to RabbitMQ at {self.address} is closed.")
