@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.leftovers import Running
+from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.redis_keys import assert_no_keys_left
 from tests.servers import RedisServer, StartRedis
 from tests.topologies import RedisCluster, Sentinels
@@ -106,6 +107,30 @@ def own_redis(tmp_path: Path) -> Iterator[StartRedis]:
         def start(*arguments: str, appendonly: bool = False) -> RedisServer:
             server = RedisServer(tmp_path / f"redis-{uuid4().hex[:8]}", *arguments, appendonly=appendonly)
             return servers.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
+    """A RabbitMQ that all tests share: leave it running, and declare under `namespace` only."""
+    with RabbitMQServer(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_server: RabbitMQServer) -> str:
+    """The URL of the shared RabbitMQ."""
+    return rabbitmq_server.url
+
+
+@pytest.fixture
+def own_rabbitmq(tmp_path: Path) -> Iterator[StartRabbitMQ]:
+    """Start a RabbitMQ for this test alone, which it may stop, kill and pause: `own_rabbitmq("heartbeat = 5")`."""
+    with ExitStack() as servers:
+
+        def start(*lines: str) -> RabbitMQServer:
+            return servers.enter_context(RabbitMQServer(tmp_path / f"rabbitmq-{uuid4().hex[:8]}", *lines))
 
         yield start
 

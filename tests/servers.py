@@ -156,13 +156,13 @@ def free_port() -> int:
         return port
 
 
-def start_watchdog(pid: int) -> subprocess.Popen[bytes]:
-    """Start a process that kills that one as soon as this one is gone, however it ended.
+def start_watchdog(*pids: int) -> subprocess.Popen[bytes]:
+    """Start a process that kills those as soon as this one is gone, however it ended.
 
     Its standard input is a pipe that nobody writes to: it ends with us. (PR_SET_PDEATHSIG would fire when the thread
     that started the server ends.)
     """
-    return subprocess.Popen(["sh", "-c", 'read -r _; kill -9 "$0"', str(pid)], stdin=subprocess.PIPE)
+    return subprocess.Popen(["sh", "-c", 'read -r _; kill -9 "$@"', "sh", *map(str, pids)], stdin=subprocess.PIPE)
 
 
 def stop_watchdog(watchdog: subprocess.Popen[bytes]) -> None:

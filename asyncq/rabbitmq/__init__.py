@@ -1,1 +1,1 @@
-"""RabbitMQ: messages in its queues, through aiormq."""
+"""RabbitMQ: messages in its queues, 3.10 or later, through aiormq."""

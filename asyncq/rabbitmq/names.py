@@ -1,0 +1,77 @@
+"""The names: of every exchange, queue, routing key and header that asyncq has in RabbitMQ.
+
+    asyncq:NS               direct exchange    what is due now, by the name of its queue
+    asyncq:NS:q:QUEUE       queue              what waits, and what runs
+    asyncq:NS:dead          direct exchange    dead letters, by the name of their queue
+    asyncq:NS:q:QUEUE:dead  queue              dead letters of a queue
+    asyncq:NS:delay         topic exchange     below the ladder: what becomes due
+    asyncq:NS:delay:LEVEL   topic exchange     a level of the ladder, and its queue, which has the same name
+    asyncq:NS:reply:RANDOM  queue              results for one process, reached through the default exchange
+
+The server bounds names and routing keys to 255 bytes.
+"""
+
+import re
+
+from asyncq.errors import ConfigurationError
+from asyncq.queues import check_queue_name
+from asyncq.rabbitmq import delays
+
+MAX_NAME = 255
+MAX_QUEUE = MAX_NAME - len(delays.route(1).key(""))
+"""Characters of a queue's name: before it, the routing key says through which levels of the ladder it goes."""
+
+HEADER_ID = "asyncq-id"
+HEADER_DUE = "asyncq-due-ms"
+HEADER_CRASHES = "asyncq-crashes"
+HEADER_REASON = "asyncq-reason"
+HEADER_RECORD = "asyncq-record"
+HEADER_DIED = "asyncq-died-ms"
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class Names:
+    """The names of one namespace.
+
+    Args:
+        namespace: letters, digits, `_`, `.` and `-`, so that no name of one is a name of another.
+
+    Attributes:
+        ready: exchange of what is due now. Its routing keys are names of queues, as everywhere but in the ladder.
+        dead: exchange of dead letters.
+        due: exchange below the ladder.
+    """
+
+    __slots__ = ("_prefix", "dead", "due", "ready")
+
+    def __init__(self, namespace: str) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise ConfigurationError(
+                f"On RabbitMQ a namespace is made of letters, digits, '_', '.' and '-'; got {namespace!r}."
+            )
+        self._prefix = self.ready = f"asyncq:{namespace}"
+        self.dead = f"{self._prefix}:dead"
+        self.due = f"{self._prefix}:delay"
+
+    def queue(self, name: str) -> str:
+        """Return what a queue is called on the server. ConfigurationError: it is too long for that."""
+        limit = min(MAX_QUEUE, MAX_NAME - len(f"{self._prefix}:q::dead"))
+        if len(check_queue_name(name)) > limit:
+            raise ConfigurationError(
+                f"Queue {name!r}: on RabbitMQ and in this namespace its name may have {limit} characters; "
+                f"it has {len(name)}. (The server bounds names to {MAX_NAME}, with what asyncq adds to them.)"
+            )
+        return f"{self._prefix}:q:{name}"
+
+    def dead_letters(self, name: str) -> str:
+        """Return the queue of a queue's dead letters."""
+        return f"{self.queue(name)}:dead"
+
+    def delay(self, level: int) -> str:
+        """Return the exchange of a level of the ladder, and its queue; below the lowest, `due`."""
+        return f"{self.due}:{level}" if level >= delays.LOWEST else self.due
+
+    def reply(self, name: str) -> str:
+        """Return the queue of a process that waits for results."""
+        return f"{self._prefix}:reply:{name}"

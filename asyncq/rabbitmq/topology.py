@@ -1,0 +1,206 @@
+"""The topology: what has to be declared on the server, as data, as text, and as JSON for its own tools.
+
+All of it is durable and nothing is deleted automatically, but for the queues of replies, which end when nobody has
+asked for a while. (To the server, publishing to a queue is not using it: what holds messages must not expire.)
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from asyncq.rabbitmq import delays
+from asyncq.rabbitmq.names import Names
+
+DELIVERY_LIMIT = 20
+"""Deliveries without a settlement after which the server itself takes a message for poison; workers do so sooner."""
+NO_DELIVERY_LIMIT = 2**31 - 1
+"""Looking at a dead letter counts as a delivery. From 4.0 on, 20 is the default, and only there -1 means none."""
+REPLIES_EXPIRE_MS = 600_000
+
+_DEAD_LETTERS_STAY = (("x-dead-letter-strategy", "at-least-once"), ("x-overflow", "reject-publish"))
+"""The default loses what becomes due while the server starts. It takes both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An exchange.
+
+    Attributes:
+        kind: "direct" or "topic".
+    """
+
+    name: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.title}"
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return f"exchange {self.name!r}"
+
+    def definition(self, virtual_host: str) -> dict[str, object]:
+        """Return it as the server's tools import it."""
+        return {
+            "name": self.name,
+            "vhost": virtual_host,
+            "type": self.kind,
+            "durable": True,
+            "auto_delete": False,
+            "internal": False,
+            "arguments": {},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue on the server."""
+
+    name: str
+    arguments: tuple[tuple[str, str | int], ...]
+
+    def __str__(self) -> str:
+        return f"{self.title} with {', '.join(f'{name}={value}' for name, value in self.arguments)}"
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return f"queue {self.name!r}"
+
+    def definition(self, virtual_host: str) -> dict[str, object]:
+        """Return it as the server's tools import it."""
+        return {
+            "name": self.name,
+            "vhost": virtual_host,
+            "durable": True,
+            "auto_delete": False,
+            "arguments": dict(self.arguments),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What leads from an exchange to a queue, or to another exchange.
+
+    Attributes:
+        kind: of the destination, "queue" or "exchange".
+    """
+
+    source: str
+    kind: str
+    destination: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.title} by {self.key!r}"
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return f"binding from exchange {self.source!r} to {self.kind} {self.destination!r}"
+
+    def definition(self, virtual_host: str) -> dict[str, object]:
+        """Return it as the server's tools import it."""
+        return {
+            "source": self.source,
+            "vhost": virtual_host,
+            "destination": self.destination,
+            "destination_type": self.kind,
+            "routing_key": self.key,
+            "arguments": {},
+        }
+
+
+Declaration = Exchange | Queue | Binding
+
+
+class Topology:
+    """What one namespace needs.
+
+    Args:
+        priorities: the largest priority of each queue that has any. Such a queue is a classic one, on one node; all
+            others are quorum queues.
+    """
+
+    def __init__(self, names: Names, priorities: Mapping[str, int] | None = None) -> None:
+        self.names = names
+        self._priorities = dict(priorities or {})
+
+    def queue(self, name: str) -> list[Declaration]:
+        """Return what has to be there to publish to a queue, now or later, and to consume it."""
+        names = self.names
+        full, dead = names.queue(name), names.dead_letters(name)
+        return [
+            Exchange(names.ready, "direct"),
+            Exchange(names.due, "topic"),
+            Exchange(names.dead, "direct"),
+            Queue(full, self._arguments(name)),
+            Queue(dead, (("x-queue-type", "quorum"), ("x-delivery-limit", NO_DELIVERY_LIMIT))),
+            Binding(names.ready, "queue", full, name),
+            Binding(names.due, "queue", full, delays.due_pattern(name)),
+            Binding(names.dead, "queue", dead, name),
+        ]
+
+    def delays(self, level: int) -> list[Declaration]:
+        """Return the ladder up to a level."""
+        levels = range(delays.LOWEST, level + 1)
+        return [Exchange(self.names.due, "topic"), *(part for each in levels for part in self._level(each))]
+
+    def reply(self, name: str) -> list[Declaration]:
+        """Return what results for one process need."""
+        arguments = (("x-queue-type", "classic"), ("x-expires", REPLIES_EXPIRE_MS))
+        return [Queue(self.names.reply(name), arguments)]
+
+    def _arguments(self, name: str) -> tuple[tuple[str, str | int], ...]:
+        priority = self._priorities.get(name, 0)
+        if priority:
+            return (("x-queue-type", "classic"), ("x-max-priority", server_priority(priority, is_handed_back=True)))
+        return (
+            ("x-queue-type", "quorum"),
+            ("x-delivery-limit", DELIVERY_LIMIT),
+            ("x-dead-letter-exchange", self.names.dead),
+            ("x-dead-letter-routing-key", name),  # what came through the ladder has another
+            *_DEAD_LETTERS_STAY,
+        )
+
+    def _level(self, level: int) -> list[Declaration]:
+        name, below = self.names.delay(level), self.names.delay(level - 1)
+        arguments = (
+            ("x-queue-type", "quorum"),
+            ("x-message-ttl", 1 << level),
+            ("x-dead-letter-exchange", below),
+            *_DEAD_LETTERS_STAY,
+        )
+        return [
+            Exchange(name, "topic"),
+            Queue(name, arguments),
+            Binding(name, "queue", name, delays.pattern(level, 1)),
+            Binding(name, "exchange", below, delays.pattern(level, 0)),
+        ]
+
+
+def server_priority(priority: int, *, is_handed_back: bool) -> int:
+    """Return the priority on the server: each of ours has a second one above, for what was handed back to its place."""
+    return 2 * priority + is_handed_back
+
+
+def text(declarations: Iterable[Declaration]) -> str:
+    """Return a line for each."""
+    return "\n".join(map(str, declarations))
+
+
+def definitions(declarations: Iterable[Declaration], virtual_host: str = "/") -> str:
+    """Return them as JSON for `rabbitmqadmin import` and `rabbitmqctl import_definitions`."""
+    parts: dict[str, list[dict[str, object]]] = {"exchanges": [], "queues": [], "bindings": []}
+    for declaration in declarations:
+        match declaration:
+            case Exchange():
+                part = "exchanges"
+            case Queue():
+                part = "queues"
+            case Binding():
+                part = "bindings"
+        parts[part].append(declaration.definition(virtual_host))
+    return orjson.dumps(parts).decode()

@@ -1,0 +1,202 @@
+"""Declaring, on a real server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiormq
+import pytest
+from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelNotFoundEntity
+
+from asyncq.errors import ConfigurationError
+from asyncq.rabbitmq.declaring import CHANNELS, Declarer
+from asyncq.rabbitmq.names import Names
+from asyncq.rabbitmq.topology import Queue, Topology, text
+from tests.rabbitmq_servers import RabbitMQServer
+
+
+class Channels:
+    """Opens channels, and knows them."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self.opened: list[AbstractChannel] = []
+
+    async def __call__(self) -> AbstractChannel:
+        self.opened.append(await self.connection.channel())
+        return self.opened[-1]
+
+
+@pytest.fixture
+async def channels(rabbitmq_url: str) -> AsyncIterator[Channels]:
+    """Channels of one connection, of which none may be open at the end."""
+    connection = await aiormq.connect(rabbitmq_url)
+    channels = Channels(connection)
+    yield channels
+    assert all(channel.is_closed for channel in channels.opened)
+    await connection.close()
+
+
+@pytest.fixture
+def topology(namespace: str) -> Topology:
+    """A topology of this test, whose queue `urgent` has priorities."""
+    return Topology(Names(namespace), {"urgent": 2})
+
+
+async def test_what_is_known_costs_nothing(channels: Channels, topology: Topology) -> None:
+    """A queue is declared once, whoever asks for it at the same time or later."""
+    declarer = Declarer(channels, topology)
+    await asyncio.gather(*(declarer.queue("mail") for _ in range(10)))
+    assert len(channels.opened) <= 2 * CHANNELS
+    opened = len(channels.opened)
+    await declarer.queue("mail")
+    assert len(channels.opened) == opened
+    await declarer.queue("urgent")
+    assert await publish(channels, topology.names.ready, "mail")
+    assert await publish(channels, topology.names.ready, "urgent")
+
+
+async def test_only_the_levels_that_are_needed_are_declared(
+    channels: Channels, topology: Topology, rabbitmq_server: RabbitMQServer
+) -> None:
+    """A delay brings the levels up to its own, and a longer one those above."""
+    declarer = Declarer(channels, topology)
+    await declarer.delay(100)
+    assert levels(rabbitmq_server, topology) == [4, 5, 6]
+    await declarer.delay(1)
+    await declarer.delay(300)
+    assert levels(rabbitmq_server, topology) == [4, 5, 6, 7, 8]
+
+
+async def test_a_delay_leads_to_a_queue(channels: Channels, topology: Topology) -> None:
+    """What enters the ladder is returned to nobody, even for a queue whose name ends like another's."""
+    declarer = Declarer(channels, topology)
+    await declarer.queue("b")
+    await declarer.queue("a.b")
+    await declarer.delay(16)
+    channel = await channels()
+    await channel.basic_publish(b"x", exchange=topology.names.delay(4), routing_key=f"{'0.' * 27}1.a.b", mandatory=True)
+    assert (await got(channel, topology.names.queue("a.b"))) == b"x"
+    assert (await channel.basic_get(topology.names.queue("b"))).body == b""
+    await channel.close()
+
+
+async def test_a_mismatch_says_what_differs_and_what_to_do(channels: Channels, topology: Topology) -> None:
+    """Where there is a queue with other arguments, the error names it, the argument and both values."""
+    name = topology.names.queue("mail")
+    (wanted,) = (part for part in topology.queue("mail") if isinstance(part, Queue) and part.name == name)
+    channel = await channels()
+    await channel.queue_declare(name, durable=True, arguments={**dict(wanted.arguments), "x-delivery-limit": 7})
+    await channel.close()
+    with pytest.raises(ConfigurationError, match="x-delivery-limit is 7, and asyncq wants 20") as caught:
+        await Declarer(channels, topology).queue("mail")
+    assert name in str(caught.value)
+    assert "another namespace" in str(caught.value)
+
+
+async def test_a_queue_that_loses_its_priorities_is_a_mismatch(channels: Channels, topology: Topology) -> None:
+    """A queue that was declared with priorities cannot become one without."""
+    await Declarer(channels, topology).queue("urgent")
+    with pytest.raises(ConfigurationError, match="with other arguments"):
+        await Declarer(channels, Topology(topology.names)).queue("urgent")
+
+
+async def test_after_an_error_the_rest_can_be_declared(channels: Channels, topology: Topology) -> None:
+    """What failed is tried again when it is next asked for."""
+    channel = await channels()
+    await channel.queue_declare(topology.names.queue("mail"), durable=True)
+    declarer = Declarer(channels, topology)
+    with pytest.raises(ConfigurationError, match="with other arguments"):
+        await declarer.queue("mail")
+    await channel.queue_delete(topology.names.queue("mail"))
+    await channel.close()
+    await declarer.queue("mail")
+    assert await publish(channels, topology.names.ready, "mail")
+
+
+async def test_what_was_deleted_is_declared_again_once_forgotten(channels: Channels, topology: Topology) -> None:
+    """A declarer that has forgotten looks at the server again."""
+    declarer = Declarer(channels, topology)
+    await declarer.reply("7f")
+    channel = await channels()
+    await channel.queue_delete(topology.names.reply("7f"))
+    await declarer.reply("7f")
+    declarer.forget()
+    await declarer.reply("7f")
+    assert (await channel.queue_declare(topology.names.reply("7f"), passive=True)).message_count == 0
+    await channel.close()
+
+
+async def test_without_declaring_all_that_is_missing_is_listed(
+    channels: Channels, topology: Topology, rabbitmq_server: RabbitMQServer, tmp_path: Path
+) -> None:
+    """With declare=False what is missing is told as text and as JSON; imported, it is all that was needed."""
+    declarer = Declarer(channels, topology, declare=False)
+    file = tmp_path / "definitions.json"
+    for ask, missing in (
+        (lambda: declarer.queue("mail"), topology.queue("mail")),
+        (lambda: declarer.queue("urgent"), topology.queue("urgent")[3:]),  # the exchanges are there by now
+        (lambda: declarer.delay(100), topology.delays(6)[1:]),
+    ):
+        with pytest.raises(ConfigurationError, match="declare=False") as caught:
+            await ask()
+        assert text(missing) in str(caught.value)
+        file.write_text(str(caught.value).splitlines()[-1])
+        rabbitmq_server.control("import_definitions", str(file))
+        await ask()
+    declarer = Declarer(channels, topology)
+    await declarer.queue("mail")
+    await declarer.queue("urgent")
+    await declarer.delay(100)
+
+
+async def test_without_declaring_nothing_is_made(channels: Channels, topology: Topology) -> None:
+    """With declare=False only a process's own queue of replies is made."""
+    declarer = Declarer(channels, topology, declare=False)
+    with pytest.raises(ConfigurationError):
+        await declarer.queue("mail")
+    with pytest.raises(ChannelNotFoundEntity):
+        await (await channels()).exchange_declare(topology.names.ready, passive=True)
+    await declarer.reply("7f")
+    await Declarer(channels, topology).reply("7f")
+
+
+async def test_a_missing_right_is_named(
+    channels: Channels, topology: Topology, rabbitmq_server: RabbitMQServer, namespace: str
+) -> None:
+    """A user who may not declare is told so, and can go on where everything is there."""
+    rabbitmq_server.control("add_user", namespace, "secret")
+    rabbitmq_server.control("set_permissions", namespace, "^$", ".*", ".*")
+    connection = await aiormq.connect(rabbitmq_server.url.replace("guest:guest", f"{namespace}:secret"))
+    with pytest.raises(ConfigurationError, match="may not declare"):
+        await Declarer(Channels(connection), topology).queue("mail")
+    await Declarer(channels, topology).queue("mail")
+    await Declarer(Channels(connection), topology, declare=False).queue("mail")
+    await connection.close()
+    rabbitmq_server.control("delete_user", namespace)
+
+
+async def publish(channels: Channels, exchange: str, key: str) -> bool:
+    """Publish, and tell whether it was confirmed."""
+    channel = await channels()
+    confirmation = await channel.basic_publish(b"x", exchange=exchange, routing_key=key, mandatory=True)
+    await channel.close()
+    return isinstance(confirmation, aiormq.spec.Basic.Ack)
+
+
+async def got(channel: AbstractChannel, queue: str) -> bytes:
+    """Return the next message of a queue."""
+    messages: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def keep(message: aiormq.abc.DeliveredMessage) -> None:
+        messages.put_nowait(message.body)
+
+    await channel.basic_consume(queue, keep, no_ack=True)
+    return await messages.get()
+
+
+def levels(server: RabbitMQServer, topology: Topology) -> list[int]:
+    """Return the levels of the ladder that have a queue."""
+    prefix = f"{topology.names.due}:"
+    return sorted(int(name.removeprefix(prefix)) for name in server.queues() if name.startswith(prefix))

@@ -1,0 +1,57 @@
+"""What is declared on the server."""
+
+import json
+
+from asyncq.rabbitmq import delays
+from asyncq.rabbitmq.names import Names
+from asyncq.rabbitmq.topology import Binding, Queue, Topology, definitions, server_priority, text
+
+TOPOLOGY = Topology(Names("shop"), {"urgent": 9})
+
+
+def test_nothing_that_holds_messages_expires() -> None:
+    """Only queues of replies have `x-expires`: to the server, publishing is not using."""
+    declarations = [*TOPOLOGY.queue("mail"), *TOPOLOGY.queue("urgent"), *TOPOLOGY.delays(delays.HIGHEST)]
+    queues = [part for part in declarations if isinstance(part, Queue)]
+    assert len(queues) == 4 + 28
+    assert not [queue for queue in queues if "x-expires" in dict(queue.arguments)]
+    (replies,) = TOPOLOGY.reply("7f")
+    assert isinstance(replies, Queue)
+    assert dict(replies.arguments) == {"x-queue-type": "classic", "x-expires": 600_000}
+
+
+def test_a_ladder_is_whole_up_to_its_level() -> None:
+    """Each level leads to the one below it, twice: by its queue's dead letters, and past its queue."""
+    ladder = TOPOLOGY.delays(6)
+    queues = {part.name: dict(part.arguments) for part in ladder if isinstance(part, Queue)}
+    below = {"asyncq:shop:delay:6": "asyncq:shop:delay:5", "asyncq:shop:delay:5": "asyncq:shop:delay:4"}
+    below["asyncq:shop:delay:4"] = "asyncq:shop:delay"
+    assert {name: arguments["x-dead-letter-exchange"] for name, arguments in queues.items()} == below
+    assert sorted(arguments["x-message-ttl"] for arguments in queues.values()) == [16, 32, 64]
+    passing = {
+        part.source: part.destination for part in ladder if isinstance(part, Binding) and part.kind == "exchange"
+    }
+    assert passing == below
+
+
+def test_a_queue_with_priorities_has_a_level_above_each() -> None:
+    """Priorities 0 to 9 are the even ones of 20; the odd ones are for what was handed back."""
+    (queue,) = (part for part in TOPOLOGY.queue("urgent") if isinstance(part, Queue) and part.name.endswith("urgent"))
+    assert dict(queue.arguments) == {"x-queue-type": "classic", "x-max-priority": 19}
+    order = [server_priority(priority, is_handed_back=back) for priority in (0, 1, 9) for back in (False, True)]
+    assert order == [0, 1, 2, 3, 18, 19]
+
+
+def test_text_names_everything() -> None:
+    """An operator can read what to declare."""
+    lines = text(TOPOLOGY.queue("mail")).splitlines()
+    assert lines[0] == "direct exchange 'asyncq:shop'"
+    assert lines[4] == "queue 'asyncq:shop:q:mail:dead' with x-queue-type=quorum, x-delivery-limit=2147483647"
+    assert lines[5] == "binding from exchange 'asyncq:shop' to queue 'asyncq:shop:q:mail' by 'mail'"
+
+
+def test_definitions_name_the_virtual_host() -> None:
+    """Each part of what is imported says where it belongs."""
+    parts = json.loads(definitions(TOPOLOGY.queue("mail"), "/shop"))
+    assert {name: len(part) for name, part in parts.items()} == {"exchanges": 3, "queues": 2, "bindings": 3}
+    assert {part["vhost"] for name in parts for part in parts[name]} == {"/shop"}

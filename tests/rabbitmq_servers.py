@@ -1,0 +1,345 @@
+"""Real RabbitMQ nodes for tests: each on free ports, in a folder of its own, and gone with the test session."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from tests.servers import HOST, free_port, start_watchdog, stop_watchdog
+from tests.topologies import Topology
+
+READY_TIMEOUT = 90  # mostly 4 s, 3 of them on a CPU that others may want, too
+STOP_TIMEOUT = 30
+COMMAND_TIMEOUT = 30
+
+_DEBIAN = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+_ONE_THREAD = "+S 1:1 +SDcpu 1:1 +SDio 1 +A 1 +sbwt none +sbwtdcpu none +sbwtdio none"
+"""Starts a fifth sooner on two cores than with a scheduler for each, and does not spin while it is idle."""
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+_CONNECTION_START = bytes((1, 0, 0))
+"""A method's frame on channel 0, with which a server answers the header."""
+
+_COUNT_MESSAGES = """
+Count = fun(Queue) ->
+    case amqqueue:get_type(Queue) of
+        rabbit_quorum_queue ->
+            {ok, {_, Total}, _} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1),
+            Total;
+        _ ->
+            proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
+    end
+end,
+Name = fun(Queue) -> element(4, amqqueue:get_name(Queue)) end,
+Counts = [{Name(Queue), Count(Queue)} || Queue <- rabbit_amqqueue:list(<<"/">>)],
+binary_to_list(rabbit_json:encode(maps:from_list(Counts))).
+"""
+"""Asks the leaders themselves: what is told of quorum queues elsewhere is old, and 0 after a start."""
+
+
+class Distribution(NamedTuple):
+    """What Erlang nodes share that talk with each other: who knows their ports, and a secret."""
+
+    epmd_port: int
+    cookie: str
+
+    @classmethod
+    def of_its_own(cls) -> Self:
+        """Return one that no other node has."""
+        return cls(free_port(), secrets.token_hex())
+
+    def start_epmd(self) -> subprocess.Popen[bytes]:
+        """Start who knows the ports. A node that found none would start one, which outlives it."""
+        command = ["epmd", "-port", str(self.epmd_port), "-address", HOST]
+        epmd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_for_listener(self.epmd_port)
+        return epmd
+
+
+class RabbitMQServer:
+    """A RabbitMQ of our own, without plugins, which a test may stop, kill, pause and start again.
+
+    Calls block until they have taken effect; a test whose own loop must go on meanwhile calls them through
+    `asyncio.to_thread`. To start it takes some four seconds: share the fixture's wherever that will do.
+
+    Args:
+        folder: for its data, its configuration and its log, `node.log`; made if it is not there.
+        lines: of its configuration: "consumer_timeout = 20000".
+        distribution: shared with other nodes, and started by who made it; None: its own.
+    """
+
+    def __init__(self, folder: Path, *lines: str, distribution: Distribution | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self.port = free_port()
+        self.url = f"amqp://guest:guest@{HOST}:{self.port}/"
+        self.node = f"asyncq-{self.port}@localhost"
+        self.folder = folder
+        self._log = folder / "node.log"
+        self._starts_epmd = distribution is None
+        self._distribution = distribution or Distribution.of_its_own()
+        self._program = rabbitmq_server_path()
+        self._environment = _environment(folder, self.node, self._distribution)
+        self._processes: list[subprocess.Popen[bytes]] = []  # the node, and its epmd
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        _configure(folder, self.port, lines, self._distribution.cookie)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, or start it again on the same port and data; return when it answers. RuntimeError: it does not."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        if self._processes:
+            raise RuntimeError("This server runs already.")
+        with ExitStack() as started, self._log.open("ab") as log:
+            started.callback(self.kill)
+            epmd = [self._distribution.start_epmd()] if self._starts_epmd else []
+            self._processes = epmd
+            node = subprocess.Popen(
+                self._program, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            self._processes = [node, *epmd]
+            self._watchdog = start_watchdog(*(process.pid for process in self._processes))
+            started.pop_all()
+
+    def wait_until_ready(self) -> None:
+        """Return when it answers. RuntimeError: it does not, and is killed."""
+        node = self._running()
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not speaks_amqp(self.port):
+            if node.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(
+                    f"rabbitmq-server does not answer on port {self.port}. Its log:\n{self._log.read_text()}"
+                )
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM), in about a second: clients are told, queues are flushed."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), paused or not. Nothing happens if it does not run."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill it and start it on the same port and data."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open, and nobody answers."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._running().send_signal(signal.SIGCONT)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives, paused or not."""
+        return bool(self._processes) and self._processes[0].poll() is None
+
+    @property
+    def epmd_port(self) -> int:
+        """The port of who knows the ports of the nodes that it talks with."""
+        return self._distribution.epmd_port
+
+    def queues(self) -> dict[str, int]:
+        """Return the queues of the virtual host "/", and how many messages each has, the unacknowledged included."""
+        return json.loads(self.evaluate(_COUNT_MESSAGES))
+
+    def flush(self) -> None:
+        """Let it write to disk which quorum queues there are.
+
+        It does so a second or two after they were declared. When it is killed before, such a queue is without a leader
+        for ever, and what was confirmed in it is gone.
+        """
+        self.evaluate("[ok = dets:sync(Table) || Table <- dets:all()].")
+
+    def block_publishers(self) -> None:
+        """Let it find that it has no memory left: it reads no more from connections that publish."""
+        self._set_watermark("0.0")
+
+    def unblock_publishers(self) -> None:
+        """Let it have memory again."""
+        self._set_watermark("0.4")
+
+    def close_connections(self) -> None:
+        """Close all connections of clients, as an operator does."""
+        self.evaluate('[rabbit_networking:close_connection(C, "by a test") || C <- rabbit_networking:connections()].')
+
+    def evaluate(self, expressions: str) -> str:
+        """Let the node evaluate Erlang, in some 5 ms, and return what its last value is. RuntimeError: it cannot."""
+        answer = self._run(
+            ["erl_call", "-sname", self.node, "-timeout", str(COMMAND_TIMEOUT), "-e"], f"{expressions}\n"
+        )
+        if not answer.startswith("{ok, "):
+            raise RuntimeError(f"The node answers {answer!r} to: {expressions}")
+        return (
+            answer.removeprefix("{ok, ").removesuffix("}").strip('"')
+        )  # what is quoted in a string, it leaves as it is
+
+    def control(self, *arguments: str) -> str:
+        """Return what rabbitmqctl prints, in some 0.5 s. RuntimeError: it fails."""
+        return self._run([str(Path(self._program).with_name("rabbitmqctl")), "--quiet", *arguments], "")
+
+    def _set_watermark(self, fraction: str) -> None:
+        self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({fraction}).")
+
+    def _run(self, command: Sequence[str], text: str) -> str:
+        ended = subprocess.run(
+            command,
+            input=text,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+        if ended.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed: {ended.stdout}{ended.stderr}")
+        return ended.stdout.strip()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if not self.is_running:
+            raise RuntimeError("This server does not run.")
+        return self._processes[0]
+
+    def _end(self, how: signal.Signals) -> None:
+        for process, final in zip(self._processes, (how, signal.SIGKILL), strict=False):
+            process.send_signal(final)
+            process.send_signal(signal.SIGCONT)  # a paused process takes SIGTERM only once it goes on
+            process.wait(STOP_TIMEOUT)
+        self._processes = []
+        if self._watchdog is not None:
+            stop_watchdog(self._watchdog)
+            self._watchdog = None
+
+
+class StartRabbitMQ(Protocol):
+    """What the fixture `own_rabbitmq` gives: start a node that ends with the test."""
+
+    def __call__(self, *lines: str) -> RabbitMQServer: ...
+
+
+class RabbitMQCluster(Topology):
+    """A cluster of three nodes.
+
+    Args:
+        folder: for the data of its nodes.
+        lines: of the configuration of each.
+
+    Attributes:
+        nodes: its servers.
+    """
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        super().__init__()
+        folder.mkdir(exist_ok=True)
+        self._distribution = Distribution.of_its_own()
+        self.nodes = [
+            RabbitMQServer(folder / f"node-{number}", *lines, distribution=self._distribution) for number in range(3)
+        ]
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each node."""
+        return [node.url for node in self.nodes]
+
+    def _start(self, servers: ExitStack) -> None:
+        epmd = servers.enter_context(self._distribution.start_epmd())
+        servers.callback(stop_watchdog, start_watchdog(epmd.pid))
+        servers.callback(epmd.kill)
+        for node in self.nodes:
+            servers.callback(node.kill)
+            node.launch()
+        first, *others = self.nodes
+        first.wait_until_ready()
+        for node in others:
+            node.wait_until_ready()
+            node.control("stop_app")
+            node.control("join_cluster", first.node)
+            node.control("start_app")
+            node.wait_until_ready()
+
+
+def rabbitmq_server_path() -> str:
+    """Return the rabbitmq-server that `make test` found, Debian's, or the one on PATH. RuntimeError: there is none."""
+    chosen = os.environ.get("ASYNCQ_RABBITMQ_SERVER")
+    path = shutil.which(chosen) if chosen else shutil.which(_DEBIAN) or shutil.which("rabbitmq-server")
+    if path is None:
+        raise RuntimeError(
+            "These tests need rabbitmq-server. `make test` finds or installs it, or says what to install."
+        )
+    return path
+
+
+def speaks_amqp(port: int) -> bool:
+    """Tell whether a RabbitMQ on that port begins to talk with a client."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2) as connection:
+            connection.sendall(_PROTOCOL_HEADER)
+            return connection.recv(3) == _CONNECTION_START
+    except OSError:
+        return False
+
+
+def _configure(folder: Path, port: int, lines: Sequence[str], cookie: str) -> None:
+    settings = [f"listeners.tcp.1 = {HOST}:{port}", "log.console = true", "log.file = false", *lines]
+    (folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in settings))
+    secret = folder / ".erlang.cookie"
+    secret.write_text(cookie)
+    secret.chmod(0o600)  # else Erlang does not take it
+
+
+def _environment(folder: Path, node: str, distribution: Distribution) -> dict[str, str]:
+    """Return what the server's scripts read. Nothing of the machine's own RabbitMQ is in it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
+    return inherited | {
+        "HOME": str(folder),
+        "ERL_CRASH_DUMP": str(folder / "crash.dump"),
+        "ERL_EPMD_PORT": str(distribution.epmd_port),
+        "ERL_EPMD_ADDRESS": HOST,
+        "RABBITMQ_NODENAME": node,
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "no-environment"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "no-advanced.config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "no-plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_ONE_THREAD} -kernel inet_dist_use_interface {{127,0,0,1}}",
+        "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node, instead of its parent
+    }
+
+
+def _wait_for_listener(port: int) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT
+    while True:
+        try:
+            socket.create_connection((HOST, port), timeout=2).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
