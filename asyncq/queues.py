@@ -16,20 +16,23 @@ class Queue:
 
     Attributes:
         name: letters, digits, `_`, `.` and `-`.
-        max_priority: largest priority that may be published, 0-9.
+        max_priority: largest priority that may be published, 0-9; None: all, or none on a broker whose queues have
+            priorities only where that is asked for.
         concurrency: how many of its tasks one worker process runs at once; None: as many as the worker runs in all.
         max_length: messages that may wait, due or not; publishing more raises `PublishRefused`. None: no limit.
     """
 
     name: str
-    max_priority: int = MAX_PRIORITY
+    max_priority: int | None = None
     concurrency: int | None = None
     max_length: int | None = None
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
-        if not 0 <= self.max_priority <= MAX_PRIORITY:
-            raise ConfigurationError(f"Queue {self.name!r}: max_priority is 0 to 9; got {self.max_priority!r}.")
+        if self.max_priority is not None and not 0 <= self.max_priority <= MAX_PRIORITY:
+            raise ConfigurationError(
+                f"Queue {self.name!r}: max_priority is 0 to 9, or None; got {self.max_priority!r}."
+            )
         for option, value in (("concurrency", self.concurrency), ("max_length", self.max_length)):
             if value is not None and value < 1:
                 raise ConfigurationError(f"Queue {self.name!r}: {option} is 1 or more, or None; got {value!r}.")

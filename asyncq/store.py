@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+from asyncq.errors import NotSupported
+
 
 class Place(StrEnum):
     """Where a message stands that has not ended."""
@@ -71,7 +73,8 @@ class Listener(NamedTuple):
 
     Attributes:
         notice: take what is told.
-        resync: notices may have been missed (the connection was cut): look up everything that is waited for.
+        resync: notices may have been missed (the connection was cut): look up everything that is waited for. Of a
+            `Replies`: they may be lost for good.
     """
 
     notice: Callable[[Sequence[Notice]], None]
@@ -122,3 +125,27 @@ class Store(ABC):
     @abstractmethod
     async def report(self, key: CallKey, progress: bytes, *, reply: Address = "", ttl_ms: int) -> None:
         """Keep the latest progress of a running call and tell it to its publisher and those who watch."""
+
+
+class Replies(Store):
+    """A store without a memory: it tells a process how the calls end that it has published, and knows nothing else.
+
+    An end is told once, with its whole record, however large; `Notice.record` is None where none is made. What nobody
+    hears is lost. So `resync` is called only where something may have been told in vain: the reply queue is gone.
+
+    Args:
+        address: what this process publishes with, and `listen` returns. It is a process's, not a connection's: what is
+            opened under it again goes on where the one before ended, if the server still has it.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    async def look(self, keys: Sequence[CallKey], *, watcher: Address = "") -> Sequence[Sighting | None]:
+        raise NotSupported("This store has no memory: it cannot be asked.")
+
+    async def unwatch(self, keys: Sequence[CallKey], watcher: Address) -> None:
+        raise NotSupported("This store has no memory: nothing is watched.")
+
+    async def report(self, key: CallKey, progress: bytes, *, reply: Address = "", ttl_ms: int) -> None:
+        raise NotSupported("This store has no memory: it keeps no progress.")

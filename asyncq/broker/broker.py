@@ -10,6 +10,8 @@ from asyncq.broker.dead import DeadLetters
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
 from asyncq.broker.inspection import QueueCounts, WorkerInfo, counts_of, workers_of
+from asyncq.broker.letterbox import Letterbox
+from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
 from asyncq.broker.sessions import Sessions
@@ -59,9 +61,10 @@ class Broker(Declaring, ABC):
         dead_letter_ttl: float = 30 * 24 * 3600.0,
         dead_letter_cap: int = 10_000,
     ) -> None:
-        super().__init__(defaults or TaskOptions())
-        self.namespace = _checked_namespace(namespace)
         self.queues: Mapping[str, Queue] = {queue.name: queue for queue in queues}
+        priorities = Priorities(self.queues, has_priorities=self.capabilities.has_priorities)
+        super().__init__(defaults or TaskOptions(), priorities)
+        self.namespace = _checked_namespace(namespace)
         self.connect_timeout = _positive("connect_timeout", connect_timeout)
         self.command_timeout = _positive("command_timeout", command_timeout)
         self.max_message_size = _positive("max_message_size", max_message_size)
@@ -69,7 +72,10 @@ class Broker(Declaring, ABC):
         self.dead_letter_ttl_ms = round(_positive("dead_letter_ttl", dead_letter_ttl) * 1000)
         self.dead_letter_cap = _positive("dead_letter_cap", dead_letter_cap)
         self._clock = SystemClock()
-        self._envelopes = Envelopes(self.queues, self._known_queues, max_size=self.max_message_size)
+        self._envelopes = Envelopes(
+            self.queues, self._known_queues, priorities, self.capabilities, max_size=self.max_message_size
+        )
+        self._letterbox = None if self.capabilities.has_memory else Letterbox()
         self._sessions = Sessions(self._new_session, self)
 
     def __repr__(self) -> str:
@@ -81,7 +87,10 @@ class Broker(Declaring, ABC):
 
     @abstractmethod
     def connect(self) -> tuple[Transport, Store]:
-        """Return a transport and a store that have not been opened, for one event loop."""
+        """Return a transport and a store that have not been opened, for one event loop.
+
+        A store without a memory (`Replies`) listens at `reply_address`.
+        """
 
     # Opening and closing
 
@@ -115,7 +124,7 @@ class Broker(Declaring, ABC):
         return self._sessions.here() is not None
 
     def _new_session(self) -> Session:
-        return Session(*self.connect(), self)
+        return Session(*self.connect(), self, self._letterbox)
 
     # Publishing
 
@@ -154,11 +163,19 @@ class Broker(Declaring, ABC):
         return DeadLetters(self._transport, self._all_queues)
 
     async def queue_counts(self) -> Sequence[QueueCounts]:
-        """Return how each queue stands: those that tasks and Queues name, and those that were ever published to."""
+        """Return how each queue stands: those that tasks and Queues name, and those that were ever published to.
+
+        What this broker cannot tell is None.
+        """
         return await counts_of(await self._transport(), await self._all_queues())
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Return the workers of this namespace, wherever they run, as they last told of themselves."""
+        """Return the workers of this namespace, wherever they run, as they last told of themselves.
+
+        Raises:
+            NotSupported: the broker has no memory.
+        """
+        self._need_memory("workers()")
         return await workers_of(await self._transport())
 
     async def _transport(self) -> Transport:
@@ -175,14 +192,18 @@ class Broker(Declaring, ABC):
         return session.transport.now_ms() if session is not None and session.is_open else self._clock.now_ms()
 
     def reply_address(self) -> str:
-        """Return the address to publish with; empty while nobody here has waited for a result."""
+        """Return the address to publish with; empty while nobody here has waited for a result that is kept."""
+        if self._letterbox is not None:
+            return self._letterbox.address
         session = self._sessions.current
         return session.subscription.address if session is not None else ""
 
     def expect(self, waiting: Waiting) -> None:
         """Keep what is told about a call for as long as `waiting` lives."""
         session = self._sessions.current
-        if session is not None:
+        if self._letterbox is not None:
+            self._letterbox.expect(waiting)
+        elif session is not None:
             session.waiters.expect(waiting)
 
     async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:
@@ -191,7 +212,8 @@ class Broker(Declaring, ABC):
         return await session.waiters.wait(waiting, timeout=timeout, wait_for_publish=wait_for_publish)
 
     async def look(self, key: CallKey) -> Sighting | None:
-        """Return what is known of a call."""
+        """Return what is known of a call. Raises NotSupported where nothing is remembered."""
+        self._need_memory("status() and progress()")
         return await (await self._sessions.open()).subscription.look(key)
 
     async def expire(self, key: CallKey, message: Message) -> bool:
@@ -199,14 +221,20 @@ class Broker(Declaring, ABC):
         return await (await self._sessions.open()).expiring.expire(key, message)
 
     async def cancel(self, key: CallKey) -> bool:
-        """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing."""
+        """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing and NotSupported."""
+        self._need_memory("cancel()")
         return await (await self._sessions.open()).cancelling.cancel(key)
 
     async def watch(self, key: CallKey) -> AsyncIterator[Sighting | None]:
-        """Yield what is known of a call now and after each change, until it has ended."""
+        """Yield what is known of a call now and after each change, until it has ended. Raises NotSupported."""
+        self._need_memory("events()")
         session = await self._sessions.open()
         async for sighting in session.followers.follow(key):
             yield sighting
+
+    def _need_memory(self, what: str) -> None:
+        if not self.capabilities.has_memory:
+            raise self.capabilities.without_memory(what)
 
     def run_sync(self, call: Callable[[], Awaitable[T]], instead: str) -> T:
         """Run a coroutine from a thread without a running loop, on the broker's living loop or on one of its own."""

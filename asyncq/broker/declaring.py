@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
+from asyncq.broker.priorities import Priorities
 from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
 from asyncq.message import Message
@@ -54,7 +55,7 @@ class Declaring:
         defaults: options of every task that does not say otherwise.
     """
 
-    def __init__(self, defaults: TaskOptions) -> None:
+    def __init__(self, defaults: TaskOptions, priorities: Priorities) -> None:
         if defaults.on_failure is not None:
             raise ConfigurationError(
                 "defaults= cannot name an on_failure: it is a task of this broker, which has none yet. "
@@ -63,6 +64,7 @@ class Declaring:
         self.tasks = Registry()
         self.defaults = defaults
         self._known_queues = {DEFAULT_QUEUE}
+        self._priorities = priorities
 
     @overload
     def task(  # pyright: ignore[reportOverlappingOverload] - as in TaskDecorator
@@ -106,7 +108,7 @@ class Declaring:
             options: see `TaskOptions`; what is not given is as the broker's `defaults` say.
 
         Raises:
-            ConfigurationError: an unknown option or a value that makes no sense.
+            ConfigurationError: an unknown option, a value that makes no sense, or a priority that its queue lacks.
             DuplicateTask: another function has that name.
         """
         changed = self.defaults.changed(options)
@@ -152,11 +154,13 @@ class Declaring:
                 f"{name_of(function)} is a coroutine function: it runs in the loop. "
                 f"Make it a plain function (def) to run it in a {runs_in}."
             )
+        name = name or name_of(function)
+        self._priorities.check(name, options.queue, options.priority, ConfigurationError)
         self._check_handler(options.on_failure)
         kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
         return kind(
             function,
-            name or name_of(function),
+            name,
             cast("Calls", self),
             options,
             runs_in=runs_in or ("loop" if is_async else "thread"),

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Mapping
 
+from asyncq.broker.priorities import Priorities
 from asyncq.errors import PublishRefused
 from asyncq.message import Message, encode_message
-from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, Queue
-from asyncq.transport import Envelope
+from asyncq.queues import DEFAULT_QUEUE, Queue
+from asyncq.transport import Capabilities, Envelope
 
 logger = logging.getLogger("asyncq.broker")
 
@@ -17,21 +18,40 @@ class Envelopes:
     Args:
         queues: those that are declared.
         known_queues: those that tasks name. Each other that is published to is warned of once, and added.
+        priorities: of the queues.
+        capabilities: of the transport.
         max_size: bytes that a message may have.
     """
 
-    def __init__(self, queues: Mapping[str, Queue], known_queues: set[str], *, max_size: int) -> None:
+    def __init__(
+        self,
+        queues: Mapping[str, Queue],
+        known_queues: set[str],
+        priorities: Priorities,
+        capabilities: Capabilities,
+        *,
+        max_size: int,
+    ) -> None:
         self._queues = queues
         self._known_queues = known_queues
+        self._priorities = priorities
+        self._capabilities = capabilities
         self._max_size = max_size
 
     def make(self, message: Message, *, is_fresh: bool) -> Envelope:
-        """Return the envelope. Raises PublishRefused for a priority that its queue lacks, or too large a message."""
+        """Return the envelope.
+
+        Raises:
+            PublishRefused: its queue has no such priority, or it is too large.
+            NotSupported: nobody here has priorities, or would know its id again.
+        """
         queue = message.queue
         if queue not in self._known_queues:
             self._warn_unknown(queue)
         if message.priority > 0:
-            self._check_priority(message)
+            self._priorities.check(message.task, queue, message.priority, PublishRefused)
+        if message.digest and not self._capabilities.has_memory:
+            raise self._capabilities.without_memory(f"{message.task!r} with options(id={message.id!r})")
         body = encode_message(message)
         if len(body) > self._max_size:
             raise PublishRefused(
@@ -39,14 +59,6 @@ class Envelopes:
                 "(max_message_size). Store large data elsewhere and pass its address."
             )
         return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh)
-
-    def _check_priority(self, message: Message) -> None:
-        queue = self._queues.get(message.queue)
-        highest = queue.max_priority if queue else MAX_PRIORITY
-        if message.priority > highest:
-            raise PublishRefused(
-                f"Queue {message.queue!r} takes priorities up to {highest}; {message.task!r} has {message.priority}."
-            )
 
     def _warn_unknown(self, queue: str) -> None:
         self._known_queues.add(queue)

@@ -18,7 +18,7 @@ _Count = Annotated[int, Meta(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How a queue stands.
+    """How a queue stands. What the broker cannot tell is None.
 
     Attributes:
         queue: its name.
@@ -33,11 +33,11 @@ class QueueCounts:
 
     queue: str
     ready: int
-    scheduled: int
-    running: int
+    scheduled: int | None
+    running: int | None
     dead: int
     oldest: float | None
-    workers: int
+    workers: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ _decoder = msgspec.json.Decoder(Vitals)
 
 async def counts_of(transport: Transport, queues: Sequence[str]) -> Sequence[QueueCounts]:
     """Return how these queues stand, in three round trips."""
+    able = transport.capabilities
     counts = await transport.counts(queues)
     lines = await transport.first_in_line(queues)
     members = await transport.members()
@@ -113,9 +114,12 @@ async def counts_of(transport: Transport, queues: Sequence[str]) -> Sequence[Que
     return [
         QueueCounts(
             queue,
-            *each,
+            ready=each.ready,
+            scheduled=each.scheduled if able.counts_running else None,
+            running=each.running if able.counts_running else None,
+            dead=each.dead,
             oldest=_age(line, now_ms),
-            workers=sum(queue in member.queues for member in members),
+            workers=sum(queue in member.queues for member in members) if able.has_memory else None,
         )
         for queue, each, line in zip(queues, counts, lines, strict=True)
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,8 @@ from asyncq.broker.cancelling import Cancelling
 from asyncq.broker.ending import Keeping
 from asyncq.broker.expiring import Expiring
 from asyncq.broker.followers import Followers
+from asyncq.broker.letterbox import Letterbox
+from asyncq.broker.recipients import Recipients
 from asyncq.broker.subscription import Subscription
 from asyncq.broker.waiters import Waiters
 from asyncq.errors import BrokerUnavailable
@@ -26,6 +28,11 @@ class Session:
 
     One owner task enters the task group and leaves it, whichever task opens the session and whichever closes it.
 
+    Args:
+        transport, store: not opened.
+        keeping: whose results they are.
+        letterbox: where ends are told, on a transport without a memory.
+
     Attributes:
         loop, pid: where it lives.
         transport, store: as they were given.
@@ -34,16 +41,22 @@ class Session:
         expiring, cancelling: how calls end that no worker ends.
     """
 
-    def __init__(self, transport: Transport, store: Store, keeping: Keeping) -> None:
+    def __init__(
+        self, transport: Transport, store: Store, keeping: Keeping, letterbox: Letterbox | None = None
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.pid = os.getpid()
         self.transport = transport
         self.store = store
-        self.publisher = Batcher[Envelope, Receipt](transport.publish)
+        self.publisher = Batcher[Envelope, Receipt](transport.publish if letterbox is None else self._publish_listening)
         self.subscription = Subscription(store, self.start)
         self.expiring = Expiring(transport, keeping)
         self.cancelling = Cancelling(transport, self.subscription.look, keeping)
-        self.waiters = Waiters(self.subscription, self.expiring, transport.now_ms, self.start)
+        self.waiters = (
+            Waiters(self.subscription, self.expiring, transport.now_ms, self.start)
+            if letterbox is None
+            else Recipients(self.subscription, letterbox, transport.capabilities)
+        )
         self.followers = Followers(self.subscription)
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = self.loop.create_future()
@@ -114,6 +127,11 @@ class Session:
         if not self._opened.done():
             self._opened.set_exception(error)
             self._opened.exception()  # seen, even if nobody waits any more
+
+    async def _publish_listening(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        """Publish what is told once only, and so not before somebody hears it."""
+        await self.subscription.listen()
+        return await self.transport.publish(envelopes)
 
     async def _connect(self) -> None:
         await self.store.open()

@@ -6,11 +6,10 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
+from asyncq.broker.audience import Audience, missing, not_ended
 from asyncq.broker.expiring import Expiring
 from asyncq.broker.subscription import SAFETY_SECONDS, Subscription
-from asyncq.broker.waits import Waits
-from asyncq.context import current_loan
-from asyncq.errors import BrokerUnavailable, ResultMissing, ResultTimeout
+from asyncq.errors import BrokerUnavailable
 from asyncq.result import Record, decode_record
 from asyncq.store import CallKey, Listener, Notice, Sighting
 from asyncq.tasks.calls import Waiting, expiring_message
@@ -19,8 +18,8 @@ APPEARING_SECONDS = (0.02, 0.5)
 """First and longest pause between two looks for an id that nobody has published yet."""
 
 
-class Waiters:
-    """Waits for results on behalf of any number of tasks, over one subscription.
+class Waiters(Audience):
+    """Waits for results over one subscription, and looks where it may not have been told.
 
     Args:
         subscription: what is looked with, and what tells.
@@ -36,58 +35,19 @@ class Waiters:
         now_ms: Callable[[], int],
         start: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
+        super().__init__()
         self._subscription = subscription
         self._expiring = expiring
         self._now_ms = now_ms
         self._start = start
         self._expected: WeakValueDictionary[str, Waiting] = WeakValueDictionary()
-        self._waits = Waits()
-        self._is_running = False
         subscription.add(Listener(self._take_notices, self._doubt_all))
 
     def expect(self, waiting: Waiting) -> None:
-        """Keep what is told about this call for as long as the object lives, whether or not anybody waits yet."""
         other = self._expected.get(waiting.id)
         if other is not None:
             other.is_told = False  # one is told; the other looks
         self._expected[waiting.id] = waiting
-
-    async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:
-        """Return how the call ended.
-
-        Raises:
-            ResultTimeout: not within `timeout` seconds.
-            ResultMissing: nobody knows the id, or its result is not kept (any more).
-        """
-        if not self._is_running:
-            await self._begin()
-        if waiting.record is None and timeout == 0:
-            return await self._record_now(waiting)
-        wait, future = self._waits.add(waiting)
-        loan = current_loan.get()
-        if loan is not None:
-            loan.lend()
-            wait.loans = (*wait.loans, loan)
-        scope = asyncio.timeout(timeout)
-        try:
-            async with scope:
-                record = await self._told(waiting, future, wait_for_publish)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise ResultTimeout(f"Call {waiting.id!r} did not end within {timeout:g} s; it goes on.") from None
-        except asyncio.CancelledError:
-            if loan is not None:
-                loan.take_back_at_once()  # its time limit, or the worker's, does not wait for a slot
-                loan = None
-            raise
-        finally:
-            self._waits.remove(waiting.id, wait, future)
-            if loan is not None:
-                await loan.take_back()
-        if record is None:
-            raise _missing(waiting.id)
-        return decode_record(record)
 
     async def run(self) -> None:
         """Look again where a notice was not enough, at what may have been missed, and at what expires."""
@@ -109,8 +69,7 @@ class Waiters:
             self._waits.has_work.clear()
 
     def close(self) -> None:
-        """Let nobody wait for what nobody listens to any more."""
-        self._waits.fail("The broker was closed while a result was waited for.")
+        self._waits.fail(BrokerUnavailable, "The broker was closed while a result was waited for.")
         self._doubt_all()
 
     # Waiting
@@ -149,9 +108,9 @@ class Waiters:
     async def _record_now(self, waiting: Waiting) -> Record:
         sighting = await self._subscription.look(CallKey(waiting.id, waiting.queue))
         if sighting is None:
-            raise _missing(waiting.id)
+            raise missing(waiting.id)
         if sighting.record is None:
-            raise ResultTimeout(f"Call {waiting.id!r} has not ended yet.")
+            raise not_ended(waiting.id)
         return decode_record(sighting.record)
 
     # Being told
@@ -199,7 +158,3 @@ class Waiters:
             if sighting is not None and message is not None:
                 await self._expiring.expire(CallKey(key.id, sighting.queue), message)
                 self._waits.doubt(key.id)
-
-
-def _missing(id: str) -> ResultMissing:
-    return ResultMissing(f"No result of call {id!r}: nobody knows the id, or its result is not kept (any more).")

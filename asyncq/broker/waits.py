@@ -7,7 +7,7 @@ from contextlib import suppress
 from math import inf
 
 from asyncq.context import Loan
-from asyncq.errors import BrokerUnavailable
+from asyncq.errors import AsyncqError
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.tasks.calls import Waiting, expiring_message
 
@@ -78,12 +78,12 @@ class Waits:
                 if not future.done():
                     future.set_result(record)
 
-    def fail(self, why: str) -> None:
-        """Raise BrokerUnavailable at all who wait."""
+    def fail(self, kind: type[AsyncqError], why: str) -> None:
+        """Raise an error of this kind at all who wait."""
         for wait in self._by_id.values():
             for future in wait.futures:
                 if not future.done():
-                    future.set_exception(BrokerUnavailable(why))
+                    future.set_exception(kind(why))
 
     # In doubt
 

@@ -63,6 +63,11 @@ def span(seconds: float | None) -> str:
     return f"{left}s"
 
 
+def number(count: int | None) -> str:
+    """Return a number with its thousands apart; None: `-`."""
+    return "-" if count is None else f"{count:,}"
+
+
 def moment(at: datetime | None) -> str:
     """Return a moment, to the second, in UTC; None: nothing."""
     return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -12,7 +12,7 @@ from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.delivery import SUSPECT_CRASHES, Delivery
 from asyncq.transport.envelope import Envelope, Receipt, Taken
-from asyncq.transport.lease import Lease
+from asyncq.transport.lease import Lease, NoLease
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
@@ -32,6 +32,7 @@ __all__ = [
     "Envelope",
     "Lease",
     "Member",
+    "NoLease",
     "Outcome",
     "Receipt",
     "Return",

@@ -80,12 +80,12 @@ class Consumer(ABC):
 
         For a consumer that learns that it was reclaimed, however much later. It includes what a fetch had been lent
         whose answer was lost. What the deaths of others have counted, before or since, stays, as does what has ended
-        meanwhile. Safe to repeat.
+        meanwhile. Safe to repeat. Without a memory nobody is taken for dead wrongly: it does nothing.
         """
 
     @abstractmethod
     def lease(self) -> Lease:
-        """Return this consumer's lease, to be used from one other thread."""
+        """Return this consumer's lease, to be used from one other thread; without a memory `NoLease`."""
 
     @abstractmethod
     async def leave(self) -> int:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """How many messages of one queue stand where.
+    """How many messages of one queue stand where; of `scheduled` and `running`, see `Capabilities.counts_running`.
 
     Attributes:
         ready: may be fetched now.

@@ -46,3 +46,19 @@ class Lease(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the thread's own resources. The lease stays as it is."""
+
+
+class NoLease(Lease):
+    """The lease of a consumer that needs none, because the server itself sees its death: there is nothing to renew."""
+
+    def renew(self, about: bytes | None = None) -> bool:
+        return True
+
+    def next_end(self) -> float | None:
+        return None
+
+    def reclaim(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asyncq.errors import NotSupported
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.envelope import Envelope, Receipt
@@ -14,13 +15,31 @@ from asyncq.transport.settlement import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a transport can do.
+    """What a transport can do, and the store beside it.
 
     Attributes:
         is_shared: other processes reach the same messages, so a worker may be one of them.
+        has_memory: calls are known by their ids: an id is given once, calls are looked at, watched and withdrawn, and
+            consumers are members under a lease, whose crashes are counted and may be taken back. Without it `Taken` is
+            never a receipt, `withdraw` raises NotSupported, `members` and `release` find nobody, leases are `NoLease`,
+            and the store is a `Replies`.
+        keeps_place: what is handed back comes before what was published later. Without it, it may come after.
+        has_priorities: every queue has all priorities. Without it, only a `Queue(max_priority=)` has any.
+        counts_running: `Counts` tell what is scheduled and running. Without it both are 0, and mean nothing.
+        remedy: the line of code that gives the broker a memory.
     """
 
     is_shared: bool
+    has_memory: bool = True
+    keeps_place: bool = True
+    has_priorities: bool = True
+    counts_running: bool = True
+    remedy: str = ""
+
+    def without_memory(self, what: str) -> NotSupported:
+        """Return the error of who asks for something that needs a memory: `what`, with what to add."""
+        add = f" Give it one: {self.remedy}." if self.remedy else ""
+        return NotSupported(f"{what}: this broker has no memory of calls.{add}")
 
 
 class Transport(ABC):
@@ -34,7 +53,7 @@ class Transport(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Disconnect. Consumers are left as they are."""
+        """Disconnect. Consumers are left as they are; without a memory they have died of it, with what they hold."""
 
     @abstractmethod
     def now_ms(self) -> int:
@@ -50,7 +69,8 @@ class Transport(ABC):
             A receipt for each: None, `Taken`, or a `PublishRefused` (not raised).
 
         Raises:
-            BrokerUnavailable: the outcome of all of them is unknown; publish the same again.
+            BrokerUnavailable: the outcome of all of them is unknown; publish the same again. Without a memory what was
+                published after all is then there twice.
         """
 
     @abstractmethod
@@ -69,6 +89,9 @@ class Transport(ABC):
 
         Returns:
             Whether it was there, and might be ended; False leaves everything as it is.
+
+        Raises:
+            NotSupported: there is no memory.
         """
 
     @abstractmethod
@@ -120,5 +143,6 @@ class Transport(ABC):
         """Let dead letters of one queue run again: each in one atomic step.
 
         The letter goes, and so does the result that its death has left, so that the id is the new run's; the message
-        becomes ready behind all that are, with no crash on its count, however long the queue may be.
+        becomes ready behind all that are, with no crash on its count, however long the queue may be. Without a memory
+        no id is ever taken, and no result kept.
         """

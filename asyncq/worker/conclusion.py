@@ -80,7 +80,7 @@ class Conclusions:
     def succeeded(self, run: Run, value: object) -> Settlement:
         """Conclude from what the task returned; a value that cannot travel is a failure that no retry mends."""
         if not keeps_result(run.task, run.message):
-            return Done(run.delivery, Outcome(None))
+            return Done(run.delivery, Outcome(None, reply=run.message.reply))
         try:
             sent = value.json() if isinstance(value, Encoded) else run.task.returned.encode(value)
             record = self._record(run, Status.SUCCEEDED, value=sent)
@@ -164,7 +164,7 @@ class Conclusions:
             record_of(about, Status.FAILED, error=failure, attempts=attempts, finished_ms=now_ms, worker=self._worker)
         )
         is_kept = self._broker.keeps_result(about)
-        outcome = Outcome(record, self._broker.result_ttl_ms(about), about.reply) if is_kept else Outcome(None)
+        outcome = Outcome(record if is_kept else None, self._broker.result_ttl_ms(about), about.reply)
         then = follow_ups(run, failure, reason, attempts=attempts, worker=self._worker, now_ms=now_ms) if run else ()
         return self._letter(delivery, outcome, reason, record, then)
 
@@ -266,7 +266,7 @@ class Conclusions:
 
     def _outcome(self, run: Run, record: bytes) -> Outcome:
         if not keeps_result(run.task, run.message):
-            return Outcome(None)
+            return Outcome(None, reply=run.message.reply)
         return Outcome(record, ttl_ms(run), run.message.reply)
 
 

@@ -129,6 +129,7 @@ class Callee:
     def __init__(self, broker: Broker, line: PoolLine) -> None:
         self._broker = broker
         self._reports = Reports(line)
+        self._report = self._reports.take if broker.capabilities.has_memory else self._refuse
 
     def answer(self, body: bytes) -> Answer:
         """Run a call. Whatever the function raises is an answer."""
@@ -153,13 +154,16 @@ class Callee:
 
     def _call(self, task: Task[..., object], message: Message) -> object:
         args, kwargs = task.arguments.decode(message.args, message.kwargs)
-        context = Context(message, self._broker, self._reports.take)
+        context = Context(message, self._broker, self._report)
         self._reports.begin(context)
         for name in task.injected:
             kwargs[name] = context
         enter_context(context)
         current_loan.set(NoLoan())
         return task.function(*args, **kwargs)
+
+    def _refuse(self, _context: Context, _progress: Progress) -> None:
+        raise self._broker.capabilities.without_memory("progress()")
 
 
 class Reports:

@@ -33,7 +33,9 @@ class ProgressReporter:
         self._loop = asyncio.get_running_loop()
 
     def report(self, context: Context, progress: Progress) -> None:
-        """Take a report, from the loop's thread or from that of a task."""
+        """Take a report, from the loop's thread or from that of a task. Raises NotSupported without a memory for it."""
+        if not self._broker.capabilities.has_memory:
+            raise self._broker.capabilities.without_memory("progress()")
         try:
             is_on_loop = asyncio.get_running_loop() is self._loop
         except RuntimeError:

@@ -1,6 +1,7 @@
 """The backends that the conformance suites are run on."""
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from asyncq.store import Store
 from asyncq.testing import MovableClock
 from asyncq.testing.conformance import Backend
 from asyncq.transport import Transport
+from tests.forgetful import ForgetfulReplies, ForgetfulTransport, Server
 
 
 class Memory(Backend):
     """A state, which all processes of a test share."""
+
+    capabilities = MemoryTransport.capabilities
 
     def __init__(self, state: MemoryState) -> None:
         self._state = state
@@ -44,6 +48,8 @@ class MovedMemory(Memory):
 class SQLite(Backend):
     """A file, which every process opens for itself."""
 
+    capabilities = SQLiteTransport.capabilities
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -56,6 +62,8 @@ class SQLite(Backend):
 class Redis(Backend):
     """A server, to which every process has connections of its own."""
 
+    capabilities = RedisTransport.capabilities
+
     def __init__(self, url: str) -> None:
         self._url = url
 
@@ -63,3 +71,17 @@ class Redis(Backend):
         client = RedisClient(self._url)
         transport = RedisTransport(client, namespace=namespace, queues=queues, dead_cap=dead_cap)
         return transport, RedisStore(client, namespace=namespace)
+
+
+class Forgetful(Backend):
+    """Queues that know no ids; namespaces are servers."""
+
+    capabilities = ForgetfulTransport.capabilities
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Server] = {}
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        server = self._servers.setdefault(namespace, Server())
+        transport = ForgetfulTransport(server, queues=queues, dead_cap=dead_cap)
+        return transport, ForgetfulReplies(server, secrets.token_hex(8))

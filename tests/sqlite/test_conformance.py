@@ -19,6 +19,8 @@ from asyncq.transport import Transport
 class SQLiteBackend(Backend):
     """Pairs on one file; each pair has a thread and connections of its own, as another process would."""
 
+    capabilities = SQLiteTransport.capabilities
+
     def __init__(self, path: Path) -> None:
         self._path = path
 

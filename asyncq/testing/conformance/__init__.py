@@ -6,13 +6,15 @@
             return OurBackend(...)
 
 A transport and the store that shares its server are tested as a pair; `Backend.make_pair` makes as many pairs on the
-same server as a test wants processes. The tests need pytest and pytest-asyncio, and clear nothing but what they
+same server as a test wants processes. What needs a capability that `Backend.capabilities` lacks is skipped, and says
+so. The tests need pytest and pytest-asyncio, and clear nothing but what they
 started: give them a server, or a file, that is thrown away.
 """
 
 from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
+from asyncq.testing.conformance.forgetting import ForgettingSuite, RepliesSuite
 from asyncq.testing.conformance.leasing import LeasingSuite
 from asyncq.testing.conformance.looking import LookingSuite
 from asyncq.testing.conformance.managing import ManagingSuite
@@ -21,10 +23,11 @@ from asyncq.testing.conformance.remembering import RememberingSuite
 from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
+from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 
-__all__ = ["Backend", "StoreSuite", "TransportSuite"]
+__all__ = ["Backend", "StoreSuite", "TransportSuite", "needs"]
 
 
 class TransportSuite(
@@ -39,9 +42,10 @@ class TransportSuite(
     ManagingSuite,
     SeveringSuite,
     LookingSuite,
+    ForgettingSuite,
 ):
-    """All that is promised of a transport."""
+    """All that is promised of a transport; what its capabilities say that it cannot do is skipped."""
 
 
-class StoreSuite(RememberingSuite, TellingSuite):
+class StoreSuite(RememberingSuite, TellingSuite, RepliesSuite):
     """All that is promised of a store beside its transport."""

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 
 from asyncq.queues import Queue
 from asyncq.store import Store
-from asyncq.transport import Transport
+from asyncq.transport import Capabilities, Transport
 
 
 class Backend(ABC):
-    """What a third party gives: its transport and its store, on one server that the tests may fill."""
+    """What a third party gives: its transport and its store, on one server that the tests may fill.
+
+    Attributes:
+        capabilities: of the transport. What needs one that it lacks is skipped.
+    """
+
+    capabilities: Capabilities
 
     @abstractmethod
     def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:

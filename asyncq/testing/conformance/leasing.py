@@ -18,13 +18,14 @@ from asyncq.testing.conformance.stage import (
     finish,
     settle_one,
 )
-from asyncq.testing.conformance.suite import Suite
+from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import Consumer, Return
 
 
 class LeasingSuite(Suite):
     """Renewal, reclaim, release, leaving, and the fence."""
 
+    @needs(has_memory=True)
     async def test_a_renewed_lease_holds(self, stage: Stage, process: Process) -> None:
         """What a consumer holds is not reclaimed for many times the length of its lease, as long as it renews."""
         consumer, lease, reclaimer = await _holder_and_reclaimer(stage, process)
@@ -37,6 +38,7 @@ class LeasingSuite(Suite):
             await stage.backend.pass_time(LEASE / 10)
         await finish(consumer, deliveries)
 
+    @needs(has_memory=True)
     async def test_what_a_dead_consumer_held_is_reclaimed(self, stage: Stage, process: Process) -> None:
         """When a lease has run out others get its messages, in their old place, with one more crash on their count."""
         dead, _, reclaimer = await _holder_and_reclaimer(stage, process, ids="abc")
@@ -50,6 +52,7 @@ class LeasingSuite(Suite):
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 1), ("c", 0), ("d", 0)]
         assert dict(await reclaimer.reclaim()) == {}
 
+    @needs(has_memory=True)
     async def test_a_reclaim_wakes_who_waits(self, stage: Stage, process: Process) -> None:
         """A consumer that waits in another process gets what is reclaimed."""
         dead, _, reclaimer = await _holder_and_reclaimer(stage, process)
@@ -59,6 +62,7 @@ class LeasingSuite(Suite):
         assert await stage.lapse(dead.name, reclaimer) == 1
         assert [delivery.id for delivery in await stage.outcome(fetching, "the reclaimed message")] == ["a"]
 
+    @needs(has_memory=True)
     async def test_every_crash_counts(self, stage: Stage, process: Process) -> None:
         """A message that two consumers died with has two crashes, and a hand-back between them adds none."""
         await process.publish_ids("a")
@@ -72,6 +76,7 @@ class LeasingSuite(Suite):
         (delivery,) = await stage.fetch(await process.consumer(), 1)
         assert delivery.crashes == 2
 
+    @needs(has_memory=True)
     async def test_who_was_reclaimed_is_out(self, stage: Stage, process: Process) -> None:
         """A reclaimed consumer can't renew, and fetching raises LeaseLost; under a new name it may go on."""
         dead, lease, reclaimer = await _holder_and_reclaimer(stage, process)
@@ -85,6 +90,7 @@ class LeasingSuite(Suite):
             await dead.fetch(LIMITS, 1)
         assert await stage.fetch_ids(await process.consumer(), 1) == ["a"]
 
+    @needs(has_memory=True)
     async def test_a_reclaimed_consumers_waiting_fetch_takes_nothing_away(self, stage: Stage, process: Process) -> None:
         """What is published while a reclaimed consumer still waits in `fetch` is fetched by the living."""
         dead, _, reclaimer = await _holder_and_reclaimer(stage, process, ids="")
@@ -104,6 +110,7 @@ class LeasingSuite(Suite):
         with pytest.raises(LeaseLost):
             await stage.outcome(fetching, "the fetch of a reclaimed consumer to end")
 
+    @needs(has_memory=True)
     async def test_who_is_late_but_not_reclaimed_goes_on(self, stage: Stage, process: Process) -> None:
         """A lease that ran out is renewed all the same as long as nobody reclaimed it, and its deliveries settle."""
         late, lease, reclaimer = await _holder_and_reclaimer(stage, process, ids="ab")
@@ -114,6 +121,7 @@ class LeasingSuite(Suite):
         assert dict(await reclaimer.reclaim()) == {}
         await finish(late, [second])
 
+    @needs(has_memory=True)
     async def test_the_next_end_is_the_earliest_of_the_others(self, stage: Stage, process: Process) -> None:
         """`next_end` is None when alone, else the seconds left of the lease that runs out first."""
         alone = await process.lease_of(await process.consumer(lease=50))
@@ -130,6 +138,7 @@ class LeasingSuite(Suite):
         assert end is not None
         assert 5 < end <= 10.1
 
+    @needs(has_memory=True)
     async def test_racing_reclaimers_share_what_there_is(self, stage: Stage, process: Process) -> None:
         """Two that reclaim at the same time count each message once, and each is fetched once."""
         dead, _, first = await _holder_and_reclaimer(stage, process, ids="abcdef")
@@ -143,6 +152,7 @@ class LeasingSuite(Suite):
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [(id, 1) for id in "abcdef"]
         assert await process.counts() == NOTHING._replace(running=6)
 
+    @needs(has_memory=True)
     async def test_who_leaves_hands_back_unharmed(self, stage: Stage, process: Process) -> None:
         """`leave` returns what is held to its old place with no crash on its count, and ends the membership."""
         await process.publish_ids(*"abc")
@@ -162,6 +172,7 @@ class LeasingSuite(Suite):
         assert await consumer.leave() == 0
         assert await consumer.leave() == 0
 
+    @needs(has_memory=True)
     async def test_a_dead_process_is_released_by_its_name(self, stage: Stage, process: Process) -> None:
         """`release` takes over at once from a name and its successors `name.1`, and from nobody else."""
         names = ["host-1", "host-1.1", "host-1.23", "host-10", "host-1x", "host-2"]
@@ -174,6 +185,7 @@ class LeasingSuite(Suite):
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 1), ("c", 1)]
         assert await process.transport.release(["host-1"]) == 0
 
+    @needs(has_memory=True)
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("loss", ["reclaimed", "released", "left"])
     async def test_the_fence(self, stage: Stage, process: Process, kind: str, loss: str) -> None:
@@ -209,6 +221,7 @@ class LeasingSuite(Suite):
         await thread.close()
         await finish(consumer, deliveries)
 
+    @needs(has_memory=True)
     async def test_a_closed_transport_leaves_its_consumers(self, stage: Stage, process: Process) -> None:
         """What a consumer holds whose process has closed its transport stays lent until its lease has run out."""
         await process.publish_ids("a")

@@ -1,13 +1,14 @@
 """What is promised to those who look at queues and consumers."""
 
 from asyncq.testing.conformance.stage import LEASE, OTHER_QUEUE, QUEUE, Process, Stage, body_of, finish
-from asyncq.testing.conformance.suite import Suite
+from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import SUSPECT_CRASHES, Outcome
 
 
 class LookingSuite(Suite):
     """What stands first in line, which queues there are, and who consumes them."""
 
+    @needs(has_priorities=True)
     async def test_the_oldest_of_each_priority_is_first_in_line(self, stage: Stage, process: Process) -> None:
         """The first of each priority is told, behind those that were fetched, and nothing that is not due."""
         later_ms = process.transport.now_ms() + 60_000
@@ -24,6 +25,7 @@ class LookingSuite(Suite):
         assert list(lines[1]) == []
         assert list(lines[2]) == [body_of("report")]
 
+    @needs(has_memory=True)
     async def test_suspects_are_in_line(self, stage: Stage, process: Process) -> None:
         """What consumers have died of, and stands apart for that, is in line all the same."""
         await process.publish_ids("a")
@@ -46,6 +48,7 @@ class LookingSuite(Suite):
         assert not await is_in_line()
         await stage.until(is_in_line, "the message to be in line")
 
+    @needs(has_memory=True)
     async def test_what_was_withdrawn_is_not_in_line(self, process: Process) -> None:
         """A message that was taken out makes room for the one behind it."""
         await process.publish_ids("a", "b")
@@ -61,6 +64,7 @@ class LookingSuite(Suite):
         await finish(consumer, await stage.fetch(consumer, 1))
         assert list(await (await stage.process()).transport.known_queues()) == [QUEUE, OTHER_QUEUE]
 
+    @needs(has_memory=True)
     async def test_members_are_seen_with_what_they_tell(self, stage: Stage, process: Process) -> None:
         """A consumer is seen from its joining to its leaving, with its queues, its lease, and what it told last."""
         consumer = await process.consumer("worker-b", lease=60)
@@ -79,6 +83,7 @@ class LookingSuite(Suite):
         await consumer.leave()
         assert [member.name for member in await other.transport.members()] == ["worker-a"]
 
+    @needs(has_memory=True)
     async def test_a_member_that_died_is_seen_until_it_is_reclaimed(self, stage: Stage, process: Process) -> None:
         """A lease that ran out shows that, and with its consumer goes what that told."""
         consumer = await process.consumer(lease=LEASE)

@@ -17,13 +17,14 @@ from asyncq.testing.conformance.stage import (
     finish,
     settle_one,
 )
-from asyncq.testing.conformance.suite import Suite
+from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import Again, Counts, Dead, Outcome, Return
 
 
 class ManagingSuite(Suite):
     """Counts, and messages that are taken out again."""
 
+    @needs(counts_running=True)
     async def test_counts_say_where_messages_stand(self, stage: Stage, process: Process) -> None:
         """Each queue is counted by itself, in the order asked for; one that was never used has zeros."""
         later_ms = process.transport.now_ms() + MINUTE_MS
@@ -35,7 +36,7 @@ class ManagingSuite(Suite):
         assert list(await consumer.settle([Dead(dead, KEPT, "", MINUTE_MS), Again(again, b"", later_ms)])) == [True] * 2
         other = await stage.process()
         assert list(await other.transport.counts([OTHER_QUEUE, "never-used", QUEUE])) == [
-            NOTHING._replace(ready=1),
+            process.counted(ready=1),
             NOTHING,
             Counts(ready=3, scheduled=2, running=2, dead=1),
         ]
@@ -43,13 +44,14 @@ class ManagingSuite(Suite):
     async def test_what_has_become_due_counts_as_ready(self, stage: Stage, process: Process) -> None:
         """A delayed message moves from scheduled to ready when its time has come, with a consumer about or without."""
         await process.publish_ids("a", due_ms=process.transport.now_ms() + 200)
-        assert await process.counts() == NOTHING._replace(scheduled=1)
+        assert await process.counts() == process.counted(scheduled=1)
 
         async def is_ready() -> bool:
-            return await process.counts() == NOTHING._replace(ready=1)
+            return await process.counts() == process.counted(ready=1)
 
         await stage.until(is_ready, "the message to be ready")
 
+    @needs(has_memory=True)
     async def test_a_waiting_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """A message that nobody has fetched is taken out: its record is kept, its publisher told, and it never runs."""
         other = await stage.process()
@@ -61,8 +63,9 @@ class ManagingSuite(Suite):
         assert sighting.record == RECORD
         assert (await other.end_of("b")).record in {RECORD, None}
         assert await stage.fetch_ids(await process.consumer(), 2) == ["a", "c"]
-        assert await process.counts() == NOTHING._replace(running=2)
+        assert await process.counts() == process.counted(running=2)
 
+    @needs(has_memory=True)
     async def test_a_scheduled_message_can_be_withdrawn(self, process: Process) -> None:
         """So is one that is not due yet."""
         await process.publish_ids("a", due_ms=process.transport.now_ms() + MINUTE_MS)
@@ -70,6 +73,7 @@ class ManagingSuite(Suite):
         assert await process.look("a") is None
         assert await process.counts() == NOTHING
 
+    @needs(has_memory=True)
     async def test_a_message_that_waits_for_a_retry_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """So is one that has run before, between two attempts."""
         await process.publish_ids("a")
@@ -79,6 +83,7 @@ class ManagingSuite(Suite):
         assert await process.transport.withdraw("a", QUEUE, KEPT)
         assert await process.counts() == NOTHING
 
+    @needs(has_memory=True)
     async def test_a_returned_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """So is one that was handed back, for it does not run; one that was reclaimed, too."""
         await process.publish_ids("a", "b")
@@ -91,6 +96,7 @@ class ManagingSuite(Suite):
         assert await process.counts() == NOTHING
         assert list(await (await process.consumer()).fetch(LIMITS, 10, wait=False)) == []
 
+    @needs(has_memory=True)
     async def test_a_running_message_is_not_withdrawn(self, stage: Stage, process: Process) -> None:
         """A message that is lent out stays as it is, and ends as its consumer says."""
         await process.publish_ids("a")
@@ -102,6 +108,7 @@ class ManagingSuite(Suite):
         assert (sighting.body, sighting.record) == (body_of("a"), None)
         await finish(consumer, deliveries)
 
+    @needs(has_memory=True)
     async def test_only_what_is_there_is_withdrawn(self, stage: Stage, process: Process) -> None:
         """Nothing is withdrawn, and nothing kept, of a call that is unknown, in another queue, withdrawn or ended."""
         assert not await process.transport.withdraw("unknown", QUEUE, KEPT)
@@ -119,6 +126,7 @@ class ManagingSuite(Suite):
         assert not await process.transport.withdraw("b", QUEUE, KEPT)
         assert await process.look("b") is None
 
+    @needs(has_memory=True)
     async def test_a_withdrawal_races_a_fetch(self, stage: Stage, process: Process) -> None:
         """Of a hundred messages that are withdrawn while they are fetched, each is either fetched or withdrawn."""
         ids = [str(n) for n in range(100)]
@@ -136,4 +144,4 @@ class ManagingSuite(Suite):
 
         _, withdrawn = await asyncio.gather(fetch(), withdraw())
         assert sorted(fetched + withdrawn, key=int) == ids
-        assert await process.counts() == NOTHING._replace(running=len(fetched))
+        assert await process.counts() == process.counted(running=len(fetched))

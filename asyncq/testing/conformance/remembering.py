@@ -13,10 +13,11 @@ from asyncq.testing.conformance.stage import (
     body_of,
     finish,
 )
-from asyncq.testing.conformance.suite import Suite
+from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import Envelope, Outcome
 
 
+@needs(has_memory=True)
 class RememberingSuite(Suite):
     """`look`, progress, and how long things are remembered."""
 

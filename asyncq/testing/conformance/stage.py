@@ -92,6 +92,12 @@ class Stage:
         """Fetch so many messages and return their ids."""
         return [delivery.id for delivery in await self.fetch(consumer, count, limits)]
 
+    async def die(self, process: "Process", consumer: Consumer) -> None:
+        """Let the consumer die of what it holds, in the way that the transport sees at once; the process with it."""
+        if process.remembers:
+            await process.transport.release([consumer.name])
+        await process.close()
+
     async def lapse(self, name: str, reclaimer: "LeaseThread") -> int:
         """Let the lease of a consumer run out, and reclaim it. Returns how many messages it held."""
 
@@ -126,6 +132,11 @@ class Process:
         self.resyncs = 0
         self.severed: list[str] = []
         self._exits = AsyncExitStack()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether calls can be looked at."""
+        return self.transport.capabilities.has_memory
 
     async def open(self) -> None:
         """Open store and transport, as a broker does."""
@@ -176,6 +187,15 @@ class Process:
         """Return the counts of one queue."""
         (counts,) = await self.transport.counts([queue])
         return counts
+
+    def counted(self, *, ready: int = 0, scheduled: int = 0, running: int = 0, dead: int = 0) -> Counts:
+        """Return these counts as far as the transport tells them."""
+        counts = Counts(ready, scheduled, running, dead)
+        return counts if self.transport.capabilities.counts_running else counts._replace(scheduled=0, running=0)
+
+    async def standing(self, id: str) -> tuple[Counts, Sighting | None]:
+        """Return the counts, and what is known of a call where anything is."""
+        return await self.counts(), await self.look(id) if self.remembers else None
 
     async def end_of(self, id: str) -> Notice:
         """Return the notice that the call has ended."""

@@ -1,12 +1,30 @@
 """The base of the conformance suites."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
 
 from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.stage import Process, Stage
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def needs(**capabilities: bool) -> Callable[[T], T]:
+    """Have a test, or all tests of a suite, skipped where the transport's capabilities are not these.
+
+    @needs(has_memory=True)
+    """
+
+    def mark(target: T) -> T:
+        tests = [each for name, each in vars(target).items() if name.startswith("test_")]
+        for test in tests if isinstance(target, type) else [target]:
+            test.needed = getattr(test, "needed", {}) | capabilities
+        return target
+
+    return mark
 
 
 class Suite:
@@ -16,6 +34,13 @@ class Suite:
     def backend(self) -> Backend:
         """Return the backend that is tested."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend` that returns a Backend.")
+
+    @pytest.fixture(autouse=True)
+    def capable(self, request: pytest.FixtureRequest, backend: Backend) -> None:
+        """Skip what the transport cannot do."""
+        for name, value in getattr(request.function, "needed", {}).items():
+            if getattr(backend.capabilities, name) != value:
+                pytest.skip(f"needs {name}={value}")
 
     @pytest_asyncio.fixture
     async def stage(self, backend: Backend) -> AsyncIterator[Stage]:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import NOTHING
 from asyncq.testing.conformance.stage import LEASE, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, finish, settle_one
-from asyncq.testing.conformance.suite import Suite
+from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Done, Outcome, Return
 
 A_MOMENT = 0.05
 """Seconds in which a fetch that should wait shows whether it does."""
 
 
+@needs(has_memory=True)
 class SuspectingSuite(Suite):
     """Suspects are lent one by one where that is asked for, and nothing is held up by them."""
 

@@ -17,7 +17,7 @@ from asyncq.testing.conformance.stage import (
     finish,
     settle_one,
 )
-from asyncq.testing.conformance.suite import Suite
+from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import Again, Dead, Outcome, Return
 
 LARGE = [5_000, 200_000, 1_000_000]
@@ -40,6 +40,7 @@ class TellingSuite(Suite):
         assert len(process.notices["a"]) == 1
         assert "a" not in bystander.notices
 
+    @needs(has_memory=True)
     async def test_a_watcher_is_told(self, stage: Stage, process: Process) -> None:
         """Who has looked at a call that has not ended is told of its end, by whichever process ends it."""
         watchers = [await stage.process() for _ in range(2)]
@@ -53,6 +54,7 @@ class TellingSuite(Suite):
         for watcher in watchers:
             assert (await watcher.end_of("a")).record == RECORD
 
+    @needs(has_memory=True)
     async def test_who_watches_and_is_replied_to_is_told_once(self, stage: Stage, process: Process) -> None:
         """A publisher that watches its own call gets one notice of its end."""
         reply = await process.listen()
@@ -64,6 +66,7 @@ class TellingSuite(Suite):
         await _sentinel(stage, process, process)
         assert len(process.notices["a"]) == 1
 
+    @needs(has_memory=True)
     async def test_a_wrong_hint_watches_all_the_same(self, stage: Stage, process: Process) -> None:
         """Watching works whatever queue is guessed, and with none."""
         watcher = await stage.process()
@@ -76,6 +79,7 @@ class TellingSuite(Suite):
         await watcher.end_of("a")
         await watcher.end_of("b")
 
+    @needs(has_memory=True)
     @pytest.mark.parametrize("size", LARGE)
     async def test_a_large_record_is_announced_and_found(self, stage: Stage, process: Process, size: int) -> None:
         """The end of a call with a large record is told, with the record or without; looking finds it whole."""
@@ -92,6 +96,7 @@ class TellingSuite(Suite):
             assert sighting is not None
             assert sighting.record == record
 
+    @needs(has_memory=True)
     async def test_a_watcher_is_told_that_nothing_is_kept(self, stage: Stage, process: Process) -> None:
         """Where no record is kept the watcher is told of the end, and finds nothing."""
         address = await process.listen()
@@ -102,6 +107,7 @@ class TellingSuite(Suite):
         assert await process.end_of("a") == Notice("a", is_over=True)
         assert await process.look("a") is None
 
+    @needs(has_memory=True)
     async def test_a_watcher_is_told_of_death_and_withdrawal(self, stage: Stage, process: Process) -> None:
         """A call may end as a dead letter or by being withdrawn: its watcher learns either."""
         address = await process.listen()
@@ -116,6 +122,7 @@ class TellingSuite(Suite):
         for id in ("dead", "withdrawn"):
             assert (await process.end_of(id)).record == RECORD
 
+    @needs(has_memory=True)
     async def test_a_watch_outlasts_retries_and_hand_backs(self, stage: Stage, process: Process) -> None:
         """Neither a next attempt nor a hand-back is an end; the one that comes later is told."""
         address = await process.listen()
@@ -132,6 +139,7 @@ class TellingSuite(Suite):
         await finish(consumer, third)
         assert (await process.end_of("a")).record == RECORD
 
+    @needs(has_memory=True)
     async def test_who_unwatches_is_not_told(self, stage: Stage, process: Process) -> None:
         """After `unwatch` nothing more is told of those calls; others are still watched."""
         address = await process.listen()
@@ -146,6 +154,7 @@ class TellingSuite(Suite):
         await _sentinel(stage, process, process)
         assert process.notices.keys() & {"a", "b"} == set()
 
+    @needs(has_memory=True)
     async def test_progress_is_told(self, stage: Stage, process: Process) -> None:
         """A report reaches the publisher and those who watch, and is no end."""
         watcher = await stage.process()
@@ -163,6 +172,7 @@ class TellingSuite(Suite):
         await finish(consumer, deliveries, Outcome(RECORD, MINUTE_MS, reply))
         await watcher.end_of("a")
 
+    @needs(has_memory=True)
     async def test_an_end_is_told_that_comes_right_after_looking(self, stage: Stage, process: Process) -> None:
         """Of calls that end while they are looked at, each is found ended or is told of: no end falls between."""
         address = await process.listen()
@@ -220,7 +230,8 @@ class TellingSuite(Suite):
         gone = await stage.process()
         reply = await gone.listen()
         await process.publish_ids("a", "b")
-        await gone.look("b", watcher=reply)
+        if process.remembers:
+            await gone.look("b", watcher=reply)
         await gone.close()
         consumer = await process.consumer()
         await finish(consumer, await stage.fetch(consumer, 2), Outcome(RECORD, MINUTE_MS, reply))
@@ -234,7 +245,6 @@ async def _sentinel(stage: Stage, process: Process, *listeners: Process) -> None
     id = f"sentinel-{stage.new_name()}"
     for listener in listeners:
         await process.publish_ids(id)
-        await listener.look(id, watcher=listener.address)
         consumer = await process.consumer()
-        await finish(consumer, await stage.fetch(consumer, 1), NOT_KEPT)
+        await finish(consumer, await stage.fetch(consumer, 1), Outcome(None, reply=listener.address))
         await listener.end_of(id)
