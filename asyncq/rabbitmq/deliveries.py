@@ -1,0 +1,282 @@
+"""The deliveries: what comes from a queue over a channel of its own, without a task for each."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Self, TypeVar, cast
+
+from aiormq.channel import Channel
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.commands import Channel as Methods
+from pamqp.header import ContentHeader
+
+from asyncq.rabbitmq.acknowledging import Acknowledger
+from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
+from asyncq.rabbitmq.faults import FAULTS
+
+T = TypeVar("T")
+
+UNLIMITED = 0
+MAX_PREFETCH = 65_535
+
+
+class Arrival:
+    """A message that the server has lent to a channel.
+
+    Attributes:
+        channel: which.
+        tag: its number there.
+        properties, body: as they were published.
+        is_redelivered: the server has lent it before.
+        consumer: of the channel, to which it came; empty: it was got.
+        at: when it came, by `time.monotonic()`.
+    """
+
+    __slots__ = ("at", "body", "channel", "consumer", "is_redelivered", "properties", "tag")
+
+    def __init__(
+        self,
+        channel: "ReceivingChannel",
+        tag: int,
+        properties: Basic.Properties,
+        body: bytes,
+        *,
+        is_redelivered: bool,
+        consumer: str,
+    ) -> None:
+        self.channel = channel
+        self.tag = tag
+        self.properties = properties
+        self.body = body
+        self.is_redelivered = is_redelivered
+        self.consumer = consumer
+        self.at = time.monotonic()
+
+    def acknowledge(self) -> None:
+        """Let the server forget it. Nothing happens if its channel has ended: the server has lent it anew then."""
+        self.channel.settle(self)
+
+    @property
+    def queue(self) -> str:
+        """The queue from which it came."""
+        return self.channel.queue
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its channel has ended, so that it is, or will be, lent to somebody else."""
+        return not self.channel.is_open
+
+
+class ReceivingChannel:
+    """A channel on which one queue is consumed, by one consumer at a time.
+
+    Args:
+        connection, channel: over which.
+        queue: its name.
+        server_queue: what the server calls it.
+        take: called on the loop with each arrival; does not raise.
+        told: called on the loop when the channel has ended, or the server has cancelled the consumer.
+        command_timeout: seconds in which the server must answer.
+
+    Attributes:
+        connection, queue: as given.
+        fault: what has ended it; None: it is open.
+        prefetch: how many deliveries of its consumer may be unacknowledged; None: it has no consumer.
+        outstanding: how many are.
+        was_cancelled: the server has ended the consumer, because the queue was deleted or has moved.
+        answered_at: when the server last answered, by `time.monotonic()`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        channel: Channel,
+        queue: str,
+        server_queue: str,
+        take: Callable[[Arrival], None],
+        told: Callable[[], None],
+        *,
+        command_timeout: float,
+    ) -> None:
+        self.connection = connection
+        self.queue = queue
+        self.fault: BaseException | None = None
+        self.prefetch: int | None = None
+        self.outstanding = 0
+        self.was_cancelled = False
+        self.answered_at = time.monotonic()
+        self._channel = channel
+        self._server_queue = server_queue
+        self._take = take
+        self._told = told
+        self._seconds = command_timeout
+        self._consumer = ""
+        self._consumers = 0
+        self._acknowledger = Acknowledger(connection, channel.number)
+        frames = _Frames(cast("asyncio.Queue[Any]", channel.frames), self._arrived, self._hear)
+        channel.frames = cast("asyncio.Queue[Any]", frames)
+        closing = cast("asyncio.Future[Any]", cast(Any, channel).closing)
+        closing.add_done_callback(self._closed)
+
+    @classmethod
+    async def open(
+        cls,
+        connection: Connection,
+        queue: str,
+        server_queue: str,
+        take: Callable[[Arrival], None],
+        told: Callable[[], None],
+        *,
+        command_timeout: float,
+    ) -> Self:
+        """Open one. Raises BrokerUnavailable or ConfigurationError."""
+        channel = cast(Channel, await connection.channel())
+        return cls(connection, channel, queue, server_queue, take, told, command_timeout=command_timeout)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be used."""
+        return self.fault is None and not self.connection.ended.is_set()
+
+    async def consume(self, prefetch: int, *, exclusive: bool = False) -> None:
+        """Let the server send so many unacknowledged deliveries, beyond those of earlier consumers."""
+        await self.cancel()
+        await self._call("consume", self._channel.basic_qos(prefetch_count=min(prefetch, MAX_PREFETCH)))
+        self._consumers += 1
+        self._consumer = str(self._consumers)
+        self.outstanding = 0
+        self.was_cancelled = False
+        consuming = self._channel.basic_consume(
+            self._server_queue, _ignore, exclusive=exclusive, consumer_tag=self._consumer
+        )
+        await self._call("consume", consuming)
+        self.prefetch = prefetch
+
+    async def cancel(self) -> None:
+        """Let the server send nothing more; what it has sent has arrived when this returns."""
+        if self.prefetch is not None:
+            self.prefetch = None
+            await self._call("cancel a consumer", self._channel.basic_cancel(self._consumer))
+
+    async def get(self) -> bool:
+        """Let one message arrive that is ready; return whether there was one.
+
+        If not, whatever the server had sent before has arrived, too.
+        """
+        message = await self._call("get a message", self._channel.basic_get(self._server_queue))
+        delivery = message.delivery
+        if isinstance(delivery, Basic.GetOk):
+            properties, is_redelivered = message.header.properties, bool(delivery.redelivered)
+            tag = cast(int, delivery.delivery_tag)
+            self._take(Arrival(self, tag, properties, message.body, is_redelivered=is_redelivered, consumer=""))
+            return True
+        await self.ask()  # the channel says that there is none before it sends what it has got meanwhile
+        return False
+
+    async def ask(self) -> None:
+        """Let the server show that it is there."""
+        await self._call("answer", self._channel.basic_qos(prefetch_count=self.prefetch or 0))
+
+    def settle(self, arrival: Arrival) -> None:
+        """Acknowledge soon."""
+        if arrival.consumer == self._consumer:
+            self.outstanding -= 1
+        self._acknowledger.settle(arrival.tag)
+
+    async def close(self) -> None:
+        """End it in order: what was settled is acknowledged, the rest goes back to its place in the queue."""
+        if self.is_open:
+            self._acknowledger.send()
+            self._acknowledger.close()
+            await self._call("close a channel", self._channel.close())
+
+    async def _call(self, wanted: str, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = await call
+        except BaseException as error:
+            if isinstance(error, TimeoutError):
+                self.connection.abort()
+            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
+                fault = self.fault or error
+                raise self.connection.mapped(wanted, fault) from fault
+            raise
+        self.answered_at = time.monotonic()
+        return answer
+
+    def _arrived(self, delivery: Basic.Deliver, header: ContentHeader, body: bytes) -> None:
+        consumer = cast(str, delivery.consumer_tag)
+        if consumer == self._consumer:
+            self.outstanding += 1
+        tag, is_redelivered = cast(int, delivery.delivery_tag), bool(delivery.redelivered)
+        self._take(Arrival(self, tag, header.properties, body, is_redelivered=is_redelivered, consumer=consumer))
+
+    def _hear(self, frame: object) -> None:
+        """Learn at once what aiormq will say in a while: who still acknowledges then would end the connection."""
+        if isinstance(frame, Methods.Close):
+            self._acknowledger.close()
+        elif isinstance(frame, Basic.Cancel):
+            self.prefetch = None
+            self.was_cancelled = True
+            self._told()
+
+    def _closed(self, closing: "asyncio.Future[Any]") -> None:
+        fault = None if closing.cancelled() else closing.exception()
+        self.fault = fault or ConnectionResetError("The channel was closed.")
+        self._acknowledger.close()
+        self._told()
+
+
+class _Frames:
+    """Stands where aiormq puts the frames of a channel for its reader, and takes those of deliveries out.
+
+    aiormq makes a task for each delivery. Of it this uses public attributes only: the queue `frames`.
+    """
+
+    def __init__(
+        self,
+        others: "asyncio.Queue[Any]",
+        arrived: Callable[[Basic.Deliver, ContentHeader, bytes], None],
+        hear: Callable[[object], None],
+    ) -> None:
+        self.get = others.get
+        self.task_done = others.task_done
+        self._others = others
+        self._arrived = arrived
+        self._hear = hear
+        self._delivery: Basic.Deliver | None = None
+        self._header: ContentHeader | None = None
+        self._parts: list[bytes] = []
+        self._missing = 0
+
+    async def put(self, item: tuple[Any, object]) -> None:
+        frame = item[1]
+        delivery = self._delivery
+        if delivery is None:
+            if isinstance(frame, Basic.Deliver):
+                self._delivery = frame
+                return
+            self._hear(frame)
+            await self._others.put(item)
+        elif isinstance(frame, ContentHeader):
+            self._header = frame
+            self._missing = frame.body_size or 0
+            if not self._missing:
+                self._finish(delivery, frame)
+        elif isinstance(frame, ContentBody) and self._header is not None:
+            part = frame.value
+            self._parts.append(part)
+            self._missing -= len(part)
+            if self._missing <= 0:
+                self._finish(delivery, self._header)
+
+    def _finish(self, delivery: Basic.Deliver, header: ContentHeader) -> None:
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._delivery = self._header = None
+        self._parts.clear()
+        self._arrived(delivery, header, body)
+
+
+async def _ignore(message: object) -> None:
+    """What aiormq would call with a delivery."""

@@ -1,0 +1,231 @@
+"""The receiving: a queue is consumed whenever it can be, and what has arrived stays here until it is fetched."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from asyncq.backoff import Backoff
+from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.deliveries import Arrival, ReceivingChannel
+from asyncq.rabbitmq.faults import explained
+
+logger = logging.getLogger("asyncq.rabbitmq")
+
+SILENCE = 15.0
+"""Seconds after which the server is asked whether it is there."""
+
+_AGAIN = Backoff(delay=0.05, max_delay=2.0)
+
+
+class Intake:
+    """One queue's way in. It opens a channel, and another when that has ended.
+
+    How many messages the server may send ahead is decided by what is asked for (`want`). For a consumer that is there
+    already it cannot be changed, so where it turns out too small, another consumer takes its place.
+
+    Args:
+        client: its connections.
+        queue: which.
+        told: called when something has arrived, or stands in the way.
+
+    Attributes:
+        buffer: what has arrived, in order.
+        fault: why there is no channel; None: there is one, or nobody knows yet.
+    """
+
+    def __init__(self, client: RabbitClient, queue: str, told: Callable[[], None]) -> None:
+        self.queue = queue
+        self.buffer: deque[Arrival] = deque()
+        self.fault: BrokerUnavailable | None = None
+        self._client = client
+        self._told = told
+        self._channel: ReceivingChannel | None = None
+        self._wanted = 0
+        self._ceiling = 0
+        self._probes: list[asyncio.Future[None]] = []
+        self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._answered_at = 0.0
+        self._is_closed = False
+        self._random = Random()
+
+    @property
+    def answered_at(self) -> float:
+        """When the server last answered, by `time.monotonic()`."""
+        return self._answered_at if self._channel is None else self._channel.answered_at
+
+    def want(self, limit: int, count: int) -> None:
+        """Let the server send so many messages, some of which may be in the buffer.
+
+        Args:
+            limit: how many there are slots for; the largest ever is how many may be unacknowledged at a time.
+            count: how many are to be fetched just now.
+        """
+        self._ceiling = max(self._ceiling, limit)
+        missing = min(limit, count) - len(self.buffer)
+        channel = self._channel
+        if missing <= 0:
+            return
+        if channel is None or not self._wanted:
+            self._change(max(missing, self._wanted))
+        elif self._wanted < self._ceiling and channel.outstanding + missing > self._wanted:
+            self._change(min(self._ceiling, max(2 * self._wanted, channel.outstanding + missing)))
+
+    def take_older_than(self, at: float) -> list[Arrival]:
+        """Take out of the buffer what has arrived before, by `time.monotonic()`."""
+        arrivals = [arrival for arrival in self.buffer if arrival.at < at]
+        for arrival in arrivals:
+            self.buffer.remove(arrival)
+        return arrivals
+
+    def pause(self) -> None:
+        """Let the server send nothing until more is wanted."""
+        if self._wanted:
+            self._change(0)
+
+    def probe(self) -> "asyncio.Future[None]":
+        """Return what is done when at least one message has arrived of those that are ready now, if any is."""
+        probe = asyncio.get_running_loop().create_future()
+        self._probes.append(probe)
+        self._changed.set()
+        return probe
+
+    async def run(self) -> None:
+        """Consume until cancelled or closed. Raises ConfigurationError for what waiting does not mend."""
+        failures = 0
+        while not self._is_closed:
+            try:
+                channel = await self._open()
+                failures = 0
+                await self._serve(channel)
+            except BrokerUnavailable as error:
+                await self._fail(error)
+            except ConfigurationError as error:
+                if not isinstance(error.__cause__, ChannelNotFoundEntity):
+                    raise
+                self._client.forget()  # the queue was deleted
+                await self._fail(BrokerUnavailable(str(error)))
+            if not self._is_closed:
+                failures += 1
+                await asyncio.sleep(_AGAIN.seconds(failures, self._random))
+
+    async def stop(self) -> None:
+        """Let nothing arrive any more; what has arrived stays in the buffer. Raises BrokerUnavailable."""
+        self._is_closed = True
+        self._changed.set()
+        async with self._turn:
+            if self._channel is not None and self._channel.is_open:
+                await self._channel.cancel()
+
+    async def close(self) -> None:
+        """Give the channel back, after `stop`; what was not settled by then goes back to its place."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def _open(self) -> ReceivingChannel:
+        client = self._client
+        connection = await client.consuming.connection(seconds=client.command_timeout)
+        await client.provide(self.queue)
+        self._channel = await ReceivingChannel.open(
+            connection,
+            self.queue,
+            client.names.queue(self.queue),
+            self._take,
+            self._changed.set,
+            command_timeout=client.command_timeout,
+        )
+        self.fault = None
+        return self._channel
+
+    async def _serve(self, channel: ReceivingChannel) -> None:
+        while not self._is_closed:
+            self._changed.clear()
+            if not channel.is_open:
+                self._mourn(channel)
+                return
+            if channel.was_cancelled:
+                await self._provide_again()
+            await self._adjust(channel)
+            await self._answer(channel)
+            try:
+                async with asyncio.timeout(SILENCE):
+                    await self._changed.wait()
+            except TimeoutError:
+                await channel.ask()
+
+    async def _adjust(self, channel: ReceivingChannel) -> None:
+        async with self._turn:
+            if self._is_closed:
+                return
+            if not self._wanted:
+                await channel.cancel()
+            elif channel.prefetch is None or channel.prefetch < self._wanted:
+                await channel.consume(self._wanted)
+
+    async def _answer(self, channel: ReceivingChannel) -> None:
+        probes = self._probes.copy()
+        if probes:
+            await channel.get()
+            del self._probes[: len(probes)]
+            for probe in probes:
+                if not probe.done():
+                    probe.set_result(None)
+
+    async def _provide_again(self) -> None:
+        logger.warning("RabbitMQ has ended the consumer of queue %r: the queue was deleted, or moves.", self.queue)
+        self._client.forget()
+        await self._client.provide(self.queue)
+
+    def _take(self, arrival: Arrival) -> None:
+        self.buffer.append(arrival)
+        self._told()
+
+    def _change(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._changed.set()
+
+    async def _fail(self, error: BrokerUnavailable) -> None:
+        channel = self._channel
+        if channel is None:  # it could not be opened
+            self.fault = error
+            self._fail_probes(error)
+            self._told()
+            return
+        with suppress(BrokerUnavailable):
+            await channel.close()
+        self._mourn(channel)
+
+    def _mourn(self, channel: ReceivingChannel) -> None:
+        """Forget a channel that has ended, and what it had brought: the server lends that again."""
+        self._answered_at = channel.answered_at
+        self._channel = None
+        self._wanted = 0
+        self.buffer.clear()
+        self._fail_probes(BrokerUnavailable("The channel has ended that was asked."))
+        if not channel.connection.ended.is_set():
+            self._report(channel.fault)
+        self._told()
+
+    def _report(self, fault: BaseException | None) -> None:
+        if isinstance(fault, ChannelPreconditionFailed) and "timed out" in str(fault):
+            logger.error(
+                "RabbitMQ has taken queue %r from this worker: a task ran for longer than the server's setting "
+                "consumer_timeout. What runs here goes on, and runs once more. To prevent that, set consumer_timeout "
+                "in rabbitmq.conf to more than the longest time that a task may take.",
+                self.queue,
+            )
+        elif fault is not None:
+            logger.warning("RabbitMQ has closed the channel of queue %r: %s", self.queue, explained(fault))
+
+    def _fail_probes(self, error: BrokerUnavailable) -> None:
+        for probe in self._probes:
+            if not probe.done():
+                probe.set_exception(error)
+                probe.exception()  # seen, even if nobody waits any more
+        self._probes.clear()
