@@ -1,4 +1,4 @@
-"""RabbitMQ: messages in its queues, 3.10 or later, through aiormq."""
+"""RabbitMQ: queues on a server, 3.10 or later, through aiormq."""
 
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.replies import RabbitReplies

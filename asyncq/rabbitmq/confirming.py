@@ -10,7 +10,7 @@ from aiormq.channel import Channel
 
 from asyncq.errors import PublishRefused
 from asyncq.rabbitmq.connection import Connection
-from asyncq.rabbitmq.frames import Message, message_id, publication
+from asyncq.rabbitmq.frames import Message, publication
 
 
 class Confirmed(Enum):
@@ -84,9 +84,8 @@ class ConfirmingChannel:
             if outcome is None:
                 message = sending.messages[index]
                 self._last_tag = tag = self._last_tag + 1
-                id = message_id(tag, message.id)
                 self._slots[tag] = _Slot(sending, index)
-                pieces += publication(message, id, channel=number, max_size=max_size)
+                pieces += publication(message, tag, channel=number, max_size=max_size)
         try:
             self.connection.writer.write(b"".join(pieces))
         except (RuntimeError, AttributeError) as error:  # reset while nothing was written: uvloop, and asyncio
@@ -152,8 +151,9 @@ class _Tags(dict[str, int]):
 
 
 def _refusal(message: Message, error: DeliveryError) -> PublishRefused:
-    name = repr(message.routing_key)
-    where = f"routing key {name} of exchange {message.exchange!r}" if message.exchange else f"queue {name}"
+    key, exchange = message.routing_key, message.exchange
     if isinstance(error, PublishError):
-        return PublishRefused(f"RabbitMQ has no queue for {where}: it was deleted, or never declared.")
-    return PublishRefused(f"RabbitMQ took nothing more for {where}: the queue is full, or failed.")
+        queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else repr(key)
+        return PublishRefused(f"RabbitMQ has no queue {queue}: it was deleted, or never declared.")
+    queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else f"for queue {key!r}"
+    return PublishRefused(f"RabbitMQ took nothing more {queue}: the queue is full, or failed.")

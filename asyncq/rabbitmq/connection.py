@@ -11,7 +11,7 @@ from aiormq.abc import AbstractChannel
 from yarl import URL
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
-from asyncq.rabbitmq.faults import FAULTS, Mapped, explained, is_wrong, mapped
+from asyncq.rabbitmq.faults import FAULTS, explained, is_wrong
 from asyncq.rabbitmq.streams import Streams, open_streams
 from asyncq.rabbitmq.tasks import NotingLoop
 from asyncq.rabbitmq.urls import Target
@@ -103,25 +103,25 @@ class Connection:
 
         Raises:
             BrokerUnavailable: the connection has ended.
-            ConfigurationError: the server refused.
         """
         if self.ended.is_set():
             raise self.fault
         try:
             return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
         except BaseException as error:
-            self.abort()
-            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                raise self.mapped("open a channel", error) from error
+            is_fault = isinstance(error, (*FAULTS, RuntimeError)) or is_foreign_cancellation(error)
+            self.abort(error if is_fault else None)
+            if is_fault:
+                raise self.fault from error
             raise
 
-    def mapped(self, wanted: str, error: BaseException) -> Mapped:
-        """Return what to raise in the place of what aiormq raised."""
-        return self.fault if self.ended.is_set() else mapped(wanted, self.address, error)
+    def abort(self, fault: BaseException | None = None) -> None:
+        """End it at once, with nothing more said to the server. `close` waits until all of it is gone.
 
-    def abort(self) -> None:
-        """End it at once, with nothing more said to the server. `close` waits until all of it is gone."""
-        self._end(None)
+        Args:
+            fault: why.
+        """
+        self._end(fault)
         self._streams.abort()
 
     async def close(self) -> None:

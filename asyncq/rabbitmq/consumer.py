@@ -103,6 +103,11 @@ class RabbitConsumer(Consumer):
             await intake.close()
         return len(held)
 
+    def waiting(self, queue: str) -> int:
+        """Return how many messages of a queue have been sent ahead and not fetched yet."""
+        intake = self._intakes.get(queue)
+        return len(intake.buffer) if intake is not None else 0
+
     def _told(self) -> None:
         self._event.set()
         self._returning.wake()

@@ -84,6 +84,7 @@ class ReceivingChannel:
         fault: what has ended it; None: it is open.
         prefetch: how many deliveries of its consumer may be unacknowledged; None: it has no consumer.
         outstanding: how many are.
+        settled: how many arrivals were acknowledged.
         was_cancelled: the server has ended the consumer, because the queue was deleted or has moved.
         answered_at: when the server last answered, by `time.monotonic()`.
     """
@@ -104,6 +105,7 @@ class ReceivingChannel:
         self.fault: BaseException | None = None
         self.prefetch: int | None = None
         self.outstanding = 0
+        self.settled = 0
         self.was_cancelled = False
         self.answered_at = time.monotonic()
         self._channel = channel
@@ -139,7 +141,7 @@ class ReceivingChannel:
         """Whether it can still be used."""
         return self.fault is None and not self.connection.ended.is_set()
 
-    async def consume(self, prefetch: int, *, exclusive: bool = False) -> None:
+    async def consume(self, prefetch: int) -> None:
         """Let the server send so many unacknowledged deliveries, beyond those of earlier consumers."""
         await self.cancel()
         await self._call("consume", self._channel.basic_qos(prefetch_count=min(prefetch, MAX_PREFETCH)))
@@ -147,9 +149,7 @@ class ReceivingChannel:
         self._consumer = str(self._consumers)
         self.outstanding = 0
         self.was_cancelled = False
-        consuming = self._channel.basic_consume(
-            self._server_queue, _ignore, exclusive=exclusive, consumer_tag=self._consumer
-        )
+        consuming = self._channel.basic_consume(self._server_queue, _ignore, consumer_tag=self._consumer)
         await self._call("consume", consuming)
         self.prefetch = prefetch
 
@@ -174,6 +174,19 @@ class ReceivingChannel:
         await self.ask()  # the channel says that there is none before it sends what it has got meanwhile
         return False
 
+    async def lock(self, server_queue: str) -> None:
+        """Declare a queue for this connection alone. Raises BrokerUnavailable, by ChannelLockedResource if it is."""
+        await self._call("lock", self._channel.queue_declare(server_queue, exclusive=True, auto_delete=True))
+
+    async def unlock(self, server_queue: str) -> None:
+        """Delete it."""
+        await self._call("unlock", self._channel.queue_delete(server_queue))
+
+    async def give_back(self) -> None:
+        """Give back, to their places, all that was not settled."""
+        self._acknowledger.send()
+        await self._call("give back", self._channel.basic_nack(0, multiple=True, requeue=True))
+
     async def ask(self) -> None:
         """Let the server show that it is there."""
         await self._call("answer", self._channel.basic_qos(prefetch_count=self.prefetch or 0))
@@ -182,6 +195,7 @@ class ReceivingChannel:
         """Acknowledge soon."""
         if arrival.consumer == self._consumer:
             self.outstanding -= 1
+        self.settled += 1
         self._acknowledger.settle(arrival.tag)
 
     async def close(self) -> None:

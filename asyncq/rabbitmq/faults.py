@@ -32,7 +32,7 @@ _WRONG = (
     ssl.SSLCertVerificationError,
 )
 _REFUSALS = (403, 530)
-_PASSING_WORDS = ("limit", "vhost is down", "timed out")
+_PASSING_WORDS = ("limit (", "is down", "timed out")
 """Of refusals that do not last: a user or a virtual host has too many connections, a virtual host starts, and a
 delivery was not acknowledged for longer than `consumer_timeout` allows (a channel's 406, like any mismatch)."""
 _OTHER_PROTOCOL = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
@@ -47,7 +47,7 @@ def is_wrong(error: BaseException) -> bool:
         return True
     if any(word in str(error) for word in _PASSING_WORDS):
         return False
-    if isinstance(error, ssl.SSLError) and error.reason in _OTHER_PROTOCOL:
+    if isinstance(error, ssl.SSLError) and any(word in str(error) for word in _OTHER_PROTOCOL):
         return True
     if isinstance(error, ConnectionClosed) and error.args[0] in _REFUSALS:
         return True

@@ -13,6 +13,8 @@ from pamqp import encode
 from pamqp.commands import Basic
 from pamqp.frame import marshal
 
+from asyncq.rabbitmq.names import HEADER_ID
+
 MAX_ID = 255
 """Bytes of a message id."""
 
@@ -33,8 +35,8 @@ class Message(NamedTuple):
 
     Attributes:
         exchange: may be empty: the default one, which leads to the queue that the routing key names.
-        id: of the call; the number that stands before it on the wire is ours.
-        headers: each costs some microseconds.
+        id: of the call. On the wire it stands behind a number of ours, or in a header where it is too long for that.
+        headers: they cost six microseconds and more.
         priority: for queues that have priorities.
         expiration_ms: how long the queue keeps it, at least until it comes to the head; 0: for ever.
     """
@@ -51,34 +53,34 @@ class Message(NamedTuple):
 def message_id(number: int, id: str) -> str:
     """Return the property of that name: unique among all that is under way on a channel, where ids may repeat.
 
-    An id that does not fit is cut off, and must be told in another way as well.
+    An id that is too long for it is left out.
     """
-    both = f"{number}:{id}"
-    if len(both) > MAX_ID // 4:  # it may be too long, at up to four bytes a character
-        both = both.encode()[:MAX_ID].decode(errors="ignore")
-    return both
+    whole = f"{number}:{id}"
+    return whole if len(whole) <= MAX_ID // 4 or len(whole.encode()) <= MAX_ID else f"{number}:"
 
 
-def call_id(message_id: str) -> str:
-    """Return the id that was published under such a property."""
-    return message_id.partition(":")[2]
+def call_id(message_id: str, headers: Mapping[str, Any] | None) -> str:
+    """Return the id that was published with these properties."""
+    return message_id.partition(":")[2] or str((headers or {}).get(HEADER_ID, ""))
 
 
-def publication(message: Message, id: str, *, channel: int, max_size: int) -> list[bytes]:
+def publication(message: Message, number: int, *, channel: int, max_size: int) -> list[bytes]:
     """Return the frames of a mandatory, persistent message, in pieces.
 
     Args:
         message: to publish.
-        id: its `message_id`.
+        number: for its `message_id`.
         channel: the channel's number.
         max_size: of the payload of one frame of its body; 0 or less: unlimited.
     """
-    exchange, routing_key, body, _, headers, priority, expiration_ms = message
-    name = id.encode()
+    exchange, routing_key, body, id, headers, priority, expiration_ms = message
+    wire_id = message_id(number, id)
+    if len(wire_id) <= len(id):
+        headers = {**(headers or {}), HEADER_ID: id}
     if headers or priority or expiration_ms:
-        content = _with_properties(channel, len(body), name, headers or {}, priority, expiration_ms)
+        content = _with_properties(channel, len(body), wire_id.encode(), headers or {}, priority, expiration_ms)
     else:
-        content = _plain(channel, len(body), name)
+        content = _plain(channel, len(body), wire_id.encode())
     pieces = [_method(channel, exchange, routing_key), content]
     if 0 < max_size < len(body):
         for start in range(0, len(body), max_size):

@@ -1,5 +1,6 @@
 """The dead letters: in a queue beside each queue, looked at by taking all of them and giving them back."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -34,6 +35,7 @@ class LetterBox:
         self._sending = Sending(client, now_ms)
         self._now_ms = now_ms
         self._cap = cap
+        self._turn = asyncio.Lock()
 
     async def newest(self, queue: str, limit: int, before: int | None) -> list[DeadLetter]:
         """Return the newest letters of a queue that died before a place, newest first."""
@@ -87,7 +89,8 @@ class LetterBox:
     @asynccontextmanager
     async def _opened(self, queue: str) -> AsyncGenerator[Sequence[tuple[DeadLetter, Arrival]]]:
         """Give the letters of a queue with what can be acknowledged, the oldest first."""
-        async with taking(self._client, queue, self._client.names.dead_letters(queue)) as arrivals:
+        names = self._client.names
+        async with self._turn, taking(self._client, queue, names.dead_letters(queue), names.looking(queue)) as arrivals:
             now_ms = self._now_ms()
             there: list[tuple[DeadLetter, Arrival]] = []
             for arrival in arrivals:

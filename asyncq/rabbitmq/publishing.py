@@ -112,8 +112,9 @@ class Publisher:
                     f"RabbitMQ at {address} takes nothing more: it is short of memory or of disk, and has been for "
                     f"{seconds:g} s. What was sent before it said so may still be published."
                 )
-            # Something is stuck: a queue, the channel or all of the server. Closing the channel in order might be, too.
-            channel.connection.abort()
+            # A queue is stuck, the channel, or all of the server. To close the channel in order might be stuck, too.
+            channel.connection.abort(TimeoutError(f"Something was not confirmed within {seconds:g} s."))
+        fault = fault or self._connections.fault
         if fault is not None and is_wrong(fault):
             return mapped("publish", address, fault)
         said = f" {explained(fault)}" if fault is not None else ""

@@ -64,12 +64,13 @@ class Intake:
         """Let the server send so many messages, some of which may be in the buffer.
 
         Args:
-            limit: how many there are slots for; the largest ever is how many may be unacknowledged at a time.
+            limit: how many there are slots for.
             count: how many are to be fetched just now.
         """
-        self._ceiling = max(self._ceiling, limit)
-        missing = min(limit, count) - len(self.buffer)
         channel = self._channel
+        lent = channel.outstanding - len(self.buffer) if channel is not None else 0
+        self._ceiling = max(self._ceiling, limit + lent)
+        missing = min(limit, count) - len(self.buffer)
         if missing <= 0:
             return
         if channel is None or not self._wanted:

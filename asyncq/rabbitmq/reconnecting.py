@@ -27,11 +27,13 @@ class Reconnecting:
     Attributes:
         address: of the nodes, without secrets.
         connections: how many there have been.
+        fault: why there is none; None: there is one, or the first try is under way.
     """
 
     def __init__(self, targets: Sequence[Target], *, purpose: str, connect_timeout: float) -> None:
         self.address = ", ".join(target.name for target in targets)
         self.connections = 0
+        self.fault: BrokerUnavailable | ConfigurationError | None = None
         self._targets = targets
         self._purpose = purpose
         self._connect_timeout = connect_timeout
@@ -64,21 +66,19 @@ class Reconnecting:
             BrokerUnavailable: there was none in so many seconds.
             ConfigurationError: the servers have something against us; they are asked again, but waiting is no use.
         """
-        fault: BrokerUnavailable | None = None
         try:
             async with asyncio.timeout(seconds):
                 while not self._is_closed:
                     try:
                         connection = await self.open()
-                    except BrokerUnavailable as error:
-                        fault = error
+                    except BrokerUnavailable:
                         continue
                     if not connection.ended.is_set():
                         return connection
                     await asyncio.sleep(0)  # `run` has not got round to it yet
         except TimeoutError:
-            said = f" {fault}" if fault is not None else ""
-            raise BrokerUnavailable(f"RabbitMQ at {self.address} does not answer.{said}") from fault
+            said = f" {self.fault}" if self.fault is not None else ""
+            raise BrokerUnavailable(f"RabbitMQ at {self.address} does not answer.{said}") from self.fault
         raise self._closed_error()
 
     async def _live(self) -> BrokerUnavailable | ConfigurationError:
@@ -89,17 +89,20 @@ class Reconnecting:
             self._fail(fault)
             return fault
         self.connections += 1
+        self.fault = None
         try:
             self._try.set_result(connection)
             await connection.ended.wait()
         finally:
             self._try = self._loop.create_future()
+            self.fault = connection.fault
             await connection.close()
-        logger.warning("%s Connecting again.", connection.fault)
-        return connection.fault
+        logger.warning("%s Connecting again.", self.fault)
+        return self.fault
 
     def _fail(self, fault: BrokerUnavailable | ConfigurationError) -> None:
         """Tell those who wait for this try; others will wait for the next one."""
+        self.fault = fault
         failed, self._try = self._try, self._loop.create_future()
         failed.set_exception(fault)
         failed.exception()  # seen, even if nobody waits

@@ -95,6 +95,8 @@ class Returning:
                     intake.pause()
             for intake in self._intakes:
                 stale = intake.take_older_than(now - STALE)
+                if stale:  # it has been let too much
+                    intake.pause()
                 try:
                     await self.hand_back(stale)
                 except BrokerUnavailable:

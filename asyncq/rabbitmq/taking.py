@@ -5,44 +5,66 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
-from aiormq import ChannelAccessRefused, ChannelNotFoundEntity
+from aiormq import ChannelLockedResource
 
 from asyncq.backoff import Backoff
-from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import UNLIMITED, Arrival, ReceivingChannel
 
 _TURN = Backoff(delay=0.02, max_delay=0.3)
+_LOOK = Backoff(delay=0.002, max_delay=0.1)
 
 
 @asynccontextmanager
-async def taking(client: RabbitClient, queue: str, server_queue: str) -> AsyncGenerator[Sequence[Arrival]]:
-    """Give all messages of a queue that are ready, in order, as its only consumer; none where there is no such queue.
+async def taking(
+    client: RabbitClient, queue: str, server_queue: str, lock: str
+) -> AsyncGenerator[Sequence[Arrival], None]:
+    """Give all messages of a queue that are ready, in order; none where there is no such queue.
 
-    Who comes at the same time waits.
+    Meanwhile there is nothing in it to see. So whoever comes at the same time, from wherever, waits: by a queue that is
+    there for one connection only. (Quorum queues let everybody be their "exclusive" consumer.)
 
     Raises:
-        BrokerUnavailable: also when others would not let go of the queue in time.
+        BrokerUnavailable: also when others do not finish in time.
     """
-    arrivals: list[Arrival] = []
-    try:
-        channel = await _alone(client, queue, server_queue, arrivals)
-    except ConfigurationError as error:
-        if not isinstance(error.__cause__, ChannelNotFoundEntity):
-            raise
+    if await client.is_missing(server_queue):
         yield ()
         return
+    arrivals: list[Arrival] = []
+    channel = await _locked(client, queue, server_queue, lock, arrivals)
     try:
-        while await channel.get():
-            pass
-        yield arrivals
+        try:
+            await channel.consume(UNLIMITED)
+            while await channel.get():
+                pass
+            yield arrivals
+        finally:
+            await _give_back(client, channel, server_queue, len(arrivals))
     finally:
-        with suppress(BrokerUnavailable):  # then the server has put back everything already
+        with suppress(BrokerUnavailable):  # it ends with the connection
+            await channel.unlock(lock)
             await channel.close()
 
 
-async def _alone(client: RabbitClient, queue: str, server_queue: str, arrivals: list[Arrival]) -> ReceivingChannel:
-    """Return a channel that consumes the queue, and nobody else does."""
+async def _give_back(client: RabbitClient, channel: ReceivingChannel, server_queue: str, taken: int) -> None:
+    """Put the messages back, and wait until they are to be seen: the next one is to find all of them."""
+    random = Random()
+    with suppress(BrokerUnavailable, TimeoutError):  # the server puts them back itself
+        async with asyncio.timeout(client.command_timeout):
+            await channel.cancel()
+            expected = taken - channel.settled
+            await channel.give_back()
+            looks = 0
+            while await client.count(server_queue) < expected:
+                looks += 1
+                await asyncio.sleep(_LOOK.seconds(looks, random))
+
+
+async def _locked(
+    client: RabbitClient, queue: str, server_queue: str, lock: str, arrivals: list[Arrival]
+) -> ReceivingChannel:
+    """Return a channel that consumes the queue, on the connection that has the lock."""
     random = Random()
     turns = 0
     try:
@@ -58,15 +80,15 @@ async def _alone(client: RabbitClient, queue: str, server_queue: str, arrivals: 
                     command_timeout=client.command_timeout,
                 )
                 try:
-                    await channel.consume(UNLIMITED, exclusive=True)
+                    await channel.lock(lock)
                     return channel
-                except ConfigurationError as error:
-                    if not isinstance(error.__cause__, ChannelAccessRefused):
+                except BrokerUnavailable as error:
+                    if not isinstance(error.__cause__, ChannelLockedResource):
                         raise
                 turns += 1
                 await asyncio.sleep(_TURN.seconds(turns, random))
     except TimeoutError as error:
-        raise BrokerUnavailable(f"Others look at the queue {server_queue!r} all the time.") from error
+        raise BrokerUnavailable(f"Others look at {server_queue!r} all the time.") from error
 
 
 def _nothing() -> None:

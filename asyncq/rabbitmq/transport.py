@@ -1,8 +1,10 @@
 """The transport on RabbitMQ."""
 
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from asyncq.clock import SystemClock
+from asyncq.errors import PublishRefused
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.consumer import RabbitConsumer
@@ -46,6 +48,8 @@ class RabbitTransport(Transport):
         self._sending = Sending(client, self.now_ms)
         self._letters = LetterBox(client, self.now_ms, cap=dead_cap)
         self._queues = {queue.name for queue in queues}
+        self._max_lengths = {queue.name: queue.max_length for queue in queues if queue.max_length}
+        self._consumers: WeakSet[RabbitConsumer] = WeakSet()
 
     async def open(self) -> None:
         await self._client.open()
@@ -59,13 +63,17 @@ class RabbitTransport(Transport):
 
     async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         self._queues.update(envelope.queue for envelope in envelopes)
+        if self._max_lengths:
+            return await self._publish_within_bounds(envelopes)
         return await self._sending.send([self._sending.call(envelope) for envelope in envelopes])
 
     async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> RabbitConsumer:
         for queue in queues:
             await self._client.provide(queue)
         self._queues.update(queues)
-        return RabbitConsumer(self._client, name, queues, self.now_ms, self._letters)
+        consumer = RabbitConsumer(self._client, name, queues, self.now_ms, self._letters)
+        self._consumers.add(consumer)
+        return consumer
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         raise self.capabilities.without_memory(f"Call {id!r} cannot be withdrawn")
@@ -74,10 +82,11 @@ class RabbitTransport(Transport):
         return 0
 
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
+        """Return how many the server has to send, with what it has sent ahead to consumers of this process."""
         names = self._client.names
         return [
             Counts(
-                ready=await self._client.count(names.queue(queue)),
+                ready=await self._ready(queue),
                 scheduled=0,
                 running=0,
                 dead=await self._client.count(names.dead_letters(queue)),
@@ -107,3 +116,27 @@ class RabbitTransport(Transport):
 
     async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
         return await self._letters.revive(revivals)
+
+    async def _ready(self, queue: str) -> int:
+        on_server = await self._client.count(self._client.names.queue(queue))
+        return on_server + sum(consumer.waiting(queue) for consumer in self._consumers)
+
+    async def _publish_within_bounds(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        """Publish what its queue has room for. As an argument of the queue, a bound would refuse retries, too."""
+        receipts: list[Receipt] = [None] * len(envelopes)
+        room: dict[str, int] = {}
+        accepted: list[int] = []
+        for index, (_, queue, *_) in enumerate(envelopes):
+            longest = self._max_lengths.get(queue)
+            if longest is not None:
+                if queue not in room:
+                    room[queue] = longest - await self._ready(queue)
+                room[queue] -= 1
+                if room[queue] < 0:
+                    receipts[index] = PublishRefused(f"Queue {queue!r} is full: {longest} messages wait (max_length).")
+                    continue
+            accepted.append(index)
+        refusals = await self._sending.send([self._sending.call(envelopes[index]) for index in accepted])
+        for index, refusal in zip(accepted, refusals, strict=True):
+            receipts[index] = refusal
+        return receipts

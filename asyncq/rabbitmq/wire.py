@@ -7,12 +7,11 @@ from pamqp.commands import Basic
 
 from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.deliveries import Arrival
-from asyncq.rabbitmq.frames import MAX_ID, Message, call_id
+from asyncq.rabbitmq.frames import Message, call_id
 from asyncq.rabbitmq.names import (
     HEADER_CRASHES,
     HEADER_DIED,
     HEADER_DUE,
-    HEADER_ID,
     HEADER_REASON,
     HEADER_RECORD,
     Names,
@@ -29,7 +28,6 @@ MAX_EXPIRATION_MS = 2**32 - 1
 DELIVERED_TOO_OFTEN = "it was delivered again and again, and never settled"
 """The reason of what the server itself has put aside (`x-delivery-limit`)."""
 
-_ROOM_FOR_NUMBER = 20
 _DELIVERIES = "x-delivery-count"
 _DEATHS = "x-death"
 
@@ -54,21 +52,21 @@ class Wire:
         self, id: str, queue: str, body: bytes, priority: int = 0, *, crashes: int = 0, is_handed_back: bool = False
     ) -> Message:
         """Return a call that is due now; handed back, it comes ahead of its priority, where its queue has any."""
-        level = server_priority(priority, is_handed_back=is_handed_back) if queue in self._priorities else 0
-        return Message(self.names.ready, queue, body, id, _headers(id, crashes), level)
+        level = server_priority(priority, is_handed_back=is_handed_back and queue in self._priorities)
+        return Message(self.names.ready, queue, body, id, _counted(crashes), level)
 
     def delayed(
         self, id: str, queue: str, body: bytes, priority: int, *, due_ms: int, delay_ms: int, crashes: int = 0
     ) -> Message:
         """Return a call that is due in so many milliseconds, 1 or more. It says when, in case it comes too early."""
         route = delays.route(delay_ms)
-        level = server_priority(priority, is_handed_back=False) if queue in self._priorities else 0
-        headers = {**_headers(id, crashes), HEADER_DUE: due_ms}
+        level = server_priority(priority, is_handed_back=False)
+        headers = {**_counted(crashes), HEADER_DUE: due_ms}
         return Message(self.names.delay(route.level), route.key(queue), body, id, headers, level)
 
     def letter(self, delivery: Delivery, reason: str, record: bytes | None, *, died_us: int, ttl_ms: int) -> Message:
         """Return a dead letter: the record stands behind the message, as a header it might be too long for a frame."""
-        headers = {**_headers(delivery.id, 0), HEADER_REASON: reason[:MAX_REASON], HEADER_DIED: died_us}
+        headers: dict[str, Any] = {HEADER_REASON: reason[:MAX_REASON], HEADER_DIED: died_us}
         if record is not None:
             headers[HEADER_RECORD] = len(record)
         body = delivery.body + (record or b"")
@@ -77,24 +75,19 @@ class Wire:
 
     def reply(self, address: str, id: str, record: bytes | None) -> Message:
         """Return what tells a process how a call has ended; None: no record is kept."""
-        headers = _headers(id, 0)
-        if record is None:
-            headers[HEADER_RECORD] = False
+        headers = {HEADER_RECORD: False} if record is None else None
         return Message("", self.names.reply(address), record or b"", id, headers)
 
     def delivery(self, arrival: Arrival, token: str, crashes: int) -> Delivery:
         """Return what has arrived as a worker gets it."""
-        queue, properties = arrival.queue, arrival.properties
-        priority = (properties.priority or 0) // 2 if queue in self._priorities else 0
-        return Delivery(id_of(properties), queue, arrival.body, priority, token, crashes)
+        properties = arrival.properties
+        priority = (properties.priority or 0) // 2
+        return Delivery(id_of(properties), arrival.queue, arrival.body, priority, token, crashes)
 
 
 def id_of(properties: Basic.Properties) -> str:
     """Return the id of the call that a message is about."""
-    headers = properties.headers
-    if headers and (id := headers.get(HEADER_ID)) is not None:
-        return str(id)
-    return call_id(properties.message_id or "")
+    return call_id(properties.message_id or "", properties.headers)
 
 
 def crashes_of(arrival: Arrival) -> int:
@@ -145,11 +138,8 @@ def notice_in(arrival: Arrival) -> Notice:
     return Notice(id_of(properties), arrival.body if has_record else None, is_over=True)
 
 
-def _headers(id: str, crashes: int) -> dict[str, Any]:
-    headers: dict[str, Any] = {HEADER_CRASHES: crashes} if crashes else {}
-    if len(id) > (MAX_ID - _ROOM_FOR_NUMBER) // 4 and len(id.encode()) > MAX_ID - _ROOM_FOR_NUMBER:
-        headers[HEADER_ID] = id
-    return headers
+def _counted(crashes: int) -> dict[str, Any]:
+    return {HEADER_CRASHES: crashes} if crashes else {}
 
 
 def _number(headers: Headers, name: str) -> int:

@@ -33,7 +33,7 @@ def test_importing_loads_no_client_library() -> None:
     """`import asyncq` loads no client library, and naming one broker loads no other's."""
     program = (
         "import sys, asyncq; asyncq.MemoryBroker; asyncq.SQLiteBroker\n"
-        "print([name for name in ('redis', 'aio_pika', 'fastapi', 'pydantic', 'click') if name in sys.modules])"
+        "print([name for name in ('redis', 'aiormq', 'fastapi', 'pydantic', 'click') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
