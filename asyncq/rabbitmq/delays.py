@@ -5,6 +5,9 @@ highest level first. Where a bit is 1, the message waits in the queue of that le
 past. It enters at its highest 1, so that no level above that has to exist.
 
 In a queue all messages wait for the same time, so none waits behind one that is due later.
+
+What has come out and is sent in again must leave its header `x-death` behind: where a message expires for the second
+time in the same queue, the server takes that for a cycle and keeps it there for ever.
 """
 
 from typing import NamedTuple

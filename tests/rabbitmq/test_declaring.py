@@ -10,10 +10,12 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from asyncq.errors import ConfigurationError
+from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.declaring import CHANNELS, Declarer
 from asyncq.rabbitmq.names import Names
-from asyncq.rabbitmq.topology import Queue, Topology, text
+from asyncq.rabbitmq.topology import DELIVERY_LIMIT, Queue, Topology, text
 from tests.rabbitmq_servers import RabbitMQServer
+from tests.waiting import wait_until
 
 
 class Channels:
@@ -75,10 +77,34 @@ async def test_a_delay_leads_to_a_queue(channels: Channels, topology: Topology) 
     await declarer.queue("b")
     await declarer.queue("a.b")
     await declarer.delay(16)
+    assert await publish(channels, topology.names.delay(4), delays.route(16).key("a.b"))
     channel = await channels()
-    await channel.basic_publish(b"x", exchange=topology.names.delay(4), routing_key=f"{'0.' * 27}1.a.b", mandatory=True)
-    assert (await got(channel, topology.names.queue("a.b"))) == b"x"
+    assert await hand_back(channel, topology.names.queue("a.b")) == 0
     assert (await channel.basic_get(topology.names.queue("b"))).body == b""
+    await channel.close()
+
+
+async def test_what_is_never_settled_becomes_a_dead_letter(channels: Channels, topology: Topology) -> None:
+    """The server puts a message among the dead letters after 20 deliveries too many, also if it was delayed."""
+    declarer = Declarer(channels, topology)
+    await declarer.queue("mail")
+    await declarer.delay(16)
+    assert await publish(channels, topology.names.delay(4), delays.route(16).key("mail"))
+    channel = await channels()
+    waiting, dead = topology.names.queue("mail"), topology.names.dead_letters("mail")
+    for count in range(DELIVERY_LIMIT + 1):
+        assert await hand_back(channel, waiting) == count
+    assert await hand_back(channel, dead) == 0
+    await channel.close()
+
+
+async def test_a_dead_letter_can_be_looked_at_for_ever(channels: Channels, topology: Topology) -> None:
+    """Getting a letter and handing it back counts as a delivery, and yet it stays."""
+    await Declarer(channels, topology).queue("mail")
+    assert await publish(channels, topology.names.dead, "mail")
+    channel = await channels()
+    for count in range(2 * DELIVERY_LIMIT):
+        assert await hand_back(channel, topology.names.dead_letters("mail")) == count
     await channel.close()
 
 
@@ -185,15 +211,23 @@ async def publish(channels: Channels, exchange: str, key: str) -> bool:
     return isinstance(confirmation, aiormq.spec.Basic.Ack)
 
 
-async def got(channel: AbstractChannel, queue: str) -> bytes:
-    """Return the next message of a queue."""
-    messages: asyncio.Queue[bytes] = asyncio.Queue()
+async def hand_back(channel: AbstractChannel, queue: str) -> int:
+    """Wait for a message, hand it back, and return how often it had been delivered before."""
 
-    async def keep(message: aiormq.abc.DeliveredMessage) -> None:
-        messages.put_nowait(message.body)
+    async def get() -> bool:
+        nonlocal message
+        message = await channel.basic_get(queue)
+        return isinstance(message.delivery, aiormq.spec.Basic.GetOk)
 
-    await channel.basic_consume(queue, keep, no_ack=True)
-    return await messages.get()
+    message: aiormq.abc.DeliveredMessage | None = None
+    await wait_until(get, "a message is there")
+    assert message
+    assert message.delivery_tag
+    await channel.basic_nack(message.delivery_tag, requeue=True)
+    headers = message.header.properties.headers or {}
+    count = headers.get("x-delivery-count", 0)
+    assert isinstance(count, int)
+    return count
 
 
 def levels(server: RabbitMQServer, topology: Topology) -> list[int]:
