@@ -57,6 +57,7 @@ from asyncq.worker import Worker
 
 if TYPE_CHECKING:  # for editors and type checkers only: at run time `__getattr__` imports them when they are named
     from asyncq.broker.memory import MemoryBroker
+    from asyncq.broker.rabbitmq import RabbitMQBroker
     from asyncq.broker.redis import RedisBroker
     from asyncq.broker.sqlite import SQLiteBroker
 
@@ -91,6 +92,7 @@ __all__ = [
     "PublishRefused",
     "Queue",
     "QueueCounts",
+    "RabbitMQBroker",
     "RedisBroker",
     "Reject",
     "Result",

@@ -27,6 +27,7 @@ KINDS = {
     "MemoryBroker": Kind("asyncq.broker.memory"),
     "SQLiteBroker": Kind("asyncq.broker.sqlite"),
     "RedisBroker": Kind("asyncq.broker.redis", "redis", "redis"),
+    "RabbitMQBroker": Kind("asyncq.broker.rabbitmq", "aiormq", "rabbitmq"),
 }
 
 _SCHEMES = {
@@ -39,6 +40,8 @@ _SCHEMES = {
     "redis+cluster": "RedisBroker",
     "rediss+cluster": "RedisBroker",
     "unix": "RedisBroker",
+    "amqp": "RabbitMQBroker",
+    "amqps": "RabbitMQBroker",
 }
 
 
@@ -61,7 +64,7 @@ def broker_from_url(url: str, **options: Any) -> Broker:
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://host:6379/0`, `rediss://...`,
-            `redis+sentinel://host,host/service/0`, `redis+cluster://host,host`.
+            `redis+sentinel://host,host/service/0`, `redis+cluster://host,host`, `amqp://host:5672/vhost`, `amqps://...`.
             A SQLite URL may say `?synchronous=NORMAL`.
         options: passed on to the broker.
 

@@ -5,7 +5,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 def hidden_password(url: str) -> str:
-    """Return the URL with its password, in the authority or the query, replaced by stars."""
+    """Return the URL, or several with commas between them, with each password replaced by stars.
+
+    It may stand in the authority or in the query.
+    """
+    return ",".join(map(_hidden, re.split(r",(?=\s*[a-z+]+://)", url)))
+
+
+def _hidden(url: str) -> str:
     parts = urlsplit(url)
     authority = parts.netloc
     if "@" in authority:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import asyncq
 from asyncq import (
     Broker,
     BrokerUnavailable,
@@ -26,6 +27,7 @@ from asyncq import (
     broker_from_url,
 )
 from asyncq.broker.subscription import SAFETY_SECONDS
+from asyncq.broker.urls import hidden_password
 from tests.working import working
 
 
@@ -49,6 +51,19 @@ def test_a_missing_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 'pip install "asyncq[redis]"' in done.stdout
+
+
+def test_passwords_are_hidden() -> None:
+    """A URL is shown without its password, and so is each of several with commas between them."""
+    shown = hidden_password("amqp://me:secret@a:1/vhost,amqps://you:secret@b?token=secret,redis://c")
+    assert shown == "amqp://me:***@a:1/vhost,amqps://you:***@b?token=***,redis://c"
+
+
+def test_rabbitmq_is_named() -> None:
+    """RabbitMQ is among the brokers that a URL may name, and says what it cannot do before it is used."""
+    with pytest.raises(ConfigurationError, match=r"amqp://, amqps://"):
+        broker_from_url("ampq://host")
+    assert 'store="redis://' in str(asyncq.RabbitMQBroker.capabilities.without_memory("status()"))
 
 
 def test_without_a_loop(tmp_path: Path) -> None:

@@ -132,3 +132,25 @@ async def test_hostile_times() -> None:
         async with working(broker):
             await (await nothing.kiq())
             assert (await waiting).status is Status.FAILED
+
+
+async def test_a_worker_that_keeps_no_result() -> None:
+    """Who waits is told at once that there is no result where only the worker's declaration says so."""
+    broker = MemoryBroker()
+
+    @broker.task(name="work")
+    async def published() -> None: ...
+
+    async with broker:
+        with pytest.raises(TimeoutError):
+            await (await published.kiq()).result(timeout=0.01)
+        handle = await published.kiq()
+        assert handle.is_told
+        waiting = asyncio.create_task(handle.result())
+        await asyncio.sleep(0.01)  # it begins to wait, which nobody is told
+        broker.tasks.add(broker.task(name="work", store_result=False)(published.function))
+        async with working(broker, burst=True):
+            pass
+        async with asyncio.timeout(SOON):
+            with pytest.raises(ResultMissing):
+                await waiting

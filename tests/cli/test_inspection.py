@@ -146,3 +146,30 @@ async def test_wrong_time(asyncq: StartProgram, within: str) -> None:
 
     assert await program.exits() == 2
     assert "is no span of time, such as 90, 90s, 15m, 2h or 3d." in program.output
+
+
+FORGETFUL = """
+from tests.forgetful import ForgetfulBroker
+
+broker = ForgetfulBroker()
+"""
+
+
+async def test_without_a_memory(asyncq: StartProgram, folder: Path) -> None:
+    """What a broker without a memory of calls cannot tell is `-`, and what to add is said."""
+    (folder / "forgetful.py").write_text(FORGETFUL)
+
+    program = await asyncq("queues", "forgetful:broker")
+    assert await program.exits() == 0
+    header, default, *why = sorted(program.output.splitlines(), key=lambda line: not line.startswith("QUEUE"))
+    assert header.startswith("QUEUE")
+    assert default.split() == ["default", "0", "-", "-", "-", "0", "-"]
+    assert len(why) == 1
+    assert 'ForgetfulBroker(store="...")' in why[0]
+
+    for arguments in (["--json"], ["--check"], []):
+        program = await asyncq("workers", "forgetful:broker", *arguments)
+        assert await program.exits() == 2
+        assert 'workers(): this broker has no memory of calls. Give it one: ForgetfulBroker(store="...")' in (
+            program.output
+        )

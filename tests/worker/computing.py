@@ -11,8 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from asyncq import Context, Depends, MemoryBroker, Reject, Retry, RetryPolicy, Snooze, current_context
+from tests.forgetful import ForgetfulBroker
 
 broker = MemoryBroker(max_result_size=1_000_000)
+forgetful = ForgetfulBroker()
 
 hoard: list[bytes] = []
 
@@ -170,3 +172,8 @@ def report_in_a_fork(ctx: Context = Depends()) -> int:
         ctx.progress_sync(2)
         os._exit(5)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@forgetful.task(runs_in="process", retry=None)
+def reports(ctx: Context = Depends()) -> None:
+    ctx.progress_sync(1)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from asyncq import Broker, ConfigurationError, MemoryBroker, Status, TaskFailed, TaskTimeout, Worker
+from asyncq import Broker, ConfigurationError, MemoryBroker, NotSupported, Status, TaskFailed, TaskTimeout, Worker
 from asyncq.worker import pool
 from asyncq.worker.embedding import embedded_command
 from asyncq.worker.poolprocess import PoolCharge
@@ -340,3 +340,10 @@ def test_refusals() -> None:
     broker.task(runs_in="process")(function)
     with pytest.raises(ConfigurationError, match="declared inside a function"):
         Worker(broker)
+
+
+async def test_progress_without_a_memory() -> None:
+    """A task that reports progress is told where nobody could see it, at that call."""
+    async with computing.forgetful, working(computing.forgetful):
+        with pytest.raises(NotSupported, match="progress"):
+            await (await computing.reports.kiq())

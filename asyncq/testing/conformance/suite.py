@@ -9,7 +9,7 @@ import pytest_asyncio
 from asyncq.testing.conformance.backend import Backend
 from asyncq.testing.conformance.stage import Process, Stage
 
-T = TypeVar("T", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def needs(**capabilities: bool) -> Callable[[T], T]:
@@ -19,8 +19,10 @@ def needs(**capabilities: bool) -> Callable[[T], T]:
     """
 
     def mark(target: T) -> T:
-        tests = [each for name, each in vars(target).items() if name.startswith("test_")]
-        for test in tests if isinstance(target, type) else [target]:
+        tests: list[Any] = [target]
+        if isinstance(target, type):
+            tests = [each for name, each in vars(target).items() if name.startswith("test_")]
+        for test in tests:
             test.needed = getattr(test, "needed", {}) | capabilities
         return target
 
@@ -40,7 +42,7 @@ class Suite:
         """Skip what the transport cannot do."""
         for name, value in getattr(request.function, "needed", {}).items():
             if getattr(backend.capabilities, name) != value:
-                pytest.skip(f"needs {name}={value}")
+                pytest.skip(f"needs a transport with {name}={value}")
 
     @pytest_asyncio.fixture
     async def stage(self, backend: Backend) -> AsyncIterator[Stage]:
