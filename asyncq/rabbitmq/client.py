@@ -28,6 +28,7 @@ class RabbitClient:
         urls: of one or several nodes.
         namespace: where all names are.
         priorities: the largest priority of each queue that has any.
+        heartbeat: seconds; None: as the URLs say.
         declare: False: what is missing is an error.
         connect_timeout, command_timeout: seconds.
 
@@ -44,12 +45,15 @@ class RabbitClient:
         priorities: Mapping[str, int],
         connect_timeout: float,
         command_timeout: float,
+        heartbeat: int | None = None,
         declare: bool = True,
     ) -> None:
         self.names = Names(namespace)
         self.wire = Wire(self.names, priorities)
         self.command_timeout = command_timeout
-        self._targets = read_urls(urls)
+        self._targets = [
+            target if heartbeat is None else target._replace(heartbeat=heartbeat) for target in read_urls(urls)
+        ]
         self._topology = Topology(self.names, priorities)
         self._connect_timeout = connect_timeout
         self._declare = declare

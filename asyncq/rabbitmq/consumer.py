@@ -118,10 +118,11 @@ class RabbitConsumer(Consumer):
         deliveries: list[Delivery] = []
         for queue, limit in limits.items():
             intake = self._intakes[queue]
-            intake.want(limit, count)
-            if intake.buffer and len(deliveries) < count:
-                most = min(limit, count - len(deliveries))
+            before, most = len(deliveries), min(limit, count - len(deliveries))
+            if intake.buffer and most:
                 suspects -= self._pick(intake, most, suspects, deliveries)
+            taken = len(deliveries) - before
+            intake.want(limit - taken, most - taken)
         return deliveries
 
     def _pick(self, intake: Intake, count: int, suspects: int, deliveries: list[Delivery]) -> int:

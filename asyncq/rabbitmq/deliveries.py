@@ -13,7 +13,7 @@ from pamqp.header import ContentHeader
 
 from asyncq.rabbitmq.acknowledging import Acknowledger
 from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
-from asyncq.rabbitmq.faults import FAULTS
+from asyncq.rabbitmq.faults import FAULTS, mapped
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class ReceivingChannel:
         self._consumer = ""
         self._consumers = 0
         self._acknowledger = Acknowledger(connection, channel.number)
-        frames = _Frames(cast("asyncio.Queue[Any]", channel.frames), self._arrived, self._hear)
+        frames = _Frames(cast(Any, channel).frames, self._arrived, self._hear)
         channel.frames = cast("asyncio.Queue[Any]", frames)
         closing = cast("asyncio.Future[Any]", cast(Any, channel).closing)
         closing.add_done_callback(self._closed)
@@ -211,13 +211,20 @@ class ReceivingChannel:
                 answer = await call
         except BaseException as error:
             if isinstance(error, TimeoutError):
-                self.connection.abort()
+                self.connection.abort(error)
             if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                fault = self.fault or error
-                raise self.connection.mapped(wanted, fault) from fault
+                raise self._explained(wanted, self.fault or error) from error
             raise
         self.answered_at = time.monotonic()
         return answer
+
+    def _explained(self, wanted: str, fault: BaseException) -> Exception:
+        connection = self.connection
+        if connection.ended.is_set():
+            return connection.fault
+        error = mapped(wanted, connection.address, fault)
+        error.__cause__ = fault
+        return error
 
     def _arrived(self, delivery: Basic.Deliver, header: ContentHeader, body: bytes) -> None:
         consumer = cast(str, delivery.consumer_tag)

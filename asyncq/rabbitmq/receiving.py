@@ -61,22 +61,21 @@ class Intake:
         return self._answered_at if self._channel is None else self._channel.answered_at
 
     def want(self, limit: int, count: int) -> None:
-        """Let the server send so many messages, some of which may be in the buffer.
+        """Let the server send so many more messages, besides those that are left in the buffer.
 
         Args:
-            limit: how many there are slots for.
-            count: how many are to be fetched just now.
+            limit: how many more there are slots for.
+            count: how many more are to be fetched just now, up to `limit`.
         """
-        channel = self._channel
-        lent = channel.outstanding - len(self.buffer) if channel is not None else 0
-        self._ceiling = max(self._ceiling, limit + lent)
-        missing = min(limit, count) - len(self.buffer)
-        if missing <= 0:
+        if count <= 0:
             return
+        channel = self._channel
         if channel is None or not self._wanted:
-            self._change(max(missing, self._wanted))
-        elif self._wanted < self._ceiling and channel.outstanding + missing > self._wanted:
-            self._change(min(self._ceiling, max(2 * self._wanted, channel.outstanding + missing)))
+            self._change(max(count, self._wanted))
+            return
+        self._ceiling = max(self._ceiling, limit + channel.outstanding)
+        if self._wanted < self._ceiling and channel.outstanding + count > self._wanted:
+            self._change(min(self._ceiling, max(2 * self._wanted, channel.outstanding + count)))
 
     def take_older_than(self, at: float) -> list[Arrival]:
         """Take out of the buffer what has arrived before, by `time.monotonic()`."""
@@ -86,9 +85,10 @@ class Intake:
         return arrivals
 
     def pause(self) -> None:
-        """Let the server send nothing until more is wanted."""
+        """Let the server send nothing until more is wanted, and ask whoever fetches whether it is."""
         if self._wanted:
             self._change(0)
+            self._told()
 
     def probe(self) -> "asyncio.Future[None]":
         """Return what is done when at least one message has arrived of those that are ready now, if any is."""

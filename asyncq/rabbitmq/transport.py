@@ -39,6 +39,7 @@ class RabbitTransport(Transport):
         keeps_place=False,
         has_priorities=False,
         counts_running=False,
+        shows_line=False,
         remedy='RabbitMQBroker(url, store="redis://...")',
     )
 
