@@ -146,8 +146,10 @@ class RabbitMQServer:
         self.start()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open, and nobody answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        """Freeze it (SIGSTOP), and return when it stands still: connections stay open, and nobody answers."""
+        node = self._running()
+        node.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, node.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""

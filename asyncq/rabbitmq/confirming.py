@@ -26,10 +26,10 @@ Outcome: TypeAlias = Confirmed | PublishRefused | None
 class ConfirmingChannel:
     """A channel on which nothing is done but publishing. Several callers may send at the same time.
 
-    `basic_publish` of aiormq costs 45 us a message, most of it for a coroutine, two locks and time limits, a future and
-    pamqp's frames. So the frames of many messages are made here and written at once, and confirms go straight to the
-    `_Slot`s that stand in the channel's `confirmations`, where `basic_publish` would put futures. Of aiormq this uses
-    public attributes only: that mapping and its fellow, in which it looks up returned messages.
+    `basic_publish` of aiormq costs some 70 us a message, this 10: there, each has a coroutine, a lock, a time limit, a
+    future and pamqp's frames of its own. Here the frames of many messages are written at once, and confirms go straight
+    to the `_Slot`s that stand in the channel's `confirmations`, where `basic_publish` would put futures. Of aiormq this
+    uses public attributes only: that mapping and its fellow, in which it looks up returned messages.
 
     Attributes:
         connection: to which it belongs.

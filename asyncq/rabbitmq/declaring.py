@@ -130,8 +130,8 @@ class Declarer:
 async def _declare(channel: AbstractChannel, declaration: Declaration) -> None:
     try:
         match declaration:
-            case Exchange(name, kind):
-                await channel.exchange_declare(name, exchange_type=kind, durable=True)
+            case Exchange(name, kind, arguments):
+                await channel.exchange_declare(name, exchange_type=kind, durable=True, arguments=dict(arguments))
             case Queue(name, arguments):
                 await channel.queue_declare(name, durable=True, arguments=dict(arguments))
             case Binding(source, "queue", destination, key):

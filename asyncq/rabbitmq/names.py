@@ -7,6 +7,7 @@
     asyncq:NS:looking:HASH  queue              there while somebody looks at the dead letters of a queue
     asyncq:NS:delay         topic exchange     below the ladder: what becomes due
     asyncq:NS:delay:LEVEL   topic exchange     a level of the ladder, and its queue, which has the same name
+    asyncq:NS:stray         fanout exchange    what became due for a queue that is not there, and its queue
     asyncq:NS:reply:RANDOM  queue              results for one process, reached through the default exchange
 
 The server bounds names and routing keys to 255 bytes.
@@ -43,9 +44,10 @@ class Names:
         ready: exchange of what is due now. Its routing keys are names of queues, as everywhere but in the ladder.
         dead: exchange of dead letters.
         due: exchange below the ladder.
+        stray: exchange and queue of what `due` cannot deliver.
     """
 
-    __slots__ = ("_prefix", "dead", "due", "ready")
+    __slots__ = ("_prefix", "dead", "due", "ready", "stray")
 
     def __init__(self, namespace: str) -> None:
         if not _NAMESPACE.fullmatch(namespace):
@@ -55,6 +57,7 @@ class Names:
         self._prefix = self.ready = f"asyncq:{namespace}"
         self.dead = f"{self._prefix}:dead"
         self.due = f"{self._prefix}:delay"
+        self.stray = f"{self._prefix}:stray"
 
     def queue(self, name: str) -> str:
         """Return what a queue is called on the server. ConfigurationError: it is too long for that."""

@@ -56,6 +56,7 @@ class Publisher:
 
     async def _publish(self, messages: Sequence[Message]) -> list[PublishRefused | None]:
         outcomes: list[Outcome] = [None] * len(messages)
+        channel: ConfirmingChannel | None = None
         fault: BaseException | None = None
         failures = 0
         deadline = asyncio.get_running_loop().time() + self._seconds
@@ -65,11 +66,12 @@ class Publisher:
                     channel = await self._open_channel(deadline)
                     fault = await channel.send(messages, outcomes)
                     if fault is not None:
+                        channel = None
                         self._judge(fault, messages, outcomes)
                         failures += 1
                         await asyncio.sleep(_AGAIN.seconds(failures, self._random))
         except TimeoutError as error:
-            raise self._unconfirmed(fault) from fault or error
+            raise self._unconfirmed(channel, fault) from fault or error
         return [outcome if isinstance(outcome, PublishRefused) else None for outcome in outcomes]
 
     async def _open_channel(self, deadline: float) -> ConfirmingChannel:
@@ -78,7 +80,7 @@ class Publisher:
             channel = self._channel
             if channel is None or not channel.is_open:
                 await self._renew_channel(deadline)
-            elif channel.connection.is_blocked:
+            elif self._is_blocked:
                 await channel.connection.unblocked()
             else:
                 return channel
@@ -103,15 +105,17 @@ class Publisher:
             if outcomes[index] is None and _is_meant(fault, message):
                 outcomes[index] = PublishRefused(f"RabbitMQ refused to publish: {explained(fault)}")
 
-    def _unconfirmed(self, fault: BaseException | None) -> BrokerUnavailable | ConfigurationError:
+    def _unconfirmed(
+        self, channel: ConfirmingChannel | None, fault: BaseException | None
+    ) -> BrokerUnavailable | ConfigurationError:
+        """Return the error to raise when time is up; give the channel up on which a confirm was awaited."""
         address, seconds = self._connections.address, self._seconds
-        channel = self._channel
-        if channel is not None and channel.is_open:
-            if channel.connection.is_blocked:
-                return BrokerUnavailable(
-                    f"RabbitMQ at {address} takes nothing more: it is short of memory or of disk, and has been for "
-                    f"{seconds:g} s. What was sent before it said so may still be published."
-                )
+        if self._is_blocked:
+            return BrokerUnavailable(
+                f"RabbitMQ at {address} takes nothing more: it is short of memory or of disk, and has been for "
+                f"{seconds:g} s. What was sent before it said so may still be published."
+            )
+        if channel is not None:
             # A queue is stuck, the channel, or all of the server. To close the channel in order might be stuck, too.
             channel.connection.abort(TimeoutError(f"Something was not confirmed within {seconds:g} s."))
         fault = fault or self._connections.fault
@@ -121,6 +125,10 @@ class Publisher:
         return BrokerUnavailable(
             f"RabbitMQ at {address} did not confirm within {seconds:g} s; whether it has the messages is unknown.{said}"
         )
+
+    @property
+    def _is_blocked(self) -> bool:
+        return self._channel is not None and self._channel.is_open and self._channel.connection.is_blocked
 
 
 def _is_meant(fault: BaseException, message: Message) -> bool:

@@ -89,6 +89,8 @@ class Reconnecting:
             self._fail(fault)
             return fault
         self.connections += 1
+        if self.fault is not None:
+            logger.info("Connected to RabbitMQ at %s again.", connection.address)
         self.fault = None
         try:
             self._try.set_result(connection)

@@ -21,20 +21,25 @@ REPLIES_EXPIRE_MS = 600_000
 _DEAD_LETTERS_STAY = (("x-dead-letter-strategy", "at-least-once"), ("x-overflow", "reject-publish"))
 """The default loses what becomes due while the server starts. It takes both."""
 
+_KEPT_TO_BE_LOOKED_AT = (("x-queue-type", "quorum"), ("x-delivery-limit", NO_DELIVERY_LIMIT))
+
+Arguments = tuple[tuple[str, str | int], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """An exchange.
 
     Attributes:
-        kind: "direct" or "topic".
+        kind: "direct", "fanout" or "topic".
     """
 
     name: str
     kind: str
+    arguments: Arguments = ()
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.title}"
+        return f"{self.kind} {self.title}{_listed(self.arguments)}"
 
     @property
     def title(self) -> str:
@@ -50,7 +55,7 @@ class Exchange:
             "durable": True,
             "auto_delete": False,
             "internal": False,
-            "arguments": {},
+            "arguments": dict(self.arguments),
         }
 
 
@@ -59,10 +64,10 @@ class Queue:
     """A queue on the server."""
 
     name: str
-    arguments: tuple[tuple[str, str | int], ...]
+    arguments: Arguments
 
     def __str__(self) -> str:
-        return f"{self.title} with {', '.join(f'{name}={value}' for name, value in self.arguments)}"
+        return f"{self.title}{_listed(self.arguments)}"
 
     @property
     def title(self) -> str:
@@ -133,11 +138,11 @@ class Topology:
         names = self.names
         full, dead = names.queue(name), names.dead_letters(name)
         return [
+            *self._due(),
             Exchange(names.ready, "direct"),
-            Exchange(names.due, "topic"),
             Exchange(names.dead, "direct"),
             Queue(full, self._arguments(name)),
-            Queue(dead, (("x-queue-type", "quorum"), ("x-delivery-limit", NO_DELIVERY_LIMIT))),
+            Queue(dead, _KEPT_TO_BE_LOOKED_AT),
             Binding(names.ready, "queue", full, name),
             Binding(names.due, "queue", full, delays.due_pattern(name)),
             Binding(names.dead, "queue", dead, name),
@@ -146,14 +151,14 @@ class Topology:
     def delays(self, level: int) -> list[Declaration]:
         """Return the ladder up to a level."""
         levels = range(delays.LOWEST, level + 1)
-        return [Exchange(self.names.due, "topic"), *(part for each in levels for part in self._level(each))]
+        return [*self._due(), *(part for each in levels for part in self._level(each))]
 
     def reply(self, name: str) -> list[Declaration]:
         """Return what results for one process need."""
         arguments = (("x-queue-type", "classic"), ("x-expires", REPLIES_EXPIRE_MS))
         return [Queue(self.names.reply(name), arguments)]
 
-    def _arguments(self, name: str) -> tuple[tuple[str, str | int], ...]:
+    def _arguments(self, name: str) -> Arguments:
         priority = self._priorities.get(name, 0)
         if priority:
             return (("x-queue-type", "classic"), ("x-max-priority", server_priority(priority, is_handed_back=True)))
@@ -164,6 +169,20 @@ class Topology:
             ("x-dead-letter-routing-key", name),  # what came through the ladder has another
             *_DEAD_LETTERS_STAY,
         )
+
+    def _due(self) -> list[Declaration]:
+        """Return what is below the ladder.
+
+        Of what it cannot route, the server keeps 32 messages and tries them again and again; then the level that they
+        are in stands still, for all queues. So what is for a queue that does not exist must have another place.
+        """
+        stray = self.names.stray
+        return [
+            Exchange(stray, "fanout"),
+            Exchange(self.names.due, "topic", (("alternate-exchange", stray),)),
+            Queue(stray, _KEPT_TO_BE_LOOKED_AT),
+            Binding(stray, "queue", stray, ""),
+        ]
 
     def _level(self, level: int) -> list[Declaration]:
         name, below = self.names.delay(level), self.names.delay(level - 1)
@@ -184,6 +203,10 @@ class Topology:
 def server_priority(priority: int, *, is_handed_back: bool) -> int:
     """Return the priority on the server: each of ours has a second one above, for what was handed back to its place."""
     return 2 * priority + is_handed_back
+
+
+def _listed(arguments: Arguments) -> str:
+    return f" with {', '.join(f'{name}={value}' for name, value in arguments)}" if arguments else ""
 
 
 def text(declarations: Iterable[Declaration]) -> str:

@@ -13,7 +13,7 @@ from asyncq.rabbitmq.connection import CLOSE_TIMEOUT, Connection, connect
 from asyncq.rabbitmq.urls import read_urls
 from tests.chaos.proxy import Proxy
 from tests.rabbitmq.publishers import CONNECT_TIMEOUT, reconnecting
-from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
+from tests.rabbitmq_servers import RabbitMQServer
 from tests.servers import HOST, free_port
 from tests.waiting import wait_until
 
@@ -111,30 +111,28 @@ async def test_cancelling_at_any_point_leaves_nothing_behind(rabbitmq_url: str) 
     await wait_until(lambda: len(asyncio.all_tasks()) <= 2, "nothing of them runs any more")
 
 
-async def test_a_connection_to_a_frozen_server_is_closed_in_time(own_rabbitmq: StartRabbitMQ) -> None:
+async def test_a_connection_that_is_cut_off_is_closed_in_time(rabbitmq_server: RabbitMQServer) -> None:
     """Closing waits a moment for a server that does not say goodbye, and leaves nothing behind."""
-    server = own_rabbitmq()
-    connection = await opened(server.url)
-    server.pause()
-    begun = time.monotonic()
-    await connection.close()
-    assert time.monotonic() - begun < CLOSE_TIMEOUT + SLACK
-    server.resume()
+    with Proxy(rabbitmq_server.port) as network:
+        connection = await opened(network.url("amqp", "/"))
+        network.blackhole()
+        begun = time.monotonic()
+        await connection.close()
+        assert time.monotonic() - begun < CLOSE_TIMEOUT + SLACK
 
 
-async def test_a_channel_of_a_frozen_server_gives_its_connection_up(own_rabbitmq: StartRabbitMQ) -> None:
+async def test_a_channel_that_is_not_opened_gives_its_connection_up(rabbitmq_server: RabbitMQServer) -> None:
     """Whoever loses patience with the opening of a channel ends the connection: nobody else would get further."""
-    server = own_rabbitmq()
-    connection = await opened(server.url)
-    server.pause()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
+    with Proxy(rabbitmq_server.port) as network:
+        connection = await opened(network.url("amqp", "/"))
+        network.blackhole()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await connection.channel()
+        assert connection.ended.is_set()
+        with pytest.raises(BrokerUnavailable):
             await connection.channel()
-    assert connection.ended.is_set()
-    with pytest.raises(BrokerUnavailable):
-        await connection.channel()
-    await connection.close()
-    server.resume()
+        await connection.close()
 
 
 @pytest.mark.parametrize("how", ["reset", "ended", "closed by an operator"])

@@ -162,8 +162,8 @@ async def test_without_declaring_all_that_is_missing_is_listed(
     file = tmp_path / "definitions.json"
     for ask, missing in (
         (lambda: declarer.queue("mail"), topology.queue("mail")),
-        (lambda: declarer.queue("urgent"), topology.queue("urgent")[3:]),  # the exchanges are there by now
-        (lambda: declarer.delay(100), topology.delays(6)[1:]),
+        (lambda: declarer.queue("urgent"), topology.queue("urgent")[6:]),  # the exchanges are there by now
+        (lambda: declarer.delay(100), topology.delays(6)[4:]),
     ):
         with pytest.raises(ConfigurationError, match="declare=False") as caught:
             await ask()

@@ -19,6 +19,7 @@ from asyncq.rabbitmq.declaring import Declarer
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.topology import Topology
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
+from tests.waiting import wait_until
 
 QUEUE = "mail"
 EARLY = 0.002
@@ -66,7 +67,9 @@ class Ladder:
         finally:
             await connection.close()
 
-    async def send(self, channel: AbstractChannel, delays_ms: Sequence[int], pause: float = 0) -> None:
+    async def send(
+        self, channel: AbstractChannel, delays_ms: Sequence[int], *, queue: str = QUEUE, pause: float = 0
+    ) -> None:
         """Publish a message for each delay, all confirmed in the end; so many seconds between two."""
         slots = asyncio.Semaphore(IN_FLIGHT)
 
@@ -77,7 +80,7 @@ class Ladder:
                 await channel.basic_publish(
                     str(number).encode(),
                     exchange=self._names.delay(route.level),
-                    routing_key=route.key(QUEUE),
+                    routing_key=route.key(queue),
                     mandatory=True,
                     properties=Basic.Properties(delivery_mode=2, message_id=str(number)),
                 )
@@ -138,6 +141,18 @@ async def test_a_message_can_go_through_again(ladder: Ladder, rabbitmq_url: str)
             ladder.arrivals.clear()
             await ladder.send(channel, [112])
             await ladder.receive(1)
+
+
+async def test_what_is_for_no_queue_does_not_stop_the_rest(
+    ladder: Ladder, rabbitmq_url: str, rabbitmq_server: RabbitMQServer, namespace: str
+) -> None:
+    """However many messages become due for a queue that is not there, they are kept aside, and others come out."""
+    async with ladder.connected(rabbitmq_url) as connection:
+        channel = await connection.channel()
+        await ladder.send(channel, [16] * 100, queue="gone")
+        await ladder.send(channel, [16])
+        await ladder.receive(1)
+    await wait_until(lambda: rabbitmq_server.queues()[Names(namespace).stray] == 100, "all the others are kept")
 
 
 @pytest.mark.timeout(150)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -205,8 +205,11 @@ async def test_what_is_confirmed_outlives_the_server(own_rabbitmq: StartRabbitMQ
     assert ids == [f"call-{number}" for number in range(300)]
 
 
-async def test_a_batch_goes_on_when_the_server_comes_back(own_rabbitmq: StartRabbitMQ, namespace: str) -> None:
-    """Batches that are under way when the server is killed end when it is back: each message is there once or twice."""
+@pytest.mark.parametrize("how", [RabbitMQServer.kill, RabbitMQServer.stop], ids=["killed", "stopped"])
+async def test_a_batch_goes_on_when_the_server_comes_back(
+    own_rabbitmq: StartRabbitMQ, namespace: str, how: Callable[[RabbitMQServer], None]
+) -> None:
+    """Batches that are under way when the server ends, end when it is back: each message is there once or twice."""
     server = own_rabbitmq()
     await declare(server.url, namespace)
     await forget_nothing(server)
@@ -225,7 +228,8 @@ async def test_a_batch_goes_on_when_the_server_comes_back(own_rabbitmq: StartRab
         for name in range(4):
             group.create_task(publish_until(stop, name))
         await wait_until(lambda: len(confirmed) > 1_000, "the batches flow")
-        await asyncio.to_thread(server.restart)
+        await asyncio.to_thread(how, server)
+        await asyncio.to_thread(server.start)
         before = len(confirmed)
         await wait_until(lambda: len(confirmed) > before + 500, "they flow again", timeout=60)
         stop.set()
@@ -244,6 +248,9 @@ async def test_a_server_without_memory_is_named_in_time(rough_server: RabbitMQSe
                 with pytest.raises(BrokerUnavailable, match="short of memory or of disk"):
                     async with asyncio.timeout(COMMAND_TIMEOUT + SLACK):
                         await publishing.publish(messages(namespace, 10, prefix="blocked"))
+            async with publisher(rough_server.url) as newcomer:
+                with pytest.raises(BrokerUnavailable, match="short of memory or of disk"):
+                    await newcomer.publish(messages(namespace, 1, prefix="newcomer"))
             waiting = asyncio.ensure_future(publishing.publish(messages(namespace, 1, prefix="waited")))
             await asyncio.sleep(0)
         assert await waiting == [None]
