@@ -175,4 +175,4 @@ class RabbitConsumer(Consumer):
 
 
 def _server_priority(arrival: Arrival) -> int:
-    return arrival.properties.priority or 0
+    return arrival.properties.priority

@@ -6,14 +6,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar, cast
 
 from aiormq.channel import Channel
-from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from pamqp.commands import Channel as Methods
-from pamqp.header import ContentHeader
 
 from asyncq.rabbitmq.acknowledging import Acknowledger
 from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
 from asyncq.rabbitmq.faults import FAULTS, mapped
+from asyncq.rabbitmq.inbound import Deliveries, Properties, properties_of
 
 T = TypeVar("T")
 
@@ -38,19 +36,18 @@ class Arrival:
     def __init__(
         self,
         channel: "ReceivingChannel",
-        tag: int,
-        properties: Basic.Properties,
-        body: bytes,
-        *,
-        is_redelivered: bool,
         consumer: str,
+        tag: int,
+        is_redelivered: bool,
+        properties: Properties,
+        body: bytes,
     ) -> None:
         self.channel = channel
+        self.consumer = consumer
         self.tag = tag
+        self.is_redelivered = is_redelivered
         self.properties = properties
         self.body = body
-        self.is_redelivered = is_redelivered
-        self.consumer = consumer
         self.at = time.monotonic()
 
     def acknowledge(self) -> None:
@@ -116,8 +113,8 @@ class ReceivingChannel:
         self._consumer = ""
         self._consumers = 0
         self._acknowledger = Acknowledger(connection, channel.number)
-        frames = _Frames(cast(Any, channel).frames, self._arrived, self._hear)
-        channel.frames = cast("asyncio.Queue[Any]", frames)
+        self._deliveries = Deliveries(self._arrived, self._cancelled, self._acknowledger.close)
+        connection.takers[channel.number] = self._deliveries
         closing = cast("asyncio.Future[Any]", cast(Any, channel).closing)
         closing.add_done_callback(self._closed)
 
@@ -167,9 +164,8 @@ class ReceivingChannel:
         message = await self._call("get a message", self._channel.basic_get(self._server_queue))
         delivery = message.delivery
         if isinstance(delivery, Basic.GetOk):
-            properties, is_redelivered = message.header.properties, bool(delivery.redelivered)
-            tag = cast(int, delivery.delivery_tag)
-            self._take(Arrival(self, tag, properties, message.body, is_redelivered=is_redelivered, consumer=""))
+            tag, is_redelivered = cast(int, delivery.delivery_tag), bool(delivery.redelivered)
+            self._take(Arrival(self, "", tag, is_redelivered, properties_of(message.header), message.body))
             return True
         await self.ask()  # the channel says that there is none before it sends what it has got meanwhile
         return False
@@ -226,77 +222,24 @@ class ReceivingChannel:
         error.__cause__ = fault
         return error
 
-    def _arrived(self, delivery: Basic.Deliver, header: ContentHeader, body: bytes) -> None:
-        consumer = cast(str, delivery.consumer_tag)
+    def _arrived(self, consumer: str, tag: int, is_redelivered: bool, properties: Properties, body: bytes) -> None:
         if consumer == self._consumer:
             self.outstanding += 1
-        tag, is_redelivered = cast(int, delivery.delivery_tag), bool(delivery.redelivered)
-        self._take(Arrival(self, tag, header.properties, body, is_redelivered=is_redelivered, consumer=consumer))
+        self._take(Arrival(self, consumer, tag, is_redelivered, properties, body))
 
-    def _hear(self, frame: object) -> None:
-        """Learn at once what aiormq will say in a while: who still acknowledges then would end the connection."""
-        if isinstance(frame, Methods.Close):
-            self._acknowledger.close()
-        elif isinstance(frame, Basic.Cancel):
-            self.prefetch = None
-            self.was_cancelled = True
-            self._told()
+    def _cancelled(self) -> None:
+        self.prefetch = None
+        self.was_cancelled = True
+        self._told()
 
     def _closed(self, closing: "asyncio.Future[Any]") -> None:
         fault = None if closing.cancelled() else closing.exception()
         self.fault = fault or ConnectionResetError("The channel was closed.")
         self._acknowledger.close()
+        takers, number = self.connection.takers, self._channel.number
+        if takers.get(number) is self._deliveries:  # else the number is another's already
+            del takers[number]
         self._told()
-
-
-class _Frames:
-    """Stands where aiormq puts the frames of a channel for its reader, and takes those of deliveries out.
-
-    aiormq makes a task for each delivery. Of it this uses public attributes only: the queue `frames`.
-    """
-
-    def __init__(
-        self,
-        others: "asyncio.Queue[Any]",
-        arrived: Callable[[Basic.Deliver, ContentHeader, bytes], None],
-        hear: Callable[[object], None],
-    ) -> None:
-        self.get = others.get
-        self.task_done = others.task_done
-        self._others = others
-        self._arrived = arrived
-        self._hear = hear
-        self._delivery: Basic.Deliver | None = None
-        self._header: ContentHeader | None = None
-        self._parts: list[bytes] = []
-        self._missing = 0
-
-    async def put(self, item: tuple[Any, object]) -> None:
-        frame = item[1]
-        delivery = self._delivery
-        if delivery is None:
-            if isinstance(frame, Basic.Deliver):
-                self._delivery = frame
-                return
-            self._hear(frame)
-            await self._others.put(item)
-        elif isinstance(frame, ContentHeader):
-            self._header = frame
-            self._missing = frame.body_size or 0
-            if not self._missing:
-                self._finish(delivery, frame)
-        elif isinstance(frame, ContentBody) and self._header is not None:
-            part = frame.value
-            self._parts.append(part)
-            self._missing -= len(part)
-            if self._missing <= 0:
-                self._finish(delivery, self._header)
-
-    def _finish(self, delivery: Basic.Deliver, header: ContentHeader) -> None:
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._delivery = self._header = None
-        self._parts.clear()
-        self._arrived(delivery, header, body)
 
 
 async def _ignore(message: object) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -154,11 +155,13 @@ class Intake:
                 await self._provide_again()
             await self._adjust(channel)
             await self._answer(channel)
-            try:
-                async with asyncio.timeout(SILENCE):
-                    await self._changed.wait()
-            except TimeoutError:
+            silence = time.monotonic() - channel.answered_at
+            if silence >= SILENCE:
                 await channel.ask()
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE - silence):
+                    await self._changed.wait()
 
     async def _adjust(self, channel: ReceivingChannel) -> None:
         async with self._turn:

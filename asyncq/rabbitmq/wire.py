@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pamqp.commands import Basic
-
 from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.frames import Message, call_id
+from asyncq.rabbitmq.inbound import Properties
 from asyncq.rabbitmq.names import (
     HEADER_CRASHES,
     HEADER_DIED,
@@ -81,13 +80,13 @@ class Wire:
     def delivery(self, arrival: Arrival, token: str, crashes: int) -> Delivery:
         """Return what has arrived as a worker gets it."""
         properties = arrival.properties
-        priority = (properties.priority or 0) // 2
+        priority = properties.priority // 2
         return Delivery(id_of(properties), arrival.queue, arrival.body, priority, token, crashes)
 
 
-def id_of(properties: Basic.Properties) -> str:
+def id_of(properties: Properties) -> str:
     """Return the id of the call that a message is about."""
-    return call_id(properties.message_id or "", properties.headers)
+    return call_id(properties.message_id, properties.headers)
 
 
 def crashes_of(arrival: Arrival) -> int:
