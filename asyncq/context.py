@@ -69,6 +69,7 @@ class Context:
 
         Raises:
             TypeError, ValueError: what cannot be sent: no finite numbers, or no text.
+            NotSupported: the broker has no memory of calls, and nobody could see it.
         """
         self.progress_sync(done, total, note)
 

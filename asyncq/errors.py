@@ -41,7 +41,10 @@ class BrokerError(AsyncqError):
 
 
 class BrokerUnavailable(BrokerError, ConnectionError):
-    """The server did not answer in time. The outcome may be unknown: publishing the same id again is safe."""
+    """The server did not answer in time. The outcome may be unknown: publishing the same id again is safe.
+
+    A broker without a memory of calls does not know the id again: then the call may run twice.
+    """
 
 
 class PublishRefused(BrokerError):

@@ -130,12 +130,15 @@ class Store(ABC):
 class Replies(Store):
     """A store without a memory: it tells a process how the calls end that it has published, and knows nothing else.
 
-    An end is told once, with its whole record, however large; `Notice.record` is None where none is made. What nobody
-    hears is lost. So `resync` is called only where something may have been told in vain: the reply queue is gone.
+    An end is told once, with its whole record, however large; `Notice.record` is None where none is made. What is told
+    while nobody listens waits in a reply queue, for as long as the server keeps that.
+
+    `resync` is called where something may have been told in vain: the reply queue had to be made anew. `listen` does so
+    before it returns, also when it is the first.
 
     Args:
         address: what this process publishes with, and `listen` returns. It is a process's, not a connection's: what is
-            opened under it again goes on where the one before ended, if the server still has it.
+            opened under it again goes on where the one before ended.
     """
 
     def __init__(self, address: Address) -> None:

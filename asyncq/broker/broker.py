@@ -131,7 +131,8 @@ class Broker(Declaring, ABC):
     async def kiq_many(self, messages: Iterable[Message]) -> list[Handle[Any]]:
         """Publish many calls in few round trips; return their handles in order.
 
-        Not atomic. Publishing the same messages again is safe: what was published finds itself.
+        Not atomic. Publishing the same messages again is safe: what was published finds itself; on a broker without a
+        memory of calls it runs twice.
 
         Raises:
             PublishError: some were not published; it holds the handles and the errors by index.
@@ -142,7 +143,7 @@ class Broker(Declaring, ABC):
         return await Bulk(session.publisher, self._envelopes, self._handle_of).publish(messages)
 
     def handle(self, id: str) -> Handle[Any]:
-        """Return the handle of a call by its id alone, in any process."""
+        """Return the handle of a call by its id alone, in any process of a broker that remembers calls."""
         return Handle(self, None, id, None)
 
     async def publish(self, message: Message, *, is_fresh: bool) -> bool:
@@ -192,7 +193,7 @@ class Broker(Declaring, ABC):
         return session.transport.now_ms() if session is not None and session.is_open else self._clock.now_ms()
 
     def reply_address(self) -> str:
-        """Return the address to publish with; empty while nobody here has waited for a result that is kept."""
+        """Return the address to publish with; empty while nobody here has waited for a result that can be looked up."""
         if self._letterbox is not None:
             return self._letterbox.address
         session = self._sessions.current

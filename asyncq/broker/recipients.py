@@ -39,19 +39,23 @@ class Recipients(Audience):
 
     def close(self) -> None:
         self._waits.fail(BrokerUnavailable, "The broker was closed while a result was waited for.")
-        self._letterbox.lose_all()
+        self._letterbox.close()
 
     async def _begin(self) -> None:
         await self._subscription.listen()
         self._is_running = True
 
     async def _record_now(self, waiting: Waiting) -> Record:
-        raise not_ended(waiting.id)
+        raise not_ended(waiting.id) if waiting.is_told else self._untold(waiting)
 
     async def _told(
         self, waiting: Waiting, future: "asyncio.Future[bytes | None]", wait_for_publish: float
     ) -> bytes | None:
-        return await future if waiting.record is None else waiting.record
+        if waiting.record is not None:
+            return waiting.record
+        if not waiting.is_told:  # the listening that has just begun has shown that
+            raise self._untold(waiting)
+        return await future
 
     def _untold(self, waiting: Waiting) -> AsyncqError:
         why = self._letterbox.why_in_vain(waiting)
@@ -67,5 +71,8 @@ class Recipients(Audience):
 
     def _give_up(self) -> None:
         """Let nobody wait for what may have been told in vain."""
+        if not self._subscription.address:  # it begins to listen, and finds no reply queue from before
+            self._letterbox.lose_earlier()
+            return
         self._waits.fail(ResultMissing, f"No result of the call: {LOST}.")
         self._letterbox.lose_all()

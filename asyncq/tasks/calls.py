@@ -37,7 +37,7 @@ class Calls(Protocol):
         ...
 
     def reply_address(self) -> str:
-        """Return the address to publish with; empty while nobody here has ever waited for a result."""
+        """Return the address to publish with; empty while nobody here has waited for a result that can be looked up."""
         ...
 
     async def publish(self, message: Message, *, is_fresh: bool) -> bool:
@@ -49,11 +49,11 @@ class Calls(Protocol):
         ...
 
     async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:
-        """Return how the call ended. Raises ResultTimeout and ResultMissing."""
+        """Return how the call ended. Raises ResultTimeout, ResultMissing and NotSupported."""
         ...
 
     async def look(self, key: CallKey) -> Sighting | None:
-        """Return what is known of a call."""
+        """Return what is known of a call. Raises NotSupported where nothing is remembered."""
         ...
 
     async def expire(self, key: CallKey, message: Message) -> bool:
@@ -61,11 +61,11 @@ class Calls(Protocol):
         ...
 
     async def cancel(self, key: CallKey) -> bool:
-        """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing."""
+        """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing and NotSupported."""
         ...
 
     def watch(self, key: CallKey) -> AsyncIterator[Sighting | None]:
-        """Yield what is known of a call now and after each change, until it has ended."""
+        """Yield what is known of a call now and after each change, until it has ended. Raises NotSupported."""
         ...
 
     def run_sync(self, call: Callable[[], Awaitable[T]], instead: str) -> T:

@@ -35,6 +35,9 @@ class Event(Generic[R]):
 class Handle(Generic[R]):
     """A call that was published: `await handle` gives what the task returns, or raises what it raised.
 
+    On a broker without a memory of calls only the process that has published one is told how it ends; whatever else is
+    asked raises NotSupported.
+
     Attributes:
         id: the call's id; `task.handle(id)` finds it again in any process.
         is_new: False when the id was taken by the same call already, so that nothing was published.

@@ -78,7 +78,7 @@ class CallOptions:
     Attributes:
         delay: seconds from now until it is due.
         at: when it is due; an aware datetime. Not together with `delay`.
-        id: the call's id, 1 to 200 characters.
+        id: the call's id, 1 to 200 characters. NotSupported where calls are not remembered.
         retry: the numbers of a policy replace the task's, its exceptions stay the task's; None: no retries.
         timeout, expires: as in `TaskOptions`, None included.
         queue, priority, result_ttl, store_result: as in `TaskOptions`.

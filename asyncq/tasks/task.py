@@ -69,7 +69,9 @@ class Task(Generic[P, R]):
             TypeError: the arguments do not fit the signature, or would not come back equal.
             PublishRefused: the message is too large, its queue is full, or the server is out of memory.
             DuplicateId: the id is taken by another call.
-            BrokerUnavailable: no confirmation came in time; publishing again under the same id is safe.
+            NotSupported: an id was given, and the broker has no memory of calls; or its queue has no priorities.
+            BrokerUnavailable: no confirmation came in time; publishing again under the same id is safe. Without a
+                memory the call may run twice then.
         """
         message = self.message(*args, **kwargs)
         handle = self.handle_of(message)

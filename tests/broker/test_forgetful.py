@@ -9,14 +9,10 @@ import pytest
 
 from asyncq import (
     BrokerUnavailable,
-    ConfigurationError,
     Context,
     Depends,
     Handle,
-    MemoryBroker,
     NotSupported,
-    PublishRefused,
-    Queue,
     ResultMissing,
     ResultTimeout,
     RetryPolicy,
@@ -204,7 +200,7 @@ async def test_replies_that_were_lost(broker: ForgetfulBroker) -> None:
     broker.server.lose_replies()
     async with asyncio.timeout(5):
         for each in (waiting, waited.result(), unwaited.result(), unwaited.result(timeout=0)):
-            with pytest.raises(ResultMissing, match="lost its reply queue"):
+            with pytest.raises(ResultMissing, match="reply queue of this process was lost"):
                 await each
         after = await echo.kiq(3)
         async with working(broker):
@@ -212,21 +208,32 @@ async def test_replies_that_were_lost(broker: ForgetfulBroker) -> None:
     assert await unwaited == 2  # it was told all the same, for it ended later
 
 
-async def test_closing(broker: ForgetfulBroker) -> None:
-    """Who waits while the broker is closed learns that, and what was published before it is not waited for any more."""
-
-    @broker.task
-    async def echo(number: int) -> int:
-        return number
-
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_closing(broker: ForgetfulBroker, is_kept: bool, is_first: bool) -> None:
+    """Who waits learns that the broker is closed; opened again it has what was told meanwhile, if anything has."""
+    worker = ForgetfulBroker(server=broker.server)
+    worker.task(name="echo")(_echo)
+    echo = broker.task(name="echo")(_echo)
     handle = await echo.kiq(1)
     waiting = asyncio.create_task(handle.result())
     await asyncio.sleep(0)  # it begins to wait
     await broker.close()
     with pytest.raises(BrokerUnavailable, match="closed"):
         await waiting
-    with pytest.raises(ResultMissing, match="closed"):
-        await handle
+    async with worker, working(worker, burst=True):
+        pass
+    if not is_kept:
+        broker.server.mailboxes.clear()
+    async with asyncio.timeout(5):
+        after = None if is_first else await echo.kiq(2)
+        if is_kept:
+            assert await handle == 1
+        else:
+            with pytest.raises(ResultMissing, match="reply queue of this process was lost"):
+                await handle
+        async with worker, working(worker):
+            assert await (after or await echo.kiq(2)) == 2
 
 
 async def test_a_message_that_is_published_twice(broker: ForgetfulBroker) -> None:
@@ -369,9 +376,15 @@ async def echo(text: str) -> str:
     return text
 
 ours = echo.message("ours").reply
+handle = echo.handle_of(echo.message("a"))
 if not (child := os.fork()):
-    os._exit(echo.message("theirs").reply == ours)
-assert os.waitpid(child, 0)[1] == 0
+    is_other = echo.message("theirs").reply != ours
+    try:
+        handle.result_sync(timeout=5)
+    except ResultMissing as error:
+        os._exit(is_other and "forked" in str(error))
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 handle = echo.kiq_sync("a")
 broker.run_sync(Worker(broker, burst=True).run, "")
 print(handle.result_sync(timeout=5).value)
@@ -380,43 +393,8 @@ print(handle.result_sync(timeout=5).value)
     assert (done.stdout, done.stderr) == ("a\n", "")
 
 
-# Priorities
-
-
-def test_a_task_with_a_priority() -> None:
-    """Where queues have priorities only on request, a task that wants one is refused when it is declared."""
-    broker = ForgetfulBroker(queues=[Queue("mail", max_priority=5), Queue("plain")])
-    for queue in ("default", "plain"):
-        with pytest.raises(NotSupported, match=rf'Queue\("{queue}", max_priority=9\)'):
-            broker.task(queue=queue, priority=1)(_nothing)
-    with pytest.raises(ConfigurationError, match="priorities up to 5"):
-        broker.task(queue="mail", priority=6)(_nothing)
-    assert broker.task(queue="mail", priority=5)(_nothing).declared.priority == 5
-
-
-async def test_a_call_with_a_priority() -> None:
-    """A single call that wants a priority is refused when it is published."""
-    broker = ForgetfulBroker(queues=[Queue("mail", max_priority=5)])
-    task = broker.task(_nothing)
-    with pytest.raises(NotSupported, match=r'Queue\("default", max_priority=9\)'):
-        await task.options(priority=1).kiq()
-    with pytest.raises(PublishRefused, match="priorities up to 5"):
-        await task.options(queue="mail", priority=6).kiq()
-    assert (await task.options(queue="mail", priority=5).kiq()).is_new
-    await broker.close()
-
-
-def test_priorities_of_other_brokers() -> None:
-    """Where all queues have priorities, None is all of them."""
-    broker = MemoryBroker(queues=[Queue("mail", max_priority=3), Queue("plain")])
-    assert broker.task(queue="plain", priority=9)(_nothing).declared.priority == 9
-    with pytest.raises(ConfigurationError, match="priorities up to 3"):
-        broker.task(queue="mail", priority=4)(_nothing)
-    with pytest.raises(ConfigurationError, match="0 to 9, or None"):
-        Queue("mail", max_priority=10)
-
-
-async def _nothing() -> None: ...
+async def _echo(number: int) -> int:
+    return number
 
 
 async def _missing(handle: Handle[None]) -> None:

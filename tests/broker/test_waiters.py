@@ -148,7 +148,7 @@ async def test_a_worker_that_keeps_no_result() -> None:
         assert handle.is_told
         waiting = asyncio.create_task(handle.result())
         await asyncio.sleep(0.01)  # it begins to wait, which nobody is told
-        broker.tasks.add(broker.task(name="work", store_result=False)(published.function))
+        broker.task(name="work", store_result=False)(published.function)
         async with working(broker, burst=True):
             pass
         async with asyncio.timeout(SOON):

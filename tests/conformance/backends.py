@@ -13,7 +13,8 @@ from asyncq.store import Store
 from asyncq.testing import MovableClock
 from asyncq.testing.conformance import Backend
 from asyncq.transport import Transport
-from tests.forgetful import ForgetfulReplies, ForgetfulTransport, Server
+from tests.forgetful import ForgetfulReplies, ForgetfulTransport
+from tests.forgetful_server import Server
 
 
 class Memory(Backend):

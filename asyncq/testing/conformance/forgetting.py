@@ -117,6 +117,11 @@ class ForgettingSuite(Suite):
 class RepliesSuite(Suite):
     """A store without a memory: it is told, and cannot be asked."""
 
+    async def test_a_new_reply_queue_is_said(self, process: Process) -> None:
+        """Who begins to listen where no reply queue was left is told so, at once: nothing told before can arrive."""
+        assert await process.listen()
+        assert process.resyncs == 1
+
     async def test_nothing_is_looked_up(self, process: Process) -> None:
         """Looking, watching and keeping progress are refused."""
         reply = await process.listen()
