@@ -53,15 +53,20 @@ class Inbound:
         self._reader = reader
         self._data = b""
         self._at = 0
+        self._is_rest = False  # what is read next
 
     def at_eof(self) -> bool:
         """Return whether there is nothing more."""
         return self._at >= len(self._data) and self._reader.at_eof()
 
     async def readexactly(self, size: int) -> bytes:
-        """Return so many bytes. aiormq reads one byte, and only one, where a frame begins."""
-        if size == 1:
+        """Return so many bytes. Of each frame aiormq reads the first byte, six more, and the rest."""
+        if self._is_rest:
+            self._is_rest = False
+        elif size == 1:
             await self._divert()
+        else:
+            self._is_rest = True
         while len(self._data) - self._at < size:
             await self._fill(size)
         start, self._at = self._at, self._at + size

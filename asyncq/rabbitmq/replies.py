@@ -48,7 +48,6 @@ class RabbitReplies(Replies):
 
     async def listen(self, listener: Listener) -> Address:
         self._listener = listener
-        await self._client.provide_reply(self.address)
         self._channel = await self._open()
         return self.address
 
@@ -57,7 +56,7 @@ class RabbitReplies(Replies):
         failures = 0
         while True:
             try:
-                channel = self._channel or await self._open_again()
+                channel = self._channel or await self._open()
                 failures = 0
                 await self._serve(channel)
             except BrokerUnavailable as error:
@@ -67,17 +66,14 @@ class RabbitReplies(Replies):
                 await asyncio.sleep(_AGAIN.seconds(failures, self._random))
             self._channel = None
 
-    async def _open_again(self) -> ReceivingChannel:
-        """Consume the queue again; if it is not there any more, say so, and make another."""
-        if await self._client.is_missing(self._client.names.reply(self.address)):
-            self._client.forget()
-            await self._client.provide_reply(self.address)
+    async def _open(self) -> ReceivingChannel:
+        """Consume the queue; if it is not there, or not any more, make it, and say so."""
+        client = self._client
+        if await client.is_missing(client.names.reply(self.address)):
+            client.forget()
+            await client.provide_reply(self.address)
             if self._listener is not None:
                 self._listener.resync()
-        return await self._open()
-
-    async def _open(self) -> ReceivingChannel:
-        client = self._client
         connection = await client.consuming.connection(seconds=client.command_timeout)
         channel = await ReceivingChannel.open(
             connection,
