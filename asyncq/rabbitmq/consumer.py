@@ -103,10 +103,9 @@ class RabbitConsumer(Consumer):
             await intake.close()
         return len(held)
 
-    def waiting(self, queue: str) -> int:
-        """Return how many messages of a queue have been sent ahead and not fetched yet."""
-        intake = self._intakes.get(queue)
-        return len(intake.buffer) if intake is not None else 0
+    def intake(self, queue: str) -> Intake | None:
+        """Return what has been sent ahead of a queue."""
+        return None if self._has_left else self._intakes.get(queue)
 
     def _told(self) -> None:
         self._event.set()

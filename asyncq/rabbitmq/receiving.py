@@ -37,12 +37,14 @@ class Intake:
 
     Attributes:
         buffer: what has arrived, in order.
+        arrivals: how many have arrived in all.
         fault: why there is no channel; None: there is one, or nobody knows yet.
     """
 
     def __init__(self, client: RabbitClient, queue: str, told: Callable[[], None]) -> None:
         self.queue = queue
         self.buffer: deque[Arrival] = deque()
+        self.arrivals = 0
         self.fault: BrokerUnavailable | None = None
         self._client = client
         self._told = told
@@ -50,6 +52,7 @@ class Intake:
         self._wanted = 0
         self._ceiling = 0
         self._probes: list[asyncio.Future[None]] = []
+        self._flushes: list[asyncio.Future[None]] = []
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._answered_at = 0.0
@@ -93,10 +96,11 @@ class Intake:
 
     def probe(self) -> "asyncio.Future[None]":
         """Return what is done when at least one message has arrived of those that are ready now, if any is."""
-        probe = asyncio.get_running_loop().create_future()
-        self._probes.append(probe)
-        self._changed.set()
-        return probe
+        return self._ask(self._probes)
+
+    def flush(self) -> "asyncio.Future[None]":
+        """Return what is done when all has arrived that the server has sent by now."""
+        return self._ask(self._flushes)
 
     async def run(self) -> None:
         """Consume until cancelled or closed. Raises ConfigurationError for what waiting does not mend."""
@@ -173,13 +177,15 @@ class Intake:
                 await channel.consume(self._wanted)
 
     async def _answer(self, channel: ReceivingChannel) -> None:
-        probes = self._probes.copy()
-        if probes:
-            await channel.get()
-            del self._probes[: len(probes)]
-            for probe in probes:
-                if not probe.done():
-                    probe.set_result(None)
+        # Here, and not by who asks: aiormq closes a channel whose caller is cancelled.
+        for asked, answer in ((self._probes, channel.get), (self._flushes, channel.ask)):
+            count = len(asked)
+            if count:
+                await answer()
+                for future in asked[:count]:
+                    if not future.done():
+                        future.set_result(None)
+                del asked[:count]
 
     async def _provide_again(self) -> None:
         logger.warning("RabbitMQ has ended the consumer of queue %r: the queue was deleted, or moves.", self.queue)
@@ -187,6 +193,7 @@ class Intake:
         await self._client.provide(self.queue)
 
     def _take(self, arrival: Arrival) -> None:
+        self.arrivals += 1
         self.buffer.append(arrival)
         self._told()
 
@@ -198,7 +205,7 @@ class Intake:
         channel = self._channel
         if channel is None:  # it could not be opened
             self.fault = error
-            self._fail_probes(error)
+            self._fail_asked(error)
             self._told()
             return
         with suppress(BrokerUnavailable):
@@ -211,7 +218,7 @@ class Intake:
         self._channel = None
         self._wanted = 0
         self.buffer.clear()
-        self._fail_probes(BrokerUnavailable("The channel has ended that was asked."))
+        self._fail_asked(BrokerUnavailable("The channel has ended that was asked."))
         if not channel.connection.ended.is_set():
             self._report(channel.fault)
         self._told()
@@ -227,9 +234,16 @@ class Intake:
         elif fault is not None:
             logger.warning("RabbitMQ has closed the channel of queue %r: %s", self.queue, explained(fault))
 
-    def _fail_probes(self, error: BrokerUnavailable) -> None:
-        for probe in self._probes:
-            if not probe.done():
-                probe.set_exception(error)
-                probe.exception()  # seen, even if nobody waits any more
+    def _ask(self, asked: "list[asyncio.Future[None]]") -> "asyncio.Future[None]":
+        future = asyncio.get_running_loop().create_future()
+        asked.append(future)
+        self._changed.set()
+        return future
+
+    def _fail_asked(self, error: BrokerUnavailable) -> None:
+        for future in (*self._probes, *self._flushes):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen, even if nobody waits any more
         self._probes.clear()
+        self._flushes.clear()

@@ -38,6 +38,7 @@ class RabbitReplies(Replies):
         self._channel: ReceivingChannel | None = None
         self._told: deque[Arrival] = deque()
         self._changed = asyncio.Event()
+        self._was_made = False
         self._random = Random()
 
     async def open(self) -> None:
@@ -70,7 +71,9 @@ class RabbitReplies(Replies):
         """Consume the queue; if it is not there, or not any more, make it, and say so."""
         client = self._client
         if await client.is_missing(client.names.reply(self.address)):
-            client.forget()
+            if self._was_made:
+                client.forget()
+            self._was_made = True
             await client.provide_reply(self.address)
             if self._listener is not None:
                 self._listener.resync()

@@ -1,10 +1,12 @@
 """The transport on RabbitMQ."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from weakref import WeakSet
 
 from asyncq.clock import SystemClock
-from asyncq.errors import PublishRefused
+from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.consumer import RabbitConsumer
@@ -22,6 +24,9 @@ from asyncq.transport import (
     Revived,
     Transport,
 )
+
+LOOKS, FLUSH_SECONDS = 3, 0.5
+"""Bounds of what it takes to count messages that are on their way."""
 
 
 class RabbitTransport(Transport):
@@ -119,8 +124,20 @@ class RabbitTransport(Transport):
         return await self._letters.revive(revivals)
 
     async def _ready(self, queue: str) -> int:
-        on_server = await self._client.count(self._client.names.queue(queue))
-        return on_server + sum(consumer.waiting(queue) for consumer in self._consumers)
+        """Return how many messages are ready, there or here. Looks again while some are on their way between."""
+        server_queue = self._client.names.queue(queue)
+        count = 0
+        for _ in range(LOOKS):
+            intakes = [intake for consumer in self._consumers if (intake := consumer.intake(queue)) is not None]
+            arrivals = sum(intake.arrivals for intake in intakes)
+            count = await self._client.count(server_queue)
+            if intakes:
+                with suppress(BrokerUnavailable):
+                    await asyncio.wait([intake.flush() for intake in intakes], timeout=FLUSH_SECONDS)
+            count += sum(len(intake.buffer) for intake in intakes)
+            if arrivals == sum(intake.arrivals for intake in intakes):
+                break
+        return count
 
     async def _publish_within_bounds(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         """Publish what its queue has room for. As an argument of the queue, a bound would refuse retries, too."""

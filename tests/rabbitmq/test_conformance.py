@@ -24,7 +24,7 @@ class RabbitMQ(Backend):
         self._pairs += 1
         priorities = {queue.name: queue.max_priority for queue in queues if queue.max_priority}
         client = RabbitClient(
-            self._url, namespace=namespace, priorities=priorities, connect_timeout=5, command_timeout=5
+            self._url, namespace=namespace, priorities=priorities, connect_timeout=10, command_timeout=20
         )
         transport = RabbitTransport(client, queues=queues, dead_cap=dead_cap)
         return transport, RabbitReplies(client, f"{namespace}-{self._pairs}")
