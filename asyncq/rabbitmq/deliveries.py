@@ -187,6 +187,16 @@ class ReceivingChannel:
         """Let the server show that it is there."""
         await self._call("answer", self._channel.basic_qos(prefetch_count=self.prefetch or 0))
 
+    async def look(self) -> int:
+        """Return how many messages are ready in the queue. Raises ConfigurationError where it is gone."""
+        answer = await self._call("look", self._channel.queue_declare(self._server_queue, passive=True))
+        return answer.message_count or 0
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether the server may send more, if it has it."""
+        return self.prefetch is not None and self.outstanding < self.prefetch
+
     def settle(self, arrival: Arrival) -> None:
         """Acknowledge soon."""
         if arrival.consumer == self._consumer:

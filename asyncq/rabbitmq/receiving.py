@@ -56,6 +56,7 @@ class Intake:
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._answered_at = 0.0
+        self._is_starving = False
         self._is_closed = False
         self._random = Random()
 
@@ -161,11 +162,23 @@ class Intake:
             await self._answer(channel)
             silence = time.monotonic() - channel.answered_at
             if silence >= SILENCE:
-                await channel.ask()
+                await self._look(channel)
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(SILENCE - silence):
                     await self._changed.wait()
+
+    async def _look(self, channel: ReceivingChannel) -> None:
+        """Ask whether the server is there, and close a channel on which it should send something and does not.
+
+        A quorum queue that is deleted and declared anew within milliseconds tells nobody: to the channel's process it
+        is the old one, and what comes from it is out of sequence.
+        """
+        is_starving = await channel.look() > 0 and channel.is_hungry
+        if is_starving and self._is_starving:
+            logger.warning("Queue %r has messages, and RabbitMQ sends none: consuming it again.", self.queue)
+            await channel.close()
+        self._is_starving = is_starving
 
     async def _adjust(self, channel: ReceivingChannel) -> None:
         async with self._turn:
