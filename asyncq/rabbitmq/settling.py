@@ -9,6 +9,7 @@ from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.letters import LetterBox
+from asyncq.rabbitmq.names import MAX_NAME
 from asyncq.rabbitmq.sending import Parcel, Sending
 from asyncq.transport import Again, Dead, Done, Envelope, Return, Settlement
 
@@ -133,5 +134,7 @@ class Settling:
 
     def _replies(self, settlement: Settlement) -> Sequence[Parcel]:
         if isinstance(settlement, (Done, Dead)) and (outcome := settlement.outcome).reply:
-            return [Parcel(self._wire.reply(outcome.reply, settlement.delivery.id, outcome.record))]
+            message = self._wire.reply(outcome.reply, settlement.delivery.id, outcome.record)
+            if len(message.routing_key.encode()) <= MAX_NAME:  # else it is no address of ours
+                return [Parcel(message)]
         return ()
