@@ -65,6 +65,7 @@ class Settling:
         Raises:
             BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
         """
+        taken: dict[str, Arrival] = {}
         ends: list[_End] = []
         parcels: list[Parcel] = []
         replies: list[Parcel] = []
@@ -73,6 +74,7 @@ class Settling:
             held = self._held.pop(token, None)
             if held is None:
                 continue
+            taken[token] = held
             replies += self._replies(settlement)
             if not held.is_lost:
                 needed = self._parcels(settlement)
@@ -83,7 +85,7 @@ class Settling:
             try:
                 refusals = await self._sending.send(parcels + replies)
             except BaseException:
-                self._held.update((end.token, end.held) for end in ends)
+                self._held.update(taken)
                 raise
         effects = self._end(ends, refusals, [False] * len(settlements))
         if buried := {each.delivery.queue for each in settlements if isinstance(each, Dead)}:
