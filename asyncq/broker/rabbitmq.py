@@ -5,7 +5,9 @@ from typing import Any
 
 from asyncq.broker.broker import Broker
 from asyncq.broker.urls import hidden_password
-from asyncq.transport import Capabilities
+from asyncq.rabbitmq import RabbitClient, RabbitReplies, RabbitTransport
+from asyncq.store import Store
+from asyncq.transport import Transport
 
 
 class RabbitMQBroker(Broker):
@@ -21,14 +23,7 @@ class RabbitMQBroker(Broker):
         options: see `Broker`.
     """
 
-    capabilities = Capabilities(
-        is_shared=True,
-        has_memory=False,
-        keeps_place=False,
-        has_priorities=False,
-        counts_running=False,
-        remedy='RabbitMQBroker(url, store="redis://...")',
-    )
+    capabilities = RabbitTransport.capabilities
 
     def __init__(
         self,
@@ -47,3 +42,17 @@ class RabbitMQBroker(Broker):
 
     def describe(self) -> str:
         return ",".join(map(hidden_password, self.urls))
+
+    def connect(self) -> tuple[Transport, Store]:
+        queues = list(self.queues.values())
+        client = RabbitClient(
+            self.urls,
+            namespace=self.namespace,
+            priorities={queue.name: queue.max_priority for queue in queues if queue.max_priority},
+            connect_timeout=self.connect_timeout,
+            command_timeout=self.command_timeout,
+            heartbeat=self.heartbeat,
+            declare=self.declare,
+        )
+        transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
+        return transport, RabbitReplies(client, self.reply_address())

@@ -28,12 +28,14 @@ class Connection:
     Attributes:
         address: of the node that it leads to, without secrets.
         writer: its stream. Frames that are written there whole stand among those of aiormq.
+        takers: by number of the channel, what takes frames that are not for aiormq.
         ended: set when it can't be used any more.
     """
 
     def __init__(self, target: Target, purpose: str, streams: Streams) -> None:
         self.address = target.name
         self.writer = streams.writer
+        self.takers = streams.inbound.takers
         self.ended = asyncio.Event()
         self._loop = NotingLoop(asyncio.get_running_loop())
         # Any: its decorators leave little of its types.

@@ -21,7 +21,7 @@ MAX_ID = 255
 _HEADER, _BODY, _END = 2, 3, b"\xce"
 _CLASS = 60
 _PERSISTENT = 2
-_HAS_HEADERS, _HAS_MODE, _HAS_PRIORITY, _HAS_ID = 0x2000, 0x1000, 0x0800, 0x0080
+_HAS_HEADERS, _HAS_MODE, _HAS_PRIORITY, _HAS_EXPIRATION, _HAS_ID = 0x2000, 0x1000, 0x0800, 0x0100, 0x0080
 
 _frame = Struct(">BHI")
 _plain_header = Struct(">BHIHHQHBB")
@@ -38,6 +38,7 @@ class Message(NamedTuple):
         id: of the call. On the wire it stands behind a number of ours, or in a header where it is too long for that.
         headers: they cost six microseconds and more.
         priority: for queues that have priorities.
+        expiration_ms: how long the queue keeps it, at least until it comes to the head; 0: for ever.
     """
 
     exchange: str
@@ -46,6 +47,7 @@ class Message(NamedTuple):
     id: str
     headers: Mapping[str, Any] | None = None
     priority: int = 0
+    expiration_ms: int = 0
 
 
 def message_id(number: int, id: str) -> str:
@@ -71,12 +73,12 @@ def publication(message: Message, number: int, *, channel: int, max_size: int) -
         channel: the channel's number.
         max_size: of the payload of one frame of its body; 0 or less: unlimited.
     """
-    exchange, routing_key, body, id, headers, priority = message
+    exchange, routing_key, body, id, headers, priority, expiration_ms = message
     wire_id = message_id(number, id)
     if len(wire_id) <= len(id):
         headers = {**(headers or {}), HEADER_ID: id}
-    if headers or priority:
-        content = _with_properties(channel, len(body), wire_id.encode(), headers or {}, priority)
+    if headers or priority or expiration_ms:
+        content = _with_properties(channel, len(body), wire_id.encode(), headers or {}, priority, expiration_ms)
     else:
         content = _plain(channel, len(body), wire_id.encode())
     pieces = [_method(channel, exchange, routing_key), content]
@@ -100,13 +102,18 @@ def _plain(channel: int, size: int, id: bytes) -> bytes:
     return _plain_header.pack(_HEADER, channel, payload, _CLASS, 0, size, flags, _PERSISTENT, length) + id + _END
 
 
-def _with_properties(channel: int, size: int, id: bytes, headers: Mapping[str, Any], priority: int) -> bytes:
+def _with_properties(
+    channel: int, size: int, id: bytes, headers: Mapping[str, Any], priority: int, expiration_ms: int
+) -> bytes:
     flags = _HAS_MODE | _HAS_ID | (_HAS_HEADERS if headers else 0) | (_HAS_PRIORITY if priority else 0)
+    expiration = str(expiration_ms).encode() if expiration_ms else b""
+    flags |= _HAS_EXPIRATION if expiration else 0
     payload = b"".join(
         (
             _content.pack(_CLASS, 0, size, flags),
             encode.field_table(dict(headers)) if headers else b"",
             bytes((_PERSISTENT, priority) if priority else (_PERSISTENT,)),
+            bytes((len(expiration),)) + expiration if expiration else b"",
             bytes((len(id),)),
             id,
         )

@@ -4,6 +4,7 @@
     asyncq:NS:q:QUEUE       queue              what waits, and what runs
     asyncq:NS:dead          direct exchange    dead letters, by the name of their queue
     asyncq:NS:q:QUEUE:dead  queue              dead letters of a queue
+    asyncq:NS:looking:HASH  queue              there while somebody looks at the dead letters of a queue
     asyncq:NS:delay         topic exchange     below the ladder: what becomes due
     asyncq:NS:delay:LEVEL   topic exchange     a level of the ladder, and its queue, which has the same name
     asyncq:NS:stray         fanout exchange    what became due for a queue that is not there, and its queue
@@ -13,6 +14,7 @@ The server bounds names and routing keys to 255 bytes.
 """
 
 import re
+from hashlib import sha1
 
 from asyncq.errors import ConfigurationError
 from asyncq.queues import check_queue_name
@@ -70,6 +72,10 @@ class Names:
     def dead_letters(self, name: str) -> str:
         """Return the queue of a queue's dead letters."""
         return f"{self.queue(name)}:dead"
+
+    def looking(self, name: str) -> str:
+        """Return the queue that whoever looks at a queue's dead letters has for himself meanwhile."""
+        return f"{self._prefix}:looking:{sha1(name.encode(), usedforsecurity=False).hexdigest()}"
 
     def delay(self, level: int) -> str:
         """Return the exchange of a level of the ladder, and its queue; below the lowest, `due`."""

@@ -13,6 +13,7 @@ from yarl import URL
 
 from asyncq.errors import ConfigurationError
 from asyncq.keepalive import keepalive_options
+from asyncq.rabbitmq.inbound import Inbound
 from asyncq.rabbitmq.urls import Target, Tls
 
 
@@ -23,11 +24,13 @@ class Streams(TransportFactory):
 
     Attributes:
         writer: frames that are written there whole stand among those of aiormq.
+        inbound: where frames can be taken before aiormq reads them.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
-        self._reader = _Reader(reader)
+        self.inbound = Inbound(reader)
+        self._reader = _Reader(reader, self.inbound)
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return cast(asyncio.StreamReader, self._reader), self.writer
@@ -60,16 +63,18 @@ class Streams(TransportFactory):
 class _Reader:
     """What aiormq uses of a stream that it reads, and a record of it."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, inbound: Inbound) -> None:
         self.heard = bytearray()
         self.at_eof = reader.at_eof
         self.read = reader.read
         self._reader = reader
+        self._inbound = inbound
         self.readexactly = self._read_and_record
 
     def forget(self) -> None:
         self.heard.clear()
-        self.readexactly = self._reader.readexactly
+        self.readexactly = self._inbound.readexactly
+        self.at_eof = self._inbound.at_eof
 
     async def _read_and_record(self, size: int) -> bytes:
         data = await self._reader.readexactly(size)

@@ -26,6 +26,7 @@ class Capabilities:
         keeps_place: what is handed back comes before what was published later. Without it, it may come after.
         has_priorities: every queue has all priorities. Without it, only a `Queue(max_priority=)` has any.
         counts_running: `Counts` tell what is scheduled and running. Without it both are 0, and mean nothing.
+        shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
         remedy: the line of code that gives the broker a memory.
     """
 
@@ -34,6 +35,7 @@ class Capabilities:
     keeps_place: bool = True
     has_priorities: bool = True
     counts_running: bool = True
+    shows_line: bool = True
     remedy: str = ""
 
     def without_memory(self, what: str) -> NotSupported:

@@ -37,6 +37,7 @@ class LookingSuite(Suite):
         (line,) = await process.transport.first_in_line([QUEUE])
         assert body_of("a") in line
 
+    @needs(shows_line=True)
     async def test_what_became_due_is_in_line(self, stage: Stage, process: Process) -> None:
         """A delayed message is in line from its time on, with a consumer about or without."""
         await process.publish_ids("a", due_ms=process.transport.now_ms() + 200)
@@ -56,6 +57,7 @@ class LookingSuite(Suite):
         (line,) = await process.transport.first_in_line([QUEUE])
         assert list(line) == [body_of("b")]
 
+    @needs(has_memory=True)
     async def test_queues_that_were_used_are_known(self, stage: Stage, process: Process) -> None:
         """A queue is known from its first message on, to everybody, in alphabetical order, and when it is empty."""
         await process.publish_ids("report", queue=OTHER_QUEUE)

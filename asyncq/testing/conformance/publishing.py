@@ -126,6 +126,7 @@ class PublishingSuite(Suite):
         await process.publish_ids("a")
         assert await stage.fetch_ids(consumer, 1) == ["a"]
 
+    @needs(counts_running=True)
     async def test_a_full_queue_refuses(self, stage: Stage) -> None:
         """What exceeds `max_length` is refused by a receipt that names the queue; other queues go on."""
         process = await stage.process(queues=[Queue(QUEUE, max_length=2), Queue(OTHER_QUEUE)])

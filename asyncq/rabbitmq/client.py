@@ -1,0 +1,197 @@
+"""The client: the connections of a process, and what several things do over them."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+
+from aiormq import ChannelNotFoundEntity
+from aiormq.abc import AbstractChannel
+
+from asyncq.errors import BrokerUnavailable
+from asyncq.rabbitmq.connection import is_foreign_cancellation
+from asyncq.rabbitmq.declaring import Declarer
+from asyncq.rabbitmq.faults import FAULTS, mapped
+from asyncq.rabbitmq.names import Names
+from asyncq.rabbitmq.publishing import Publisher
+from asyncq.rabbitmq.reconnecting import Reconnecting
+from asyncq.rabbitmq.topology import Topology
+from asyncq.rabbitmq.urls import read_urls
+from asyncq.rabbitmq.wire import Wire
+
+
+class RabbitClient:
+    """Keeps a connection for publishing, and one for consuming once something is consumed.
+
+    Two, because the server stops reading from whoever publishes too fast. Opened and closed by a transport and by a
+    store; the first opens, the last closes.
+
+    Args:
+        urls: of one or several nodes.
+        namespace: where all names are.
+        priorities: the largest priority of each queue that has any.
+        heartbeat: seconds; None: as the URLs say.
+        declare: False: what is missing is an error.
+        connect_timeout, command_timeout: seconds.
+
+    Attributes:
+        names, wire: of the namespace.
+        command_timeout: seconds.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        *,
+        namespace: str,
+        priorities: Mapping[str, int],
+        connect_timeout: float,
+        command_timeout: float,
+        heartbeat: int | None = None,
+        declare: bool = True,
+    ) -> None:
+        self.names = Names(namespace)
+        self.wire = Wire(self.names, priorities)
+        self.command_timeout = command_timeout
+        self._targets = [
+            target if heartbeat is None else target._replace(heartbeat=heartbeat) for target in read_urls(urls)
+        ]
+        self._topology = Topology(self.names, priorities)
+        self._connect_timeout = connect_timeout
+        self._declare = declare
+        self._users = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._doers: list[asyncio.Task[None]] = []
+        self._publishing: Reconnecting | None = None
+        self._consuming: Reconnecting | None = None
+        self._publisher: Publisher | None = None
+        self._declarer: Declarer | None = None
+        self._asked: AbstractChannel | None = None
+        self._asking = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect, unless that is done. Raises BrokerUnavailable with what was tried, and ConfigurationError."""
+        if self._users:
+            self._users += 1
+            return
+        self._group = await asyncio.TaskGroup().__aenter__()
+        try:
+            publishing = self._publishing = self._connecting("publishing")
+            await publishing.connection(seconds=self._connect_timeout)
+        except BaseException:
+            await self._stop()
+            raise
+        self._publisher = Publisher(publishing, command_timeout=self.command_timeout)
+        self._declarer = Declarer(
+            self._open_channel, self._topology, declare=self._declare, virtual_host=self._targets[0].vhost
+        )
+        self._users = 1
+
+    async def close(self) -> None:
+        """Disconnect, where nobody else uses it."""
+        if self._users:
+            self._users -= 1
+            if not self._users:
+                await self._stop()
+
+    @property
+    def publisher(self) -> Publisher:
+        """What publishes."""
+        if self._publisher is None:
+            raise _closed()
+        return self._publisher
+
+    @property
+    def consuming(self) -> Reconnecting:
+        """The connection for consuming; it is opened when it is first asked for."""
+        if self._group is None:
+            raise _closed()
+        if self._consuming is None:
+            self._consuming = self._connecting("consuming")
+        return self._consuming
+
+    async def provide(self, queue: str) -> None:
+        """See to it that a queue can be published to and consumed. Raises BrokerUnavailable and ConfigurationError."""
+        await self._declared(self._declaring.queue(queue))
+
+    async def provide_delay(self, delay_ms: int) -> None:
+        """See to it that something can be delayed for so long. Raises the same."""
+        await self._declared(self._declaring.delay(delay_ms))
+
+    async def provide_reply(self, address: str) -> None:
+        """See to it that there is a queue for a process that waits for results. Raises the same."""
+        await self._declared(self._declaring.reply(address))
+
+    def forget(self) -> None:
+        """Declare all anew when it is next used: something that was there is not any more."""
+        self._declaring.forget()
+
+    async def count(self, server_queue: str) -> int:
+        """Return how many messages of a queue are ready, as far as the server knows just now; 0: there is none."""
+        return await self._messages_in(server_queue) or 0
+
+    async def is_missing(self, server_queue: str) -> bool:
+        """Tell whether the server has no such queue."""
+        return await self._messages_in(server_queue) is None
+
+    async def _messages_in(self, server_queue: str) -> int | None:
+        """Return how many are ready, None where there is no such queue. Raises BrokerUnavailable."""
+        async with self._asking:
+            try:
+                async with asyncio.timeout(self.command_timeout):
+                    if self._asked is None or self._asked.is_closed:
+                        self._asked = await self._open_channel()
+                    answer = await self._asked.queue_declare(server_queue, passive=True)
+            except ChannelNotFoundEntity:
+                return None
+            except BaseException as error:
+                if isinstance(error, FAULTS) or is_foreign_cancellation(error):
+                    raise mapped("look at a queue", self.address, error) from error
+                raise
+        return answer.message_count or 0
+
+    async def _open_channel(self) -> AbstractChannel:
+        if self._publishing is None:
+            raise _closed()
+        connection = await self._publishing.connection(seconds=self.command_timeout)
+        return await connection.channel()
+
+    @property
+    def _declaring(self) -> Declarer:
+        if self._declarer is None:
+            raise _closed()
+        return self._declarer
+
+    async def _declared(self, declaring: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(self.command_timeout):
+                await declaring
+        except BaseException as error:
+            if isinstance(error, BrokerUnavailable):
+                raise
+            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
+                raise mapped("declare", self.address, error) from error
+            raise
+
+    @property
+    def address(self) -> str:
+        """Where the nodes are, without secrets."""
+        return ", ".join(target.name for target in self._targets)
+
+    def _connecting(self, purpose: str) -> Reconnecting:
+        if self._group is None:
+            raise _closed()
+        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=self._connect_timeout)
+        self._doers.append(self._group.create_task(connecting.run()))
+        return connecting
+
+    async def _stop(self) -> None:
+        group, self._group = self._group, None
+        for doer in self._doers:
+            doer.cancel()
+        self._doers.clear()
+        self._publishing = self._consuming = self._publisher = self._declarer = self._asked = None
+        if group is not None:
+            await group.__aexit__(None, None, None)
+
+
+def _closed() -> BrokerUnavailable:
+    return BrokerUnavailable("The connections to RabbitMQ are closed.")

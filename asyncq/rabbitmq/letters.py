@@ -1,0 +1,112 @@
+"""The dead letters: in a queue beside each queue, looked at by taking all of them and giving them back."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.rabbitmq.sending import Sending
+from asyncq.rabbitmq.taking import taking
+from asyncq.rabbitmq.wire import expires_ms, letter_in
+from asyncq.transport import DeadLetter, Envelope, Revival, Revived
+
+SLACK = 10
+"""A part of the cap: so many letters more may be there before the oldest are taken away."""
+
+
+class LetterBox:
+    """The dead letters of a namespace.
+
+    The server gives what is at the head of a queue, and knows no ids. So whoever looks takes all there is.
+
+    How long a letter lives, and how many there are, is not said by arguments of the queue: those could never be changed
+    without losing what is in it. Each message has its time to live; the server lets it go when it is at the head by
+    then, and whoever looks lets go of the others. How many there are is seen to by who buries.
+
+    Args:
+        client: its connections.
+        now_ms: the time.
+        cap: letters that are kept of each queue; the oldest make room.
+    """
+
+    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int) -> None:
+        self._client = client
+        self._sending = Sending(client, now_ms)
+        self._now_ms = now_ms
+        self._cap = cap
+        self._turn = asyncio.Lock()
+
+    async def newest(self, queue: str, limit: int, before: int | None) -> list[DeadLetter]:
+        """Return the newest letters of a queue that died before a place, newest first."""
+        async with self._opened(queue) as there:
+            found = [letter for letter, _ in there if before is None or letter.place < before]
+        return found[::-1][:limit]
+
+    async def find(self, queue: str, ids: Sequence[str]) -> list[DeadLetter | None]:
+        """Return the newest letter of each id."""
+        async with self._opened(queue) as there:
+            found = {letter.id: letter for letter, _ in there}
+        return [found.get(id) for id in ids]
+
+    async def drop(self, letters: Sequence[DeadLetter]) -> list[bool]:
+        """Forget letters of one queue; return for each whether it was there."""
+        if not letters:
+            return []
+        async with self._opened(letters[0].queue) as there:
+            arrivals = _claimed(letters, there)
+            for arrival in arrivals:
+                if arrival is not None:
+                    arrival.acknowledge()
+        return [arrival is not None for arrival in arrivals]
+
+    async def revive(self, revivals: Sequence[Revival]) -> list[Revived]:
+        """Let letters of one queue run again: published, confirmed, and then forgotten. Raises PublishRefused."""
+        if not revivals:
+            return []
+        async with self._opened(revivals[0].letter.queue) as there:
+            arrivals = _claimed([revival.letter for revival in revivals], there)
+            found = [
+                (arrival, Envelope(letter.id, letter.queue, body, priority))
+                for arrival, (letter, body, priority) in zip(arrivals, revivals, strict=True)
+                if arrival is not None
+            ]
+            refusals = await self._sending.send([self._sending.call(envelope) for _, envelope in found])
+            for (arrival, _), refusal in zip(found, refusals, strict=True):
+                if refusal is not None:
+                    raise refusal
+                arrival.acknowledge()
+        return [Revived.GONE if arrival is None else Revived.DONE for arrival in arrivals]
+
+    async def make_room(self, queues: Iterable[str]) -> None:
+        """Forget the oldest letters of queues that have more than may be. Raises BrokerUnavailable."""
+        for queue in queues:
+            if await self._client.count(self._client.names.dead_letters(queue)) > self._cap + self._cap // SLACK:
+                async with self._opened(queue) as there:
+                    for _, arrival in there[: -self._cap]:
+                        arrival.acknowledge()
+
+    @asynccontextmanager
+    async def _opened(self, queue: str) -> AsyncGenerator[Sequence[tuple[DeadLetter, Arrival]]]:
+        """Give the letters of a queue with what can be acknowledged, the oldest first."""
+        names = self._client.names
+        async with self._turn, taking(self._client, queue, names.dead_letters(queue), names.looking(queue)) as arrivals:
+            now_ms = self._now_ms()
+            there: list[tuple[DeadLetter, Arrival]] = []
+            for arrival in arrivals:
+                letter = letter_in(arrival)
+                if 0 < expires_ms(letter, arrival) <= now_ms:
+                    arrival.acknowledge()
+                else:
+                    there.append((letter, arrival))
+            yield sorted(there, key=_place)
+
+
+def _place(pair: tuple[DeadLetter, Arrival]) -> int:
+    return pair[0].place
+
+
+def _claimed(letters: Sequence[DeadLetter], there: Iterable[tuple[DeadLetter, Arrival]]) -> list[Arrival | None]:
+    """Return the arrival of each letter, each once."""
+    found = {(letter.id, letter.place): arrival for letter, arrival in there}
+    return [found.pop((letter.id, letter.place), None) for letter in letters]

@@ -1,0 +1,79 @@
+"""The sending: publishes calls, and sees to it that there is what they are published to."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from asyncq.errors import PublishRefused
+from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.frames import Message
+from asyncq.transport import Delivery, Envelope
+
+
+class Parcel(NamedTuple):
+    """A message, and what has to be there for it.
+
+    Attributes:
+        queue: where it ends up; empty: it is known to be there, or it does not matter.
+        delay_ms: for how long it waits on the ladder; 0: it does not.
+    """
+
+    message: Message
+    queue: str = ""
+    delay_ms: int = 0
+
+
+class Sending:
+    """Sends parcels."""
+
+    def __init__(self, client: RabbitClient, now_ms: Callable[[], int]) -> None:
+        self._client = client
+        self._wire = client.wire
+        self._now_ms = now_ms
+
+    def call(self, envelope: Envelope, *, crashes: int = 0) -> Parcel:
+        """Return a call on its way to its queue, or to the ladder while it is not due."""
+        id, queue, body, priority, due_ms, _ = envelope
+        if due_ms and (delay_ms := due_ms - self._now_ms()) > 0:
+            message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, delay_ms=delay_ms, crashes=crashes)
+            return Parcel(message, queue, delay_ms)
+        return Parcel(self._wire.ready(id, queue, body, priority, crashes=crashes), queue)
+
+    def returned(self, delivery: Delivery, *, crashes: int) -> Parcel:
+        """Return a call on its way back to its queue: to its place where that has priorities, else to the end."""
+        id, queue, body, priority, *_ = delivery
+        return Parcel(self._wire.ready(id, queue, body, priority, crashes=crashes, is_handed_back=True), queue)
+
+    async def send(self, parcels: Sequence[Parcel]) -> list[PublishRefused | None]:
+        """Publish them, confirmed; return for each what it was refused for, or None.
+
+        What was deleted on the server since it was declared is declared once more.
+
+        Raises:
+            BrokerUnavailable: the outcome of all is unknown.
+            ConfigurationError: the server has something else under a name, or lacks it and nothing may be declared.
+        """
+        if not parcels:
+            return []
+        await self._provide(parcels)
+        refusals = await self._client.publisher.publish([parcel.message for parcel in parcels])
+        lost = [index for index, refusal in enumerate(refusals) if refusal and parcels[index].queue]
+        if any(_is_nowhere(refusals[index]) for index in lost):
+            self._client.forget()
+            again = [parcels[index] for index in lost]
+            await self._provide(again)
+            outcomes = await self._client.publisher.publish([parcel.message for parcel in again])
+            for index, refusal in zip(lost, outcomes, strict=True):
+                refusals[index] = refusal
+        return refusals
+
+    async def _provide(self, parcels: Sequence[Parcel]) -> None:
+        for queue in {parcel.queue for parcel in parcels}:
+            if queue:
+                await self._client.provide(queue)
+        longest_ms = max(parcel.delay_ms for parcel in parcels)
+        if longest_ms:
+            await self._client.provide_delay(longest_ms)
+
+
+def _is_nowhere(refusal: PublishRefused | None) -> bool:
+    return refusal is not None and ("no queue" in str(refusal) or "no exchange" in str(refusal))

@@ -1,0 +1,142 @@
+"""The settling: what follows from the end of a run is published, and then its delivery acknowledged."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from asyncq.errors import BrokerUnavailable, PublishRefused
+from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.rabbitmq.letters import LetterBox
+from asyncq.rabbitmq.names import MAX_NAME
+from asyncq.rabbitmq.sending import Parcel, Sending
+from asyncq.transport import Again, Dead, Done, Envelope, Return, Settlement
+
+
+class _End(NamedTuple):
+    """A delivery that ends.
+
+    Attributes:
+        number: of the settlement.
+        token: of the delivery.
+        held: as it came.
+        parcels: how many have to be sent first.
+    """
+
+    number: int
+    token: str
+    held: Arrival
+    parcels: int
+
+
+class Settling:
+    """Ends what one consumer holds.
+
+    All that follows from a batch is published and confirmed; then all of it is acknowledged. Who dies between leaves a
+    message twice and never loses one. What the server lends anew, because the channel has ended on which it came, is
+    not settled here; but whoever waits for its result is told.
+
+    Args:
+        client: its connections.
+        now_ms: the time.
+        letters: where room is made for new ones.
+    """
+
+    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], letters: LetterBox) -> None:
+        self._wire = client.wire
+        self._sending = Sending(client, now_ms)
+        self._letters = letters
+        self._held: dict[str, Arrival] = {}
+
+    def hold(self, token: str, arrival: Arrival) -> None:
+        """Take note of what is lent."""
+        self._held[token] = arrival
+
+    def take_held(self) -> list[Arrival]:
+        """Return what was lent and has not ended; nothing of it can be settled any more."""
+        held = list(self._held.values())
+        self._held.clear()
+        return held
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """End deliveries; return for each whether it took effect.
+
+        Raises:
+            BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
+        """
+        taken: dict[str, Arrival] = {}
+        ends: list[_End] = []
+        parcels: list[Parcel] = []
+        replies: list[Parcel] = []
+        for index, settlement in enumerate(settlements):
+            token = settlement.delivery.token
+            held = self._held.pop(token, None)
+            if held is None:
+                continue
+            taken[token] = held
+            replies += self._replies(settlement)
+            if not held.is_lost:
+                needed = self._parcels(settlement)
+                parcels += needed
+                ends.append(_End(index, token, held, len(needed)))
+        refusals: list[PublishRefused | None] = []
+        if parcels or replies:
+            try:
+                refusals = await self._sending.send(parcels + replies)
+            except BaseException:
+                self._held.update(taken)
+                raise
+        effects = self._end(ends, refusals, [False] * len(settlements))
+        if buried := {each.delivery.queue for each in settlements if isinstance(each, Dead)}:
+            with suppress(BrokerUnavailable):  # the next one will see to it
+                await self._letters.make_room(buried)
+        return effects
+
+    def _end(self, ends: Sequence[_End], refusals: Sequence[PublishRefused | None], effects: list[bool]) -> list[bool]:
+        """Acknowledge what was waiting for nothing else. What becomes of a reply does not matter: nobody hears it."""
+        start = 0
+        refused: PublishRefused | None = None
+        for number, token, held, parcels in ends:
+            refusal = next(filter(None, refusals[start : start + parcels]), None) if parcels else None
+            start += parcels
+            if refusal is None:
+                held.acknowledge()
+                effects[number] = True
+            else:
+                self._held[token] = held
+                refused = refusal
+        if refused is not None:
+            raise BrokerUnavailable(f"What follows from the end of a task cannot be published yet: {refused}")
+        return effects
+
+    def _parcels(self, settlement: Settlement) -> Sequence[Parcel]:
+        """Return what has to be published before a delivery may be acknowledged."""
+        # By type and not by `match`: this runs for every task, and class patterns on tuples cost four times as much.
+        if isinstance(settlement, Done):
+            return [self._sending.call(envelope) for envelope in settlement.then] if settlement.then else ()
+        delivery = settlement.delivery
+        if isinstance(settlement, Again):
+            envelope = Envelope(delivery.id, delivery.queue, settlement.body, delivery.priority, settlement.due_ms)
+            return [self._sending.call(envelope, crashes=delivery.crashes)]
+        if isinstance(settlement, Return):
+            return [self._sending.returned(delivery, crashes=delivery.crashes + settlement.is_crash)]
+        return [self._letter(settlement), *map(self._sending.call, settlement.then)]
+
+    def _letter(self, settlement: Dead) -> Parcel:
+        delivery = settlement.delivery
+        message = self._wire.letter(
+            delivery,
+            settlement.reason,
+            settlement.letter_record,
+            died_us=time.time_ns() // 1_000,
+            ttl_ms=settlement.letter_ttl_ms,
+        )
+        return Parcel(message, delivery.queue)
+
+    def _replies(self, settlement: Settlement) -> Sequence[Parcel]:
+        if isinstance(settlement, (Done, Dead)) and (outcome := settlement.outcome).reply:
+            message = self._wire.reply(outcome.reply, settlement.delivery.id, outcome.record)
+            if len(message.routing_key.encode()) <= MAX_NAME:  # else it is no address of ours
+                return [Parcel(message)]
+        return ()

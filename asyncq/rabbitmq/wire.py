@@ -1,0 +1,151 @@
+"""The wire: what calls, letters and results are as messages of the server, both ways."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncq.rabbitmq import delays
+from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.rabbitmq.frames import Message, call_id
+from asyncq.rabbitmq.inbound import Properties
+from asyncq.rabbitmq.names import (
+    HEADER_CRASHES,
+    HEADER_DIED,
+    HEADER_DUE,
+    HEADER_REASON,
+    HEADER_RECORD,
+    Names,
+)
+from asyncq.rabbitmq.topology import server_priority
+from asyncq.store import Notice
+from asyncq.transport import DeadLetter, Delivery
+
+Headers = Mapping[str, Any]
+
+MAX_REASON = 10_000
+"""Characters. All headers have to fit into one frame, of 128 KB."""
+MAX_EXPIRATION_MS = 2**32 - 1
+DELIVERED_TOO_OFTEN = "it was delivered again and again, and never settled"
+"""The reason of what the server itself has put aside (`x-delivery-limit`)."""
+
+_DELIVERIES = "x-delivery-count"
+_DEATHS = "x-death"
+
+
+class Wire:
+    """How one namespace writes and reads messages.
+
+    Args:
+        names: of the namespace.
+        priorities: the largest priority of each queue that has any.
+    """
+
+    def __init__(self, names: Names, priorities: Mapping[str, int]) -> None:
+        self.names = names
+        self._priorities = priorities
+
+    def has_priorities(self, queue: str) -> bool:
+        """Tell whether a queue has any."""
+        return queue in self._priorities
+
+    def ready(
+        self, id: str, queue: str, body: bytes, priority: int = 0, *, crashes: int = 0, is_handed_back: bool = False
+    ) -> Message:
+        """Return a call that is due now; handed back, it comes ahead of its priority, where its queue has any."""
+        level = server_priority(priority, is_handed_back=is_handed_back and queue in self._priorities)
+        return Message(self.names.ready, queue, body, id, _counted(crashes), level)
+
+    def delayed(
+        self, id: str, queue: str, body: bytes, priority: int, *, due_ms: int, delay_ms: int, crashes: int = 0
+    ) -> Message:
+        """Return a call that is due in so many milliseconds, 1 or more. It says when, in case it comes too early."""
+        route = delays.route(delay_ms)
+        level = server_priority(priority, is_handed_back=False)
+        headers = {**_counted(crashes), HEADER_DUE: due_ms}
+        return Message(self.names.delay(route.level), route.key(queue), body, id, headers, level)
+
+    def letter(self, delivery: Delivery, reason: str, record: bytes | None, *, died_us: int, ttl_ms: int) -> Message:
+        """Return a dead letter: the record stands behind the message, as a header it might be too long for a frame."""
+        headers: dict[str, Any] = {HEADER_REASON: reason[:MAX_REASON], HEADER_DIED: died_us}
+        if record is not None:
+            headers[HEADER_RECORD] = len(record)
+        body = delivery.body + (record or b"")
+        expiration_ms = max(1, min(ttl_ms, MAX_EXPIRATION_MS))
+        return Message(self.names.dead, delivery.queue, body, delivery.id, headers, expiration_ms=expiration_ms)
+
+    def reply(self, address: str, id: str, record: bytes | None) -> Message:
+        """Return what tells a process how a call has ended; None: no record is kept."""
+        headers = {HEADER_RECORD: False} if record is None else None
+        return Message("", self.names.reply(address), record or b"", id, headers)
+
+    def delivery(self, arrival: Arrival, token: str, crashes: int) -> Delivery:
+        """Return what has arrived as a worker gets it."""
+        properties = arrival.properties
+        priority = properties.priority // 2
+        return Delivery(id_of(properties), arrival.queue, arrival.body, priority, token, crashes)
+
+
+def id_of(properties: Properties) -> str:
+    """Return the id of the call that a message is about."""
+    return call_id(properties.message_id, properties.headers)
+
+
+def crashes_of(arrival: Arrival) -> int:
+    """Return how many have died with a message, as far as the server and those who handed it back can tell.
+
+    A quorum queue counts deliveries that were not settled; a classic one knows only that there was one.
+    """
+    headers = arrival.properties.headers
+    if not headers:
+        return int(arrival.is_redelivered)
+    deliveries = _number(headers, _DELIVERIES) if _DELIVERIES in headers else int(arrival.is_redelivered)
+    return _number(headers, HEADER_CRASHES) + deliveries
+
+
+def due_of(arrival: Arrival) -> int:
+    """Return when a message is due; 0: at once."""
+    headers = arrival.properties.headers
+    return _number(headers, HEADER_DUE) if headers else 0
+
+
+def letter_in(arrival: Arrival) -> DeadLetter:
+    """Return the dead letter that has arrived; one that the server has put aside says little."""
+    properties, body = arrival.properties, arrival.body
+    headers = properties.headers or {}
+    died_us = _number(headers, HEADER_DIED) or _died_us(headers)
+    end = len(body) - _number(headers, HEADER_RECORD)
+    return DeadLetter(
+        id_of(properties),
+        arrival.queue,
+        body[:end],
+        str(headers.get(HEADER_REASON, DELIVERED_TOO_OFTEN)),
+        body[end:] if HEADER_RECORD in headers else None,
+        died_us // 1000,
+        died_us,
+    )
+
+
+def expires_ms(letter: DeadLetter, arrival: Arrival) -> int:
+    """Return when a letter's time is over; 0: never."""
+    expiration = arrival.properties.expiration
+    return letter.died_ms + int(expiration) if expiration else 0
+
+
+def notice_in(arrival: Arrival) -> Notice:
+    """Return what was told of the end of a call."""
+    properties = arrival.properties
+    has_record = (properties.headers or {}).get(HEADER_RECORD) is not False
+    return Notice(id_of(properties), arrival.body if has_record else None, is_over=True)
+
+
+def _counted(crashes: int) -> dict[str, Any]:
+    return {HEADER_CRASHES: crashes} if crashes else {}
+
+
+def _number(headers: Headers, name: str) -> int:
+    value = headers.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _died_us(headers: Headers) -> int:
+    deaths = headers.get(_DEATHS)
+    return round(deaths[0]["time"].timestamp() * 1_000_000) if deaths else 0

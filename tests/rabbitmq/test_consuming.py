@@ -1,0 +1,194 @@
+"""Consuming: what becomes of messages when queues, channels and connections go, and when a worker is full."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+import pytest_asyncio
+from aiormq import ChannelNotFoundEntity
+
+from asyncq import Queue
+from asyncq.errors import BrokerUnavailable
+from asyncq.rabbitmq import RabbitReplies
+from asyncq.rabbitmq.frames import Message
+from asyncq.rabbitmq.names import HEADER_DUE, Names
+from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE, Process, Stage
+from asyncq.transport import Done, Envelope, Outcome, Return
+from tests.rabbitmq.backend import RabbitMQ
+from tests.rabbitmq.publishers import bare_channel, publisher
+from tests.rabbitmq_servers import StartRabbitMQ
+
+MINUTE_MS = 60_000
+
+
+@pytest_asyncio.fixture
+async def stage(rabbitmq_url: str) -> AsyncIterator[Stage]:
+    """Give a stage on the shared server."""
+    stage = Stage(RabbitMQ(rabbitmq_url))
+    yield stage
+    await stage.close()
+
+
+@pytest_asyncio.fixture
+async def process(stage: Stage) -> Process:
+    """Give a first process."""
+    return await stage.process()
+
+
+def names_of(stage: Stage) -> Names:
+    """Return how things are called on the server."""
+    return Names(stage.namespace)
+
+
+async def test_a_deleted_queue_is_made_anew(stage: Stage, process: Process, rabbitmq_url: str) -> None:
+    """A consumer whose queue is deleted declares it again, and gets what is published then."""
+    consumer = await process.consumer()
+    fetching = stage.start(stage.fetch(consumer, 1))
+    await process.publish_ids("a")
+    await stage.outcome(fetching, "the first message")
+    name = names_of(stage).queue(QUEUE)
+    async with bare_channel(rabbitmq_url) as channel:
+        await channel.queue_delete(name)
+
+    async def is_there() -> bool:
+        with suppress(ChannelNotFoundEntity):
+            async with bare_channel(rabbitmq_url) as channel:
+                return bool(await channel.queue_declare(name, passive=True))
+        return False
+
+    await stage.until(is_there, "the queue to be declared")
+    await process.publish_ids("b")
+    assert await stage.fetch_ids(consumer, 1) == ["b"]
+
+
+async def test_what_is_published_to_a_deleted_queue_arrives(stage: Stage, process: Process, rabbitmq_url: str) -> None:
+    """Who publishes finds that the queue is not there any more, declares it again, and loses nothing."""
+    await process.publish_ids("a")
+    async with bare_channel(rabbitmq_url) as channel:
+        await channel.queue_delete(names_of(stage).queue(QUEUE))
+    await process.publish_ids("b", "c")
+    assert await stage.fetch_ids(await process.consumer(), 2) == ["b", "c"]
+
+
+async def test_a_lost_connection_costs_nothing_but_a_second_run(own_rabbitmq: StartRabbitMQ) -> None:
+    """What ran meanwhile settles nothing, and its waiter is told all the same; the message comes again."""
+    server = await asyncio.to_thread(own_rabbitmq)
+    stage = Stage(RabbitMQ(server.url))
+    try:
+        process = await stage.process()
+        reply = await process.listen()
+        await process.publish_ids("a", "b")
+        consumer = await process.consumer()
+        a, b = await stage.fetch(consumer, 2)
+        await asyncio.to_thread(server.close_connections)
+        (again, other) = await stage.fetch(consumer, 2)
+        assert {(each.id, each.crashes) for each in (again, other)} == {("a", 1), ("b", 1)}
+        outcome = Outcome(b"{}", MINUTE_MS, reply)
+        assert list(await consumer.settle([Done(a, outcome), Return(b)])) == [False, False]
+        assert (await process.end_of("a")).record == b"{}"
+        assert list(await consumer.settle([Done(again, Outcome(None)), Done(other, Outcome(None))])) == [True, True]
+        assert (await process.counts()).ready == 0
+    finally:
+        await stage.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_server_that_is_away_is_waited_for(own_rabbitmq: StartRabbitMQ) -> None:
+    """While it is away, fetching and settling say so; when it is back, what was settled late is settled."""
+    server = await asyncio.to_thread(own_rabbitmq)
+    stage = Stage(RabbitMQ(server.url))
+    try:
+        process = await stage.process()
+        await process.publish_ids("a")
+        consumer = await process.consumer()
+        (delivery,) = await stage.fetch(consumer, 1)
+        await asyncio.to_thread(server.flush)
+        await asyncio.to_thread(server.kill)
+        with pytest.raises(BrokerUnavailable):
+            await asyncio.wait_for(consumer.fetch({QUEUE: 1}, 1, wait=False), 30)
+        await asyncio.to_thread(server.start)
+        assert not (await consumer.settle([Done(delivery, Outcome(None))]))[0]
+        (again,) = await stage.fetch(await process.consumer(), 1)
+        assert (again.id, again.crashes) == ("a", 1)
+    finally:
+        await stage.close()
+
+
+async def test_no_more_is_sent_ahead_than_there_are_slots(stage: Stage, process: Process) -> None:
+    """What a consumer has no slot for is another one's at once."""
+    await process.publish_ids(*"abcdefgh")
+    consumer = await process.consumer()
+    assert await stage.fetch_ids(consumer, 2, {QUEUE: 2}) == ["a", "b"]
+    other = await (await stage.process()).consumer()
+    assert await asyncio.wait_for(stage.fetch_ids(other, 6, {QUEUE: 6}), 5) == list("cdefgh")
+
+
+async def test_what_waits_in_a_full_worker_goes_back(stage: Stage, process: Process) -> None:
+    """Of two queues more was sent than there is a slot for: others get it soon, with no crash on its count."""
+    await process.publish_ids("a")
+    await process.publish_ids("x", queue=OTHER_QUEUE)
+    consumer = await process.consumer()
+    fetched = await stage.fetch_ids(consumer, 1, {QUEUE: 1, OTHER_QUEUE: 1})
+    other = await (await stage.process()).consumer()
+    (delivery,) = await stage.fetch(other, 1, {QUEUE: 1, OTHER_QUEUE: 1})
+    assert {*fetched, delivery.id} == {"a", "x"}
+    assert delivery.crashes == 0
+
+
+async def test_what_comes_too_early_is_sent_on(stage: Stage, process: Process, rabbitmq_url: str) -> None:
+    """A message that leaves the ladder before it is due, as one with a very long delay does, goes through it again."""
+    await process.publish_ids("before")
+    due_ms = process.transport.now_ms() + 400
+    async with publisher(rabbitmq_url) as publishing:
+        message = Message(names_of(stage).ready, QUEUE, b"body", "early", {HEADER_DUE: due_ms})
+        assert await publishing.publish([message]) == [None]
+    consumer = await process.consumer()
+    assert await stage.fetch_ids(consumer, 2) == ["before", "early"]
+    assert process.transport.now_ms() >= due_ms
+
+
+async def test_priorities_are_kept_where_they_are_asked_for(stage: Stage) -> None:
+    """A queue with priorities gives the largest first, and what is handed back ahead of its equals."""
+    process = await stage.process(queues=[Queue(QUEUE, max_priority=5)])
+    await process.publish(*(Envelope(f"{priority}-{n}", QUEUE, b"", priority) for n in "ab" for priority in range(6)))
+    consumer = await process.consumer()
+    (first,) = await stage.fetch(consumer, 1)
+    assert (first.id, first.priority) == ("5-a", 5)
+    assert list(await consumer.settle([Return(first)])) == [True]
+    order = await stage.fetch_ids(consumer, 12)
+    assert order == [f"{priority}-{n}" for priority in range(5, -1, -1) for n in "ab"]
+
+
+async def test_a_classic_queue_counts_a_crash_too(stage: Stage) -> None:
+    """Of a queue with priorities the server tells only that a message was lent before: that is one crash."""
+    process = await stage.process(queues=[Queue(QUEUE, max_priority=5)])
+    await process.publish_ids("a")
+    lost = await stage.process(queues=[Queue(QUEUE, max_priority=5)])
+    await stage.fetch(await lost.consumer(), 1)
+    await lost.close()
+    (delivery,) = await stage.fetch(await process.consumer(), 1)
+    assert delivery.crashes == 1
+
+
+async def test_a_lost_reply_queue_is_made_anew(stage: Stage, process: Process, rabbitmq_url: str) -> None:
+    """When its queue is deleted, a process is told that it may have missed something, and hears what comes then."""
+    reply = await process.listen()
+    resyncs = process.resyncs
+    assert isinstance(process.store, RabbitReplies)
+    async with bare_channel(rabbitmq_url) as channel:
+        await channel.queue_delete(names_of(stage).reply(reply))
+
+    async def is_told() -> bool:
+        return process.resyncs > resyncs
+
+    await stage.until(is_told, "the loss to be told")
+    await process.publish_ids("a")
+    consumer = await process.consumer()
+    (delivery,) = await stage.fetch(consumer, 1)
+
+    async def is_heard() -> bool:
+        return "a" in process.notices
+
+    await consumer.settle([Done(delivery, Outcome(b"{}", MINUTE_MS, reply))])
+    await stage.until(is_heard, "the end to be told")
