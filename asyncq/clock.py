@@ -53,7 +53,7 @@ class SteadyClock(ServerClock):
         self._told_ms = 0
 
     def now_ms(self) -> int:
-        now_ms = super().now_ms()
+        now_ms = self._offset_ms + time.monotonic_ns() // 1_000_000  # not super(): it is asked twice for each task
         if now_ms < self._told_ms < now_ms + MAX_AHEAD_MS:
             return self._told_ms
         self._told_ms = now_ms

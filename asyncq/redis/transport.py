@@ -50,6 +50,7 @@ class RedisTransport(Transport):
     ) -> None:
         self._client = client
         self._namespace = namespace
+        self._clock = client.clock
         self._space = client.space(namespace)
         self._letters = LetterBox(client, self._space)
         self._max_lengths = {queue.name: queue.max_length for queue in queues}
@@ -69,7 +70,7 @@ class RedisTransport(Transport):
         await self._client.close()
 
     def now_ms(self) -> int:
-        return self._client.clock.now_ms()
+        return self._clock.now_ms()
 
     async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         receipts: list[Receipt] = []

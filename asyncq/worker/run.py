@@ -1,7 +1,6 @@
 """The run: one attempt at a call, as a worker makes it, and what holds for it."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,8 +11,7 @@ from asyncq.tasks import Task
 from asyncq.transport import Delivery
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One attempt: a delivery, and what it turned out to be."""
 
     delivery: Delivery
