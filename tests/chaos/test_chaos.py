@@ -7,12 +7,12 @@ import pytest
 from tests.chaos.driver import Settings, run
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings("redis", tasks=1_000, faults=20, seed=1, seconds=25),
-        Settings("sqlite", tasks=1_000, faults=20, seed=2, seconds=25, processes=2),
+        Settings("redis", tasks=2_000, faults=30, seed=1, seconds=60),
+        Settings("sqlite", tasks=2_000, faults=30, seed=2, seconds=60, processes=2),
     ],
     ids=str,
 )
