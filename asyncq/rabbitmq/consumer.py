@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.rabbitmq.client import RabbitClient
@@ -98,9 +99,12 @@ class RabbitConsumer(Consumer):
             await intake.stop()
         held = self._settling.take_held()
         waiting = [arrival for intake in intakes for arrival in intake.take_older_than(math.inf)]
-        await self._returning.hand_back([*held, *waiting])
-        for intake in intakes:
-            await intake.close()
+        try:
+            await self._returning.hand_back([*held, *waiting])
+        finally:
+            for intake in intakes:
+                with suppress(BrokerUnavailable):  # then its messages go back without our doing
+                    await intake.close()
         return len(held)
 
     def intake(self, queue: str) -> Intake | None:

@@ -77,7 +77,7 @@ class ReceivingChannel:
         command_timeout: seconds in which the server must answer.
 
     Attributes:
-        connection, queue: as given.
+        connection, channel, queue: as given.
         fault: what has ended it; None: it is open.
         prefetch: how many deliveries of its consumer may be unacknowledged; None: it has no consumer.
         outstanding: how many are.
@@ -105,7 +105,7 @@ class ReceivingChannel:
         self.settled = 0
         self.was_cancelled = False
         self.answered_at = time.monotonic()
-        self._channel = channel
+        self.channel = channel
         self._server_queue = server_queue
         self._take = take
         self._told = told
@@ -141,27 +141,27 @@ class ReceivingChannel:
     async def consume(self, prefetch: int) -> None:
         """Let the server send so many unacknowledged deliveries, beyond those of earlier consumers."""
         await self.cancel()
-        await self._call("consume", self._channel.basic_qos(prefetch_count=min(prefetch, MAX_PREFETCH)))
+        await self.call("consume", self.channel.basic_qos(prefetch_count=min(prefetch, MAX_PREFETCH)))
         self._consumers += 1
         self._consumer = str(self._consumers)
         self.outstanding = 0
         self.was_cancelled = False
-        consuming = self._channel.basic_consume(self._server_queue, _ignore, consumer_tag=self._consumer)
-        await self._call("consume", consuming)
+        consuming = self.channel.basic_consume(self._server_queue, _ignore, consumer_tag=self._consumer)
+        await self.call("consume", consuming)
         self.prefetch = prefetch
 
     async def cancel(self) -> None:
         """Let the server send nothing more; what it has sent has arrived when this returns."""
         if self.prefetch is not None:
             self.prefetch = None
-            await self._call("cancel a consumer", self._channel.basic_cancel(self._consumer))
+            await self.call("cancel a consumer", self.channel.basic_cancel(self._consumer))
 
     async def get(self) -> bool:
         """Let one message arrive that is ready; return whether there was one.
 
         If not, whatever the server had sent before has arrived, too.
         """
-        message = await self._call("get a message", self._channel.basic_get(self._server_queue))
+        message = await self.call("get a message", self.channel.basic_get(self._server_queue))
         delivery = message.delivery
         if isinstance(delivery, Basic.GetOk):
             tag, is_redelivered = cast(int, delivery.delivery_tag), bool(delivery.redelivered)
@@ -170,26 +170,13 @@ class ReceivingChannel:
         await self.ask()  # the channel says that there is none before it sends what it has got meanwhile
         return False
 
-    async def lock(self, server_queue: str) -> None:
-        """Declare a queue for this connection alone. Raises BrokerUnavailable, by ChannelLockedResource if it is."""
-        await self._call("lock", self._channel.queue_declare(server_queue, exclusive=True, auto_delete=True))
-
-    async def unlock(self, server_queue: str) -> None:
-        """Delete it."""
-        await self._call("unlock", self._channel.queue_delete(server_queue))
-
-    async def give_back(self) -> None:
-        """Give back, to their places, all that was not settled."""
-        self._acknowledger.send()
-        await self._call("give back", self._channel.basic_nack(0, multiple=True, requeue=True))
-
     async def ask(self) -> None:
         """Let the server show that it is there."""
-        await self._call("answer", self._channel.basic_qos(prefetch_count=self.prefetch or 0))
+        await self.call("answer", self.channel.basic_qos(prefetch_count=self.prefetch or 0))
 
     async def look(self) -> int:
         """Return how many messages are ready in the queue. Raises ConfigurationError where it is gone."""
-        answer = await self._call("look", self._channel.queue_declare(self._server_queue, passive=True))
+        answer = await self.call("look", self.channel.queue_declare(self._server_queue, passive=True))
         return answer.message_count or 0
 
     @property
@@ -204,14 +191,19 @@ class ReceivingChannel:
         self.settled += 1
         self._acknowledger.settle(arrival.tag)
 
+    def acknowledge_now(self) -> None:
+        """Acknowledge what was settled, not in the next turn of the loop."""
+        self._acknowledger.send()
+
     async def close(self) -> None:
         """End it in order: what was settled is acknowledged, the rest goes back to its place in the queue."""
         if self.is_open:
             self._acknowledger.send()
             self._acknowledger.close()
-            await self._call("close a channel", self._channel.close())
+            await self.call("close a channel", self.channel.close())
 
-    async def _call(self, wanted: str, call: Coroutine[Any, Any, T]) -> T:
+    async def call(self, wanted: str, call: Coroutine[Any, Any, T]) -> T:
+        """Return what the server answers. Raises BrokerUnavailable or ConfigurationError with what was wanted."""
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await call
@@ -246,7 +238,7 @@ class ReceivingChannel:
         fault = None if closing.cancelled() else closing.exception()
         self.fault = fault or ConnectionResetError("The channel was closed.")
         self._acknowledger.close()
-        takers, number = self.connection.takers, self._channel.number
+        takers, number = self.connection.takers, self.channel.number
         if takers.get(number) is self._deliveries:  # else the number is another's already
             del takers[number]
         self._told()

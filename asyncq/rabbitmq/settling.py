@@ -9,6 +9,7 @@ from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.letters import LetterBox
+from asyncq.rabbitmq.names import MAX_NAME
 from asyncq.rabbitmq.sending import Parcel, Sending
 from asyncq.transport import Again, Dead, Done, Envelope, Return, Settlement
 
@@ -64,6 +65,7 @@ class Settling:
         Raises:
             BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
         """
+        taken: dict[str, Arrival] = {}
         ends: list[_End] = []
         parcels: list[Parcel] = []
         replies: list[Parcel] = []
@@ -72,6 +74,7 @@ class Settling:
             held = self._held.pop(token, None)
             if held is None:
                 continue
+            taken[token] = held
             replies += self._replies(settlement)
             if not held.is_lost:
                 needed = self._parcels(settlement)
@@ -82,7 +85,7 @@ class Settling:
             try:
                 refusals = await self._sending.send(parcels + replies)
             except BaseException:
-                self._held.update((end.token, end.held) for end in ends)
+                self._held.update(taken)
                 raise
         effects = self._end(ends, refusals, [False] * len(settlements))
         if buried := {each.delivery.queue for each in settlements if isinstance(each, Dead)}:
@@ -133,5 +136,7 @@ class Settling:
 
     def _replies(self, settlement: Settlement) -> Sequence[Parcel]:
         if isinstance(settlement, (Done, Dead)) and (outcome := settlement.outcome).reply:
-            return [Parcel(self._wire.reply(outcome.reply, settlement.delivery.id, outcome.record))]
+            message = self._wire.reply(outcome.reply, settlement.delivery.id, outcome.record)
+            if len(message.routing_key.encode()) <= MAX_NAME:  # else it is no address of ours
+                return [Parcel(message)]
         return ()

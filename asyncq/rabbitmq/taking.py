@@ -43,7 +43,7 @@ async def taking(
             await _give_back(client, channel, server_queue, len(arrivals))
     finally:
         with suppress(BrokerUnavailable):  # it ends with the connection
-            await channel.unlock(lock)
+            await channel.call("unlock", channel.channel.queue_delete(lock))
             await channel.close()
 
 
@@ -54,7 +54,8 @@ async def _give_back(client: RabbitClient, channel: ReceivingChannel, server_que
         async with asyncio.timeout(client.command_timeout):
             await channel.cancel()
             expected = taken - channel.settled
-            await channel.give_back()
+            channel.acknowledge_now()
+            await channel.call("give back", channel.channel.basic_nack(0, multiple=True, requeue=True))
             looks = 0
             while await client.count(server_queue) < expected:
                 looks += 1
@@ -80,7 +81,8 @@ async def _locked(
                     command_timeout=client.command_timeout,
                 )
                 try:
-                    await channel.lock(lock)
+                    declaring = channel.channel.queue_declare(lock, exclusive=True, auto_delete=True)
+                    await channel.call("lock", declaring)
                     return channel
                 except BrokerUnavailable as error:
                     if not isinstance(error.__cause__, ChannelLockedResource):

@@ -16,7 +16,17 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
-from asyncq import BrokerUnavailable, Event, Handle, Progress, PublishRefused, ResultMissing, ResultTimeout, Status
+from asyncq import (
+    BrokerUnavailable,
+    Event,
+    Handle,
+    NotSupported,
+    Progress,
+    PublishRefused,
+    ResultMissing,
+    ResultTimeout,
+    Status,
+)
 from asyncq.integrations.fastapi import BrokerDep, Pending, asyncq_lifespan, value_or_pending
 from examples.fastapi_app.analysis import Report
 from examples.fastapi_app.tasks import Words, analyse, broker, count_words, deliver, remind, settings, square
@@ -114,6 +124,12 @@ async def unavailable(_: Request, __: Exception) -> JSONResponse:
 async def refused(_: Request, error: Exception) -> JSONResponse:
     """Tell the client that there is more work than the queue takes."""
     return JSONResponse({"detail": str(error)}, 429, headers={"Retry-After": "30"})
+
+
+@app.exception_handler(NotSupported)
+async def not_supported(_: Request, error: Exception) -> JSONResponse:
+    """Tell the client what this service would need for that: without a store, RabbitMQ remembers no calls."""
+    return JSONResponse({"detail": str(error)}, 501)
 
 
 @app.get("/", include_in_schema=False)

@@ -155,7 +155,7 @@ async def test_what_is_for_no_queue_does_not_stop_the_rest(
     await wait_until(lambda: rabbitmq_server.queues()[Names(namespace).stray] == 100, "all the others are kept")
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("end", [RabbitMQServer.kill, RabbitMQServer.stop])
 async def test_nothing_is_lost_over_a_restart(
     ladder: Ladder, own_rabbitmq: StartRabbitMQ, end: Callable[[RabbitMQServer], None]

@@ -176,7 +176,7 @@ class FollowingSuite(Suite):
         deliveries = await stage.fetch(consumer, 3, {QUEUE: 5, OTHER_QUEUE: 5})
         found = [(delivery.id, delivery.body, delivery.priority) for delivery in deliveries]
         if not process.transport.capabilities.has_priorities:
-            found.sort(key=lambda each: -each[2])
+            found.sort(key=lambda each: (-each[2], each[1]))
         assert found == [("urgent", b"2", 5), ("plain", b"1", 0), ("other", b"3", 0)]
         if process.remembers:
             sighting = await process.look("later", None)
