@@ -13,8 +13,8 @@ from bench.driver import measure
 from bench.lineup import FOLDER, PEERS, ROOT, Broker
 from bench.report import report
 from bench.results import Results
+from bench.scale import QUICK, Scale
 from bench.scenarios import SCENARIOS
-from bench.stage import QUICK, Scale
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"

@@ -16,9 +16,10 @@ from bench import environments, machine
 from bench.lineup import PEERS, ROOT, Peer
 from bench.rabbitmq import rabbitmq_server
 from bench.results import Results
+from bench.scale import Scale
 from bench.scenarios import Scenario
 from bench.servers import RedisServer, redis_server
-from bench.stage import SampleSkipped, Scale, Stage
+from bench.stage import SampleSkipped, Stage
 
 TOLD = frozenset({"aiormq", "asyncq", "redis", "hiredis", "uvloop", "orjson", "msgspec"})
 

@@ -7,8 +7,8 @@ from bench.bars import BARS, SUBJECT, rivals
 from bench.figures import median
 from bench.lineup import PEERS
 from bench.results import Results
+from bench.scale import Scale
 from bench.scenarios import SCENARIOS, Column, Scenario
-from bench.stage import Scale
 
 
 def report(results: Results) -> str:
