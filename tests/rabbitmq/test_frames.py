@@ -18,14 +18,26 @@ headers = st.none() | st.dictionaries(names, st.integers(0, 2**40) | names | st.
 channels = st.integers(1, 2047)
 
 
-@given(exchanges, names, st.binary(max_size=50), names, headers, st.integers(0, 255), channels)
+@given(exchanges, names, st.binary(max_size=50), names, headers, st.integers(0, 255), st.integers(0, 2**32), channels)
 def test_frames_are_those_of_the_protocol(
-    exchange: str, key: str, body: bytes, id: str, headers: Mapping[str, Any] | None, priority: int, channel: int
+    exchange: str,
+    key: str,
+    body: bytes,
+    id: str,
+    headers: Mapping[str, Any] | None,
+    priority: int,
+    expiration_ms: int,
+    channel: int,
 ) -> None:
     """A message becomes, byte by byte, the frames that pamqp makes of it."""
-    pieces = publication(Message(exchange, key, body, id, headers, priority), 7, channel=channel, max_size=0)
+    message = Message(exchange, key, body, id, headers, priority, expiration_ms)
+    pieces = publication(message, 7, channel=channel, max_size=0)
     properties = Basic.Properties(
-        delivery_mode=2, message_id=f"7:{id}", priority=priority or None, headers=dict(headers) if headers else None
+        delivery_mode=2,
+        message_id=f"7:{id}",
+        priority=priority or None,
+        expiration=str(expiration_ms) if expiration_ms else None,
+        headers=dict(headers) if headers else None,
     )
     expected = [
         marshal(Basic.Publish(exchange=exchange, routing_key=key, mandatory=True), channel),
