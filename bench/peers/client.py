@@ -1,6 +1,7 @@
 """What a client process is asked to do: the same loops around every peer's own calls."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
@@ -18,6 +19,7 @@ class Client:
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
+        self._dues: set[float] = set()
 
     async def obey(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do `order["do"]` with the rest of the order as its arguments."""
@@ -110,13 +112,21 @@ class Client:
             publishing: list[asyncio.Future[object]] = []
             for index, delay in enumerate(delays):
                 await asyncio.sleep(max(0, started + index / rate - time.time()))
-                publishing.append(asyncio.ensure_future(self._peer.enqueue_at(time.time() + delay)))
+                publishing.append(asyncio.ensure_future(self._peer.enqueue_at(self._due(delay))))
             await asyncio.gather(*publishing)
         else:
             for start in range(0, count, CONCURRENT):
                 lot = delays[start : start + CONCURRENT]
-                await asyncio.gather(*[self._peer.enqueue_at(time.time() + delay) for delay in lot])
+                await asyncio.gather(*[self._peer.enqueue_at(self._due(delay)) for delay in lot])
         return {**watch.answer(count), "started": started}
+
+    def _due(self, delay: float) -> float:
+        """Return the time in so many seconds; another one each time, by which a task is known."""
+        due = time.time() + delay
+        while due in self._dues:
+            due = math.nextafter(due, math.inf)
+        self._dues.add(due)
+        return due
 
     async def _gather(self, task: Queued) -> None:
         enqueue = self._peer.enqueue
