@@ -28,7 +28,8 @@ check: ## Lint, format, types and floors
 
 bench: ## Measure asyncq beside its peers (ARGS go to it)
 	@scripts/venv dev
-	@server="$$(scripts/redis-server-path)" && ASYNCQ_REDIS_SERVER="$$server" $(PYTHON) -m bench $(ARGS)
+	@redis="$$(scripts/redis-server-path)" && rabbitmq="$$(scripts/rabbitmq-server-path)" && \
+		ASYNCQ_REDIS_SERVER="$$redis" ASYNCQ_RABBITMQ_SERVER="$$rabbitmq" $(PYTHON) -m bench $(ARGS)
 
 chaos: ## Kill, freeze and cut off everything under load, and check (ARGS="--broker sqlite --processes 2 --seed 1")
 	@scripts/venv dev

@@ -7,13 +7,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from bench.driver import measure
-from bench.lineup import FOLDER, PEERS, ROOT
+from bench.lineup import FOLDER, PEERS, ROOT, Broker
 from bench.report import report
 from bench.results import Results
+from bench.scale import QUICK, Scale
 from bench.scenarios import SCENARIOS
-from bench.stage import QUICK, Scale
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -46,6 +47,8 @@ def _measured(arguments: Namespace) -> Results:
     if arguments.rounds:
         scale = replace(scale, rounds=arguments.rounds)
     scenarios = [SCENARIOS[name] for name in arguments.scenario or SCENARIOS]
+    if arguments.broker:
+        scenarios = [scenario for scenario in scenarios if scenario.broker in arguments.broker]
 
     async def run() -> Results:
         # SIGTERM ends the run as Ctrl-C does: servers and workers go with it.
@@ -62,6 +65,8 @@ def _measured(arguments: Namespace) -> Results:
 
 def _arguments() -> Namespace:
     parser = ArgumentParser(prog="python -m bench", description="Measure asyncq beside its peers and the floor.")
+    brokers = get_args(Broker)
+    parser.add_argument("--broker", action="append", choices=brokers, metavar="NAME", help=", ".join(brokers))
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--peer", action="append", choices=PEERS, metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--rounds", type=int, metavar="N", help="samples of each; their medians are told (3)")

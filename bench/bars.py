@@ -10,6 +10,7 @@ from bench.scenarios import SCENARIOS, Scenario
 
 SUBJECT = "asyncq"
 EMBEDDED = "asyncq-sqlite"
+RABBITMQ = "asyncq-rabbitmq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ def of_rivals(scenario: str, key: str, factor: float, *, subject: str = SUBJECT)
     return judge
 
 
-def of_peer(scenario: str, key: str, factor: float, peer: str) -> Judge:
+def of_peer(scenario: str, key: str, factor: float, peer: str, *, subject: str = SUBJECT) -> Judge:
     """Compare with one of those measured."""
 
     def judge(results: Results) -> Verdict:
         other = results.median(scenario, peer, key)
-        return _compared(results, SCENARIOS[scenario], key, factor, other, SUBJECT, peer)
+        return _compared(results, SCENARIOS[scenario], key, factor, other, subject, peer)
 
     return judge
 
@@ -135,4 +136,20 @@ BARS: Sequence[Bar] = (
     Bar("SQLite, drain", "4x huey", of_rivals("sqlite-drain", "rate", 4, subject=EMBEDDED)),
     Bar("SQLite, round trip", "p50 under 5 ms", at_most("sqlite-round-trip", "p50", 5, subject=EMBEDDED)),
     Bar("SQLite, idle", "0.5 % CPU", at_most("sqlite-idle", "cpu", 0.5, subject=EMBEDDED)),
+    Bar("RabbitMQ, drain", "2x the faster peer", of_rivals("rabbitmq-drain", "rate", 2, subject=RABBITMQ)),
+    Bar("RabbitMQ, drain", "0.5 of raw aiormq", of_peer("rabbitmq-drain", "rate", 0.5, "aiormq", subject=RABBITMQ)),
+    Bar(
+        "RabbitMQ, enqueue, 100 concurrent",
+        "0.8 of raw aiormq",
+        of_peer("rabbitmq-concurrent", "rate", 0.8, "aiormq", subject=RABBITMQ),
+    ),
+    Bar(
+        "RabbitMQ, round trip, idle",
+        "p50 no worse than dramatiq's",
+        of_peer("rabbitmq-round-trip", "p50", 1, "dramatiq", subject=RABBITMQ),
+    ),
+    Bar("RabbitMQ, delays", "p99 under 100 ms", at_most("rabbitmq-delays", "p99", 100, subject=RABBITMQ)),
+    Bar("RabbitMQ, delays", "nothing lost", at_most("rabbitmq-delays", "lost", 0, subject=RABBITMQ)),
+    Bar("RabbitMQ, burst of delays", "p99 under 100 ms", at_most("rabbitmq-burst", "p99", 100, subject=RABBITMQ)),
+    Bar("RabbitMQ, burst of delays", "nothing lost", at_most("rabbitmq-burst", "lost", 0, subject=RABBITMQ)),
 )

@@ -4,8 +4,9 @@ import asyncio
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 
 from bench import environments, machine
 from bench.lineup import PEERS, ROOT, Peer
+from bench.rabbitmq import rabbitmq_server
 from bench.results import Results
+from bench.scale import Scale
 from bench.scenarios import Scenario
 from bench.servers import RedisServer, redis_server
-from bench.stage import Scale, Stage
+from bench.stage import SampleSkipped, Stage
 
-TOLD = frozenset({"asyncq", "redis", "hiredis", "uvloop", "orjson", "msgspec"})
+TOLD = frozenset({"aiormq", "asyncq", "redis", "hiredis", "uvloop", "orjson", "msgspec"})
 
 
 async def measure(scenarios: Sequence[Scenario], names: Iterable[str], scale: Scale) -> Results:
@@ -31,8 +34,21 @@ async def measure(scenarios: Sequence[Scenario], names: Iterable[str], scale: Sc
             results = Results(await _about(server, playing, scale))
             stage = Stage(server, Path(folder), scale)
             for scenario in scenarios:
-                await _play(stage, scenario, [peer for peer in playing if peer.name in scenario.peers], results)
+                if peers := [peer for peer in playing if peer.name in scenario.peers]:
+                    async with _furnished(stage, scenario, results) as furnished:
+                        await _play(furnished, scenario, peers, results)
     return results
+
+
+@asynccontextmanager
+async def _furnished(stage: Stage, scenario: Scenario, results: Results) -> AsyncIterator[Stage]:
+    """Yield the stage with what the scenario needs beside Redis: nobody else is to have it running beside him."""
+    if scenario.broker == "rabbitmq":
+        async with rabbitmq_server() as rabbitmq:
+            results.about["rabbitmq"] = await rabbitmq.version()
+            yield replace(stage, rabbitmq=rabbitmq)
+    else:
+        yield stage
 
 
 async def _play(stage: Stage, scenario: Scenario, peers: Sequence[Peer], results: Results) -> None:
@@ -51,6 +67,9 @@ async def _sample(stage: Stage, scenario: Scenario, peer: Peer, results: Results
     started = time.monotonic()
     try:
         sample = await scenario.measure(stage, peer)
+    except SampleSkipped as reason:
+        results.add_failure(scenario.name, peer.name, str(reason))
+        outcome = f"skipped: {reason}"
     except Exception as failure:  # whatever one library does, the others are measured
         results.add_failure(scenario.name, peer.name, f"{type(failure).__name__}: {failure}")
         outcome = f"FAILED: {failure}"
@@ -58,10 +77,10 @@ async def _sample(stage: Stage, scenario: Scenario, peer: Peer, results: Results
         results.add(scenario.name, peer.name, sample)
         first = scenario.columns[0]
         outcome = f"{sample[first.key]:,.{first.digits}f} {first.heading}"
-    print(f"{scenario.name:<20} {peer.name:<14} {outcome}  ({time.monotonic() - started:.0f} s)", flush=True)
+    print(f"{scenario.name:<22} {peer.name:<21} {outcome}  ({time.monotonic() - started:.0f} s)", flush=True)
 
 
-async def _about(server: RedisServer, peers: Iterable[Peer], scale: Scale) -> Mapping[str, Any]:
+async def _about(server: RedisServer, peers: Iterable[Peer], scale: Scale) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),

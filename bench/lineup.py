@@ -1,12 +1,16 @@
-"""Who is measured: where each library lives, how its worker is started, and how Redis shows that it has finished."""
+"""Who is measured: where each library lives, how its worker is started, and how the server shows that it is done."""
 
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
+
+Broker: TypeAlias = Literal["redis", "sqlite", "rabbitmq"]
+"""What has the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,12 @@ class Peer:
         module: its file in `bench.peers`.
         worker: the worker's command line; its program lies in the environment. `{concurrency}` is filled in.
         environment: where it is installed; None: here, with asyncq.
-        unsettled: a Redis command, or an SQL statement, whose (first) number is 0 once nothing is left to acknowledge.
+        broker: what has its queue.
+        unsettled: a Redis command, an SQL statement, or the name of a RabbitMQ queue, whose (first) number is 0 once
+            nothing is left to acknowledge.
         variables: its own environment variables.
         is_rival: a library that the bars compare asyncq with.
-        is_embedded: lives in a SQLite file; there is no server.
+        is_floor: the least that is possible.
     """
 
     name: str
@@ -46,8 +52,9 @@ class Peer:
     environment: Environment | None = None
     unsettled: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    broker: Broker = "redis"
     is_rival: bool = True
-    is_embedded: bool = False
+    is_floor: bool = False
 
     @property
     def programs(self) -> Path:
@@ -67,6 +74,14 @@ STREAQ = Environment("streaq", ("streaq==7.2.0", "coredis==6.9.0", *SPEED))
 ARQ = Environment("arq", ("arq==0.28.0", "redis==5.3.1", *SPEED))
 REPID = Environment("repid", ("repid==2.1.4", "pydantic==2.14.3", "redis==7.4.1", *SPEED))
 HUEY = Environment("huey", ("huey==3.5.4", *SPEED))
+TASKIQ_RABBITMQ = Environment(
+    "taskiq-rabbitmq",
+    (
+        *("taskiq==0.13.0", "taskiq-aio-pika==0.6.1", "aio-pika==10.2.1", "aiormq==7.2.4"),
+        *("taskiq-redis==1.2.4", "redis==8.1.0", *SPEED),
+    ),
+)
+DRAMATIQ = Environment("dramatiq", ("dramatiq==2.2.1", "pika==1.4.4", "redis==8.1.0", *SPEED))
 
 ARQ_WORKER = ("arq", "bench.peers.arq_peer.WorkerSettings", "--custom-log-dict", "bench.peers.arq_peer.LOGGING")
 ASYNCQ_WORKER = (
@@ -75,6 +90,16 @@ ASYNCQ_WORKER = (
 )
 HUEY_WORKER = ("huey_consumer", "bench.peers.huey_peer.queue", "-w", "1", "-k", "thread", "-q")
 HUEY_QUEUE = ("SELECT count(*) FROM task",)
+ASYNCQ_RABBITMQ_QUEUE = "asyncq:asyncq:q:default"
+
+
+def taskiq_worker(module: str) -> tuple[str, ...]:
+    """Return the command line of taskiq's worker with the broker in that module."""
+    return (
+        *("taskiq", "worker", f"bench.peers.{module}:broker", "--workers", "1", "--log-level", "WARNING"),
+        *("--max-async-tasks", "{concurrency}", "--max-prefetch", "{concurrency}"),
+    )
+
 
 PEERS: Mapping[str, Peer] = {
     peer.name: peer
@@ -89,10 +114,7 @@ PEERS: Mapping[str, Peer] = {
         Peer(
             "taskiq",
             "taskiq_peer",
-            (
-                *("taskiq", "worker", "bench.peers.taskiq_peer:broker", "--workers", "1", "--log-level", "WARNING"),
-                *("--max-async-tasks", "{concurrency}", "--max-prefetch", "{concurrency}"),
-            ),
+            taskiq_worker("taskiq_peer"),
             TASKIQ,
             ("XPENDING", "taskiq", "taskiq"),
         ),
@@ -121,7 +143,12 @@ PEERS: Mapping[str, Peer] = {
             ("XPENDING", "repid:bench", "repid:bench:group"),
         ),
         Peer(
-            "floor", "floor_peer", ("python", "-m", "bench.floor"), unsettled=("XLEN", "floor:stream"), is_rival=False
+            "floor",
+            "floor_peer",
+            ("python", "-m", "bench.floor"),
+            unsettled=("XLEN", "floor:stream"),
+            is_rival=False,
+            is_floor=True,
         ),
         Peer("redis-py", "redis_py_peer", is_rival=False),
         Peer(
@@ -129,10 +156,10 @@ PEERS: Mapping[str, Peer] = {
             "asyncq_peer",
             ASYNCQ_WORKER,
             unsettled=("SELECT count(*) FROM calls WHERE state IN (0, 1, 2)",),
+            broker="sqlite",
             is_rival=False,
-            is_embedded=True,
         ),
-        Peer("huey", "huey_peer", HUEY_WORKER, HUEY, HUEY_QUEUE, is_embedded=True),
+        Peer("huey", "huey_peer", HUEY_WORKER, HUEY, HUEY_QUEUE, broker="sqlite"),
         Peer(
             "huey-nosync",
             "huey_peer",
@@ -140,8 +167,51 @@ PEERS: Mapping[str, Peer] = {
             HUEY,
             HUEY_QUEUE,
             variables={"BENCH_HUEY_FSYNC": "off"},
+            broker="sqlite",
             is_rival=False,  # it may lose what it has confirmed when the power fails; asyncq's default does not
-            is_embedded=True,
+        ),
+        Peer(
+            "asyncq-rabbitmq",
+            "asyncq_peer",
+            ASYNCQ_WORKER,
+            unsettled=(ASYNCQ_RABBITMQ_QUEUE,),
+            broker="rabbitmq",
+            is_rival=False,
+        ),
+        Peer(
+            "asyncq-rabbitmq-store",
+            "asyncq_peer",
+            ASYNCQ_WORKER,
+            unsettled=(ASYNCQ_RABBITMQ_QUEUE,),
+            variables={"BENCH_ASYNCQ_STORE": "on"},
+            broker="rabbitmq",
+            is_rival=False,
+        ),
+        Peer(
+            "taskiq-rabbitmq",
+            "taskiq_rabbitmq_peer",
+            taskiq_worker("taskiq_rabbitmq_peer"),
+            TASKIQ_RABBITMQ,
+            ("taskiq",),
+            broker="rabbitmq",
+        ),
+        Peer(
+            "dramatiq",
+            "dramatiq_peer",
+            ("dramatiq", "bench.peers.dramatiq_peer", "--processes", "1", "--threads", "8"),
+            DRAMATIQ,
+            ("default",),
+            variables={"dramatiq_queue_prefetch": "200"},
+            broker="rabbitmq",
+        ),
+        Peer(
+            "aiormq",
+            "aiormq_peer",
+            ("python", "-m", "bench.rabbitmq_floor"),
+            unsettled=("floor",),
+            broker="rabbitmq",
+            is_rival=False,
+            is_floor=True,
         ),
     )
 }

@@ -1,14 +1,14 @@
 """Tables: Markdown that reads well in a terminal too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from bench.bars import BARS, SUBJECT, rivals
 from bench.figures import median
+from bench.lineup import PEERS
 from bench.results import Results
+from bench.scale import Scale
 from bench.scenarios import SCENARIOS, Column, Scenario
-from bench.stage import Scale
-
-FLOOR = "floor"
 
 
 def report(results: Results) -> str:
@@ -28,9 +28,14 @@ def _about(results: Results) -> str:
     return (
         f"{size}Measured {about['date']} at commit {about['commit']}: medians of {scale.rounds} interleaved round(s).\n"
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB; {machine['system']}; "
-        f"Python {machine['python']}, Redis {about['redis']}; load before the run {machine['load']:.1f}.\n"
+        f"Python {machine['python']}, {_servers(about)}; load before the run {machine['load']:.1f}.\n"
         f"Versions: {'; '.join(about['versions'])}."
     )
+
+
+def _servers(about: Mapping[str, Any]) -> str:
+    redis = f"Redis {about['redis']}"
+    return f"{redis}, RabbitMQ {about['rabbitmq']}" if "rabbitmq" in about else redis
 
 
 def _was_played(results: Results, scenario: Scenario) -> bool:
@@ -42,7 +47,7 @@ def _table_of(results: Results, scenario: Scenario) -> str:
     direction = "less is better" if first.is_less_better else "more is better"
     headings = ["", first.heading, "min..max", "of best peer", "of floor", *[each.heading for each in others]]
     best = results.best(scenario, first.key, rivals(scenario))
-    floor = results.median(scenario.name, FLOOR, first.key)
+    floor = results.best(scenario, first.key, [peer for peer in scenario.peers if PEERS[peer].is_floor])
     rows: list[list[str]] = []
     for peer in scenario.peers:
         figures = results.figures(scenario.name, peer, first.key)

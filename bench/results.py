@@ -1,7 +1,7 @@
 """What a run has measured, and the file that keeps it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ class Results:
         failures: why a sample is missing.
     """
 
-    about: Mapping[str, Any]
+    about: dict[str, Any]
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict[str, dict[str, list[Sample]]])
     failures: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
 

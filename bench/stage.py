@@ -16,6 +16,8 @@ from typing import Any
 from bench.lineup import ROOT, Peer
 from bench.machine import family, kill_all
 from bench.peers.settings import Settings
+from bench.rabbitmq import RabbitMQ
+from bench.scale import Scale
 from bench.servers import RedisServer
 
 TIMEOUT = 300.0
@@ -32,58 +34,28 @@ class SampleFailed(Exception):
     """A sample could not be taken; the text says why, with the end of the process's log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How much of everything: numbers of tasks, seconds, rounds."""
-
-    rounds: int = 3
-    sequential: int = 5_000
-    concurrent: int = 20_000
-    batched: int = 50_000
-    drained: int = 20_000
-    calls: int = 1_500
-    call_warm_up: int = 200
-    call_seconds: float = 8
-    callers: int = 50
-    caller_seconds: float = 4
-    due: int = 20_000
-    due_lead: float = 6
-    due_with_room: int = 300
-    idle_seconds: float = 20
-    idle_settling: float = 10
-    queued: int = 20_000
-    backlog: int = 1_000_000
-    pairs: int = 5
-
-
-QUICK = Scale(
-    rounds=1,
-    sequential=2_000,
-    concurrent=10_000,
-    batched=20_000,
-    drained=5_000,
-    calls=300,
-    call_warm_up=50,
-    call_seconds=4,
-    caller_seconds=1.5,
-    due=5_000,
-    due_lead=3,
-    due_with_room=100,
-    idle_seconds=4,
-    idle_settling=4,
-    backlog=100_000,
-    pairs=2,
-)
+class SampleSkipped(Exception):
+    """A sample cannot be taken yet; the text says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a worker wrote when it had run all tasks; `first` and `last` by the machine's monotonic clock."""
+    """What a worker wrote when it had run all tasks.
+
+    Attributes:
+        first, last: when the first one started and the last one ended, by the machine's monotonic clock.
+        cpu: seconds in between.
+        lateness: of tasks that had a due time: that, in seconds since 1970, and how many seconds later they started.
+    """
 
     first: float
     last: float
     cpu: float
-    lateness: list[float]
+    lateness: list[tuple[float, float]]
+
+    def lateness_from(self, earliest: float) -> list[float]:
+        """Return how late the tasks were that were due then or later."""
+        return [late for due, late in self.lateness if due >= earliest]
 
 
 @dataclass(slots=True)
@@ -121,6 +93,7 @@ class Run:
     settings: Settings
     server: RedisServer
     folder: Path
+    rabbitmq: RabbitMQ | None = None
 
     async def ask(self, do: str, **arguments: Any) -> Mapping[str, Any]:
         """Give a fresh client process one order, and return its answer."""
@@ -187,7 +160,9 @@ class Run:
         raise SampleFailed(f"not all tasks were acknowledged: {_tail(worker.log)}")
 
     async def _unsettled(self) -> int:
-        if not self.peer.is_embedded:
+        if self.rabbitmq is not None:
+            return await self.rabbitmq.messages(*self.peer.unsettled)
+        if self.peer.broker == "redis":
             return await self.server.number(self.peer.unsettled)
         with closing(sqlite3.connect(f"file:{self.settings.url}?mode=ro", uri=True)) as database:
             return database.execute(*self.peer.unsettled).fetchone()[0]
@@ -199,11 +174,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Hands out runs on one server."""
+    """Hands out runs on one server.
+
+    Attributes:
+        rabbitmq: for the peers whose queues are there; their results are in Redis.
+    """
 
     server: RedisServer
     folder: Path
     scale: Scale
+    rabbitmq: RabbitMQ | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def run(
@@ -220,8 +200,15 @@ class Stage:
         folder.mkdir()
         used = server or self.server
         await used.flush()
-        url = str(folder / "queue.db") if peer.is_embedded else used.url
-        return Run(peer, Settings(url, concurrency, keeps_results, expected, folder / "tally.json"), used, folder)
+        url = used.url
+        if peer.broker == "sqlite":
+            url = str(folder / "queue.db")
+        elif peer.broker == "rabbitmq":
+            assert self.rabbitmq is not None
+            await self.rabbitmq.flush()
+            url = self.rabbitmq.url
+        settings = Settings(url, used.url, concurrency, keeps_results, expected, folder / "tally.json")
+        return Run(peer, settings, used, folder, self.rabbitmq)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

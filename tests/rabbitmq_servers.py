@@ -161,6 +161,11 @@ class RabbitMQServer:
         return bool(self._processes) and self._processes[0].poll() is None
 
     @property
+    def pid(self) -> int:
+        """The process of the node. RuntimeError: it does not run."""
+        return self._running().pid
+
+    @property
     def epmd_port(self) -> int:
         """The port of who knows the ports of the nodes that it talks with."""
         return self._distribution.epmd_port

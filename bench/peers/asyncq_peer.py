@@ -1,17 +1,24 @@
-"""asyncq on Redis or SQLite: `asyncq worker bench.peers.asyncq_peer:broker`."""
+"""asyncq on Redis, SQLite or RabbitMQ: `asyncq worker bench.peers.asyncq_peer:broker`."""
 
+import os
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
-from asyncq import RedisBroker, SQLiteBroker, TaskOptions
+from asyncq import Broker, RabbitMQBroker, RedisBroker, SQLiteBroker, TaskOptions
 from bench.peers import tasks
 from bench.peers.peer import Peer, Queued
 from bench.peers.settings import Settings
 
 settings = Settings.from_environment()
 defaults = TaskOptions(store_result=settings.keeps_results)
-is_redis = settings.url.startswith("redis:")
-broker = RedisBroker(settings.url, defaults=defaults) if is_redis else SQLiteBroker(settings.url, defaults=defaults)
+broker: Broker
+if settings.url.startswith("redis:"):
+    broker = RedisBroker(settings.url, defaults=defaults)
+elif settings.url.startswith("amqp:"):
+    store = {"store": settings.results_url} if "BENCH_ASYNCQ_STORE" in os.environ else {}
+    broker = RabbitMQBroker(settings.url, defaults=defaults, **store)
+else:
+    broker = SQLiteBroker(settings.url, defaults=defaults)
 noop = broker.task(name="noop")(tasks.noop)
 nap = broker.task(name="nap")(tasks.nap)
 echo = broker.task(name="echo")(tasks.echo)

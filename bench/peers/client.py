@@ -1,8 +1,10 @@
 """What a client process is asked to do: the same loops around every peer's own calls."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from random import Random
 from typing import Any
 
 from bench.peers.peer import Peer, Queued
@@ -17,6 +19,7 @@ class Client:
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
+        self._dues: set[float] = set()
 
     async def obey(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do `order["do"]` with the rest of the order as its arguments."""
@@ -29,6 +32,7 @@ class Client:
             "calls": self.calls,
             "callers": self.callers,
             "schedule": self.schedule,
+            "delay": self.delay,
         }
         return await actions[order["do"]](**arguments)
 
@@ -94,6 +98,35 @@ class Client:
             indexes = range(start, min(start + CONCURRENT, count))
             await asyncio.gather(*[self._peer.enqueue_at(first + index * spread / count) for index in indexes])
         return {**watch.answer(count), "first_due": first, "spare": first - time.time()}
+
+    async def delay(self, count: int, rate: float, shortest: float, longest: float) -> Mapping[str, Any]:
+        """Publish `count` tasks that fall due at random between so many seconds from then.
+
+        So many a second; 0: as a burst, 100 at a time.
+        """
+        random = Random(count)
+        delays = [random.uniform(shortest, longest) for _ in range(count)]
+        started = time.time()
+        watch = Watch()
+        if rate:
+            publishing: list[asyncio.Future[object]] = []
+            for index, delay in enumerate(delays):
+                await asyncio.sleep(max(0, started + index / rate - time.time()))
+                publishing.append(asyncio.ensure_future(self._peer.enqueue_at(self._due(delay))))
+            await asyncio.gather(*publishing)
+        else:
+            for start in range(0, count, CONCURRENT):
+                lot = delays[start : start + CONCURRENT]
+                await asyncio.gather(*[self._peer.enqueue_at(self._due(delay)) for delay in lot])
+        return {**watch.answer(count), "started": started}
+
+    def _due(self, delay: float) -> float:
+        """Return the time in so many seconds; another one each time, by which a task is known."""
+        due = time.time() + delay
+        while due in self._dues:
+            due = math.nextafter(due, math.inf)
+        self._dues.add(due)
+        return due
 
     async def _gather(self, task: Queued) -> None:
         enqueue = self._peer.enqueue

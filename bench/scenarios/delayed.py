@@ -21,10 +21,11 @@ async def due(stage: Stage, peer: Peer, *, has_room: bool) -> Sample:
             raise SampleFailed(f"the first task was due {-answer['spare']:.1f} s before the last was published")
         tally = await worker.tally()
     first_due = answer["first_due"] - time.time() + time.monotonic()
+    lateness = tally.lateness_from(0)
     return {
         "rate": count / (tally.last - first_due),
-        "p50": percentile(tally.lateness, 50) * MILLISECONDS,
-        "p99": percentile(tally.lateness, 99) * MILLISECONDS,
+        "p50": percentile(lateness, 50) * MILLISECONDS,
+        "p99": percentile(lateness, 99) * MILLISECONDS,
         "scheduled": count / answer["seconds"],
     }
 

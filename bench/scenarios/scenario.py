@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bench.lineup import Peer
+from bench.lineup import PEERS, Broker, Peer
 from bench.stage import Stage
 
 Sample: TypeAlias = Mapping[str, float]
@@ -52,6 +52,11 @@ class Scenario:
     is_together: bool = False
     rounds: int | None = None
     times: int = 1
+
+    @property
+    def broker(self) -> Broker:
+        """What has the queues in it."""
+        return PEERS[self.peers[0]].broker
 
     def column(self, key: str) -> Column:
         return next(each for each in self.columns if each.key == key)
