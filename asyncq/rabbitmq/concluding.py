@@ -97,7 +97,7 @@ class Concluding:
         for (index, settlement, loan), verdict in zip(asked, verdicts, strict=True):
             if not isinstance(verdict, Held):
                 gone.add(index)
-                del self._loans[settlement.delivery.token]
+                self._loans.pop(settlement.delivery.token, None)
                 await self._dispose(loan, verdict)
         return [end for end in ends if end[0] not in gone]
 

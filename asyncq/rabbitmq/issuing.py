@@ -54,6 +54,7 @@ class Issuing:
         chosen = [index for index, envelope in enumerate(envelopes) if not envelope.is_fresh]
         claims: list[ClaimReceipt] = [0] * len(envelopes)
         if chosen:
+            await self._noter.tried()  # else an id that was published a moment ago would be free
             found = await self._ledger.claim([envelopes[index] for index in chosen], ttl_ms=CLAIM_MS)
             for index, claim in zip(chosen, found, strict=True):
                 claims[index] = claim

@@ -53,6 +53,7 @@ class LedgerConsumer(FetchingConsumer):
         self._holder = holder
         self._now_ms = now_ms
         self._placing = placing
+        self._is_lost = False
         self._loans: dict[str, Loan] = {}
         self._concluding = Concluding(client.wire, sending, issuing, letters, self._returning, holder, self._loans)
         self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
@@ -81,10 +82,11 @@ class LedgerConsumer(FetchingConsumer):
         try:
             await self._holder.absolve()
         finally:
-            await self._abandon()
+            if self._is_lost:
+                await self._abandon()
 
     def lease(self) -> PlacingLease:
-        return PlacingLease(self._holder.lease(), self._placing)
+        return PlacingLease(self._holder.lease(), self._placing, self._lose)
 
     async def leave(self) -> int:
         if self._has_left:
@@ -106,7 +108,7 @@ class LedgerConsumer(FetchingConsumer):
             deliveries = await self._lent(arrivals, suspects)
             if deliveries:
                 return deliveries
-        return ()
+        return []
 
     def _picked(self, limits: Mapping[str, int], count: int) -> list[Arrival]:
         """Take what may be taken out of the buffers, and let the server send more."""
@@ -135,6 +137,7 @@ class LedgerConsumer(FetchingConsumer):
         try:
             verdicts = await self._holder.take([copy_of(arrival) for arrival in arrivals])
         except LeaseLost:
+            self._lose()
             await self._abandon()
             raise
         except BaseException:
@@ -162,6 +165,10 @@ class LedgerConsumer(FetchingConsumer):
             if not arrival.is_lost:
                 self._intakes[arrival.queue].buffer.appendleft(arrival)
         self._told()
+
+    def _lose(self) -> None:
+        """Take note that somebody else has taken over; called on the lease's thread."""
+        self._is_lost = True
 
     async def _abandon(self) -> None:
         """Let the server give to others what has come here: it is not ours any more."""

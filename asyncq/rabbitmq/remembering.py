@@ -28,7 +28,9 @@ class RememberingTransport(RabbitTransport):
         consumer_timeout: seconds, as the server has it.
     """
 
-    capabilities = Capabilities(is_shared=True, keeps_place=False, has_priorities=False, shows_line=False)
+    capabilities = Capabilities(
+        is_shared=True, keeps_place=False, has_priorities=False, counts_calls=False, shows_line=False
+    )
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class RememberingTransport(RabbitTransport):
     async def release(self, names: Sequence[str]) -> int:
         count = await self._ledger.release(names)
         if count:
-            await self._placing.place()
+            await self._placing.place_all()
         return count
 
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:

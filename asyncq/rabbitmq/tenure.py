@@ -1,7 +1,7 @@
 """The tenure: a lease in the ledger, whose reclaimer has what it has found published again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from asyncq.rabbitmq.placing import Placing
@@ -14,15 +14,20 @@ class PlacingLease(Lease):
     Args:
         lease: in the ledger.
         placing: of the loop on which this is made.
+        lost: called on the lease's thread when it is.
     """
 
-    def __init__(self, lease: Lease, placing: Placing) -> None:
+    def __init__(self, lease: Lease, placing: Placing, lost: Callable[[], None]) -> None:
         self._lease = lease
         self._placing = placing
+        self._lost = lost
         self._loop = asyncio.get_running_loop()
 
     def renew(self, about: bytes | None = None) -> bool:
-        return self._lease.renew(about)
+        is_member = self._lease.renew(about)
+        if not is_member:
+            self._lost()
+        return is_member
 
     def next_end(self) -> float | None:
         return self._lease.next_end()

@@ -1,6 +1,7 @@
 """RabbitMQ as a backend of the conformance suites, and for tests that use their stage."""
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from asyncq import Queue
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
@@ -50,6 +51,7 @@ class RememberingRabbitMQ(RabbitMQ):
         super().__init__(url)
         self._memory = memory
         self._consumer_timeout = consumer_timeout
+        self._noters = WeakKeyDictionary[Transport, Noter]()
 
     def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
         ledger, store = self._memory.make_ledger_pair(namespace)
@@ -62,4 +64,8 @@ class RememberingRabbitMQ(RabbitMQ):
             dead_cap=dead_cap,
             consumer_timeout=self._consumer_timeout,
         )
+        self._noters[transport] = noter
         return transport, NotedStore(store, noter)
+
+    async def published(self, transport: Transport) -> None:
+        await self._noters[transport].tried()

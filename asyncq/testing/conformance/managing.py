@@ -51,7 +51,7 @@ class ManagingSuite(Suite):
 
         await stage.until(is_ready, "the message to be ready")
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_a_waiting_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """A message that nobody has fetched is taken out: its record is kept, its publisher told, and it never runs."""
         other = await stage.process()
@@ -83,7 +83,7 @@ class ManagingSuite(Suite):
         assert await process.transport.withdraw("a", QUEUE, KEPT)
         assert await process.counts() == NOTHING
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_a_returned_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """So is one that was handed back, for it does not run; one that was reclaimed, too."""
         await process.publish_ids("a", "b")
