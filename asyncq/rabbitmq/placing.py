@@ -28,11 +28,11 @@ class _Tries(NamedTuple):
     """What was done for an orphan.
 
     Attributes:
-        count: how often it was published.
+        times: how often it was published.
         next_at: when it is to be published again, by `time.monotonic()`.
     """
 
-    count: int
+    times: int
     next_at: float
 
 
@@ -91,7 +91,7 @@ class Placing:
         over: list[Copy] = []
         for orphan in await self._published(due):
             key = (orphan.id, orphan.generation)
-            count = self._tries[key].count + 1
+            count = self._tries[key].times + 1
             if count > len(PAUSES):
                 over.append(orphan)
                 del self._tries[key]

@@ -37,7 +37,7 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no ledger for {namespace!r}.")
 
-    async def published(self, transport: Transport) -> None:
+    async def published(self, transport: Transport) -> None:  # noqa: B027 - most have nothing to wait for
         """Return when everybody knows of what was published through this transport, if some time passes before."""
 
     async def pass_time(self, seconds: float) -> None:
