@@ -7,6 +7,7 @@ from typing import Any
 from asyncq.broker.broker import Broker
 from asyncq.broker.kinds import broker_from_url
 from asyncq.broker.urls import hidden_password
+from asyncq.errors import ConfigurationError
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
 from asyncq.store import Store
 from asyncq.transport import Transport
@@ -45,6 +46,8 @@ class RabbitMQBroker(Broker):
         management_url: str | None = None,
         **options: Any,
     ) -> None:
+        if consumer_timeout <= 0:
+            raise ConfigurationError(f"consumer_timeout is more than 0 seconds; got {consumer_timeout!r}.")
         if isinstance(store, str):
             kept = {name: options[name] for name in _OF_THE_STORE if name in options}
             store = broker_from_url(store, **kept)
