@@ -51,6 +51,8 @@ class RabbitMQBroker(Broker):
         if isinstance(store, str):
             kept = {name: options[name] for name in _OF_THE_STORE if name in options}
             store = broker_from_url(store, **kept)
+        if isinstance(store, RabbitMQBroker):
+            raise ConfigurationError("RabbitMQ cannot remember calls: store= is the URL of a Redis or a SQLite file.")
         self.store = store
         self.capabilities = (
             RabbitTransport.capabilities

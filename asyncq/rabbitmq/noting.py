@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 
@@ -32,20 +33,18 @@ class Noter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._waiting: list[Envelope] = []
+        self._published = 0
+        self._seen_to = 0
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wanted = asyncio.Event()
-        self._tried = asyncio.Event()
-        self._tried.set()
         self._failures = 0
         self._random = Random()
 
     def note(self, envelopes: Sequence[Envelope]) -> None:
         """Note soon what the server has confirmed."""
         if envelopes:
+            self._published += len(envelopes)
             self._waiting += envelopes
-            if self._failures:
-                del self._waiting[:-MOST]
-            else:
-                self._tried.clear()
             self._wanted.set()
 
     async def room(self) -> None:
@@ -54,8 +53,11 @@ class Noter:
             await self.tried()
 
     async def tried(self) -> None:
-        """Wait until all is noted that was published here, or the store does not answer."""
-        await self._tried.wait()
+        """Wait until all is noted that was published here by now, or the store does not answer."""
+        if self._seen_to < self._published and not self._failures:
+            future = asyncio.get_running_loop().create_future()
+            self._waiters.append((self._published, future))
+            await future
 
     async def run(self) -> None:
         """Note until cancelled."""
@@ -64,24 +66,34 @@ class Noter:
                 await self._wanted.wait()
                 self._wanted.clear()
                 while self._waiting:
-                    await self._note(self._waiting[:AT_ONCE])
-                self._tried.set()
+                    batch = self._waiting[:AT_ONCE]
+                    del self._waiting[:AT_ONCE]
+                    await self._note(batch)
         finally:
-            self._tried.set()  # nobody is to wait for what is not done any more
+            self._release(self._published)  # nobody is to wait for what is not done any more
 
-    async def _note(self, batch: Sequence[Envelope]) -> None:
+    async def _note(self, batch: list[Envelope]) -> None:
         try:
             await self._ledger.note(batch)
         except BrokerUnavailable as error:
             self._failures += 1
-            self._tried.set()
             if self._failures == 1:
                 logger.warning("Calls are published that the store is not told of yet: %s", error)
+            self._waiting = [*batch, *self._waiting][-MOST:]
+            self._seen_to = self._published - len(self._waiting)
+            self._release(self._published)
             await asyncio.sleep(_AGAIN.seconds(self._failures, self._random))
         else:
             self._failures = 0
-            noted = set(map(id, batch))  # some may have been dropped meanwhile
-            self._waiting = [envelope for envelope in self._waiting if id(envelope) not in noted]
+            self._seen_to += len(batch)
+            self._release(self._seen_to)
+
+    def _release(self, number: int) -> None:
+        """Let those go on who wait for no more than so many."""
+        while self._waiters and self._waiters[0][0] <= number:
+            _, future = self._waiters.popleft()
+            if not future.done():  # who waited may have been cancelled
+                future.set_result(None)
 
 
 class NotedStore(Store):
