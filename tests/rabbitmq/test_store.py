@@ -1,6 +1,7 @@
 """Workers on RabbitMQ with a store beside it: each call has one run that counts, whatever dies."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
@@ -82,6 +83,20 @@ async def test_what_a_killed_worker_held_runs_elsewhere(
         assert (result.value, result.attempts) == (other.pid, 1)
     await stopped(other)
     assert effects.count_of(*"abc") == [2, 2, 2]
+
+
+async def test_a_killed_process_of_several(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
+    """What a killed process of a worker held runs at once: its supervisor knows that it is dead, whatever the lease."""
+    worker = await started(asyncq, "--processes", "2", "--lease", "60")
+    handle = await publisher.hold.kiq("a")
+    await effects.wait_for("a")
+    (killed,) = effects.runs_of("a")
+    os.kill(killed, SIGKILL)
+    await wait_until(lambda: effects.count_of("a") == [2], "it to run again", timeout=10)
+    effects.let_go_on("a")
+    result = await handle.result(timeout=10)
+    assert result.value == effects.runs_of("a")[1] != killed
+    await stopped(worker)
 
 
 async def test_a_frozen_worker(
