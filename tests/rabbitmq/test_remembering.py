@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from asyncq import ConfigurationError, Context, Depends, Queue, RabbitMQBroker, Worker
+from asyncq import ConfigurationError, Context, Depends, Queue, RabbitMQBroker, Status, Worker
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
@@ -155,6 +155,46 @@ async def test_a_broker_with_its_store_in_memory(rabbitmq_url: str, namespace: s
         goes_on.set()
         assert await asyncio.wait_for(handle, 10) == "done"
         running.cancel()
+
+
+async def test_a_call_that_has_expired(rabbitmq_url: str, redis_url: str, namespace: str) -> None:
+    """Who waits is told within a second, though no worker runs; and the message that still lies there is never run."""
+    broker = RabbitMQBroker(rabbitmq_url, store=redis_url, namespace=namespace, command_timeout=20)
+    ran: list[str] = []
+
+    @broker.task
+    async def work(name: str) -> None:
+        ran.append(name)
+
+    async with broker:
+        handle = await work.options(expires=0.3).kiq("late")
+        async with asyncio.timeout(2):
+            assert (await handle.result()).status is Status.EXPIRED
+        await work.kiq("in time")
+        await Worker(broker, burst=True).run()
+    assert ran == ["in time"]
+
+
+async def test_a_dead_letter_runs_again(rabbitmq_url: str, redis_url: str, namespace: str) -> None:
+    """A call that was put aside is revived under its id, and its handle is told how its next life ends."""
+    broker = RabbitMQBroker(rabbitmq_url, store=redis_url, namespace=namespace, command_timeout=20)
+    is_mended = False
+
+    @broker.task(retry=None)
+    async def work() -> str:
+        if not is_mended:
+            raise ValueError("broken")
+        return "mended"
+
+    async with broker:
+        handle = await work.kiq()
+        await Worker(broker, burst=True).run()
+        assert await handle.status() is Status.FAILED
+        is_mended = True
+        assert (await broker.dead.retry(handle.id)).ids == [handle.id]
+        assert await handle.status() is Status.QUEUED
+        await Worker(broker, burst=True).run()
+        assert await handle == "mended"
 
 
 @pytest.mark.parametrize(
