@@ -106,14 +106,19 @@ class Concluding:
         followed = [end for end in ends if _has_followers(end[1]) and not end[2].has_followed]
         if not followed:
             return list(ends), None
-        parcels = {end[0]: parcel for end in followed if (parcel := self._parcel(end[1], end[2])) is not None}
-        refusals = dict(zip(parcels, await self._sending.send(list(parcels.values())), strict=True))
+        refusals: dict[int, PublishRefused | None] = {}
         then = [(end[0], envelope) for end in followed for envelope in _then(end[1])]
-        if then:
+        if then:  # first: if what comes now fails, a second copy of these does no harm, and one of a letter is seen
             receipts = await self._issuing.issue([envelope for _, envelope in then])
             for (index, _), receipt in zip(then, receipts, strict=True):
                 if isinstance(receipt, PublishRefused):
                     refusals[index] = receipt
+        parcels = {
+            index: parcel
+            for index, settlement, loan in followed
+            if index not in refusals and (parcel := self._parcel(settlement, loan)) is not None
+        }
+        refusals |= zip(parcels, await self._sending.send(list(parcels.values())), strict=True)
         refused = {index: refusal for index, refusal in refusals.items() if refusal is not None}
         for index, _, loan in followed:
             loan.has_followed = index not in refused
