@@ -17,6 +17,7 @@ from asyncq.broker.session import Session
 from asyncq.broker.sessions import Sessions
 from asyncq.clock import SystemClock
 from asyncq.errors import ConfigurationError
+from asyncq.ledger import Ledger
 from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Record
@@ -91,6 +92,14 @@ class Broker(Declaring, ABC):
 
         A store without a memory (`Replies`) listens at `reply_address`.
         """
+
+    def connect_ledger(self) -> tuple[Ledger, Store]:
+        """Return a ledger for a broker whose messages are elsewhere, and its store, not opened, for one event loop.
+
+        Raises:
+            ConfigurationError: it has none.
+        """
+        raise ConfigurationError(f"A {type(self).__name__} cannot remember the calls of another broker.")
 
     # Opening and closing
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from asyncq.broker.broker import Broker
 from asyncq.clock import Clock, SystemClock
-from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
+from asyncq.ledger import Ledger
+from asyncq.memory import MemoryLedger, MemoryState, MemoryStore, MemoryTransport
 from asyncq.store import Store
 from asyncq.transport import Transport
 
@@ -33,3 +34,7 @@ class MemoryBroker(Broker):
             MemoryTransport(self._state, namespace=self.namespace, queues=queues, dead_cap=self.dead_letter_cap),
             MemoryStore(self._state, namespace=self.namespace),
         )
+
+    def connect_ledger(self) -> tuple[Ledger, Store]:
+        state, namespace = self._state, self.namespace
+        return MemoryLedger(state, namespace=namespace), MemoryStore(state, namespace=namespace)

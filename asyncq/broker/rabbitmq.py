@@ -1,42 +1,68 @@
 """The broker on RabbitMQ."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from asyncq.broker.broker import Broker
+from asyncq.broker.kinds import broker_from_url
 from asyncq.broker.urls import hidden_password
-from asyncq.rabbitmq import RabbitClient, RabbitReplies, RabbitTransport
+from asyncq.errors import ConfigurationError
+from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
 from asyncq.store import Store
 from asyncq.transport import Transport
 
+_OF_THE_STORE = ("namespace", "connect_timeout", "command_timeout")
+
 
 class RabbitMQBroker(Broker):
-    """A broker on RabbitMQ, 3.10 or later. It has no memory of calls: their ends are told to who has published them.
+    """A broker on RabbitMQ, 3.10 or later.
+
+    RabbitMQ has no memory of calls. With a store beside it, calls are known by their ids: they can be looked at, waited
+    for from anywhere and cancelled, and run by one worker at a time. Without one, their ends are told to who has
+    published them, and what needs more raises NotSupported.
 
     Args:
         url: `amqp://[user:password@]host[:port][/virtual host]`, or `amqps://` for TLS; several, or several hosts in
             one, are the nodes of a cluster.
+        store: what remembers: the URL of a Redis, a SQLite file or `memory://`, or a broker there; what is in it of
+            this namespace belongs to this broker alone. Losing it loses results, never a task. None: nothing does.
         heartbeat: seconds of silence after which the server and we take each other for gone; None: as the URL says, or
             60. A worker whose event loop is blocked for twice that loses its connection.
+        consumer_timeout: seconds, as the server has it. With a store a task may take longer.
         declare: whether exchanges and queues are declared here; False: they are there already, and only looked for.
         management_url: where the server's management API answers; None: nothing is asked there.
         options: see `Broker`.
     """
 
-    capabilities = RabbitTransport.capabilities
-
     def __init__(
         self,
         url: str | Sequence[str] = "amqp://localhost:5672",
         *,
+        store: str | Broker | None = None,
         heartbeat: int | None = None,
+        consumer_timeout: float = 1_800.0,
         declare: bool = True,
         management_url: str | None = None,
         **options: Any,
     ) -> None:
+        if consumer_timeout <= 0:
+            raise ConfigurationError(f"consumer_timeout is more than 0 seconds; got {consumer_timeout!r}.")
+        if isinstance(store, str):
+            kept = {name: options[name] for name in _OF_THE_STORE if name in options}
+            store = broker_from_url(store, **kept)
+        if isinstance(store, RabbitMQBroker):
+            raise ConfigurationError("RabbitMQ cannot remember calls: store= is the URL of a Redis or a SQLite file.")
+        self.store = store
+        self.capabilities = (
+            RabbitTransport.capabilities
+            if store is None
+            else replace(RememberingTransport.capabilities, is_shared=store.capabilities.is_shared)
+        )
         super().__init__(**options)
         self.urls = (url,) if isinstance(url, str) else tuple(url)
         self.heartbeat = heartbeat
+        self.consumer_timeout = consumer_timeout
         self.declare = declare
         self.management_url = management_url
 
@@ -54,5 +80,17 @@ class RabbitMQBroker(Broker):
             heartbeat=self.heartbeat,
             declare=self.declare,
         )
-        transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
-        return transport, RabbitReplies(client, self.reply_address())
+        if self.store is None:
+            transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
+            return transport, RabbitReplies(client, self.reply_address())
+        ledger, store = self.store.connect_ledger()
+        noter = Noter(ledger)
+        transport = RememberingTransport(
+            client,
+            ledger,
+            noter,
+            queues=queues,
+            dead_cap=self.dead_letter_cap,
+            consumer_timeout=self.consumer_timeout,
+        )
+        return transport, NotedStore(store, noter)

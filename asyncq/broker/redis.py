@@ -4,7 +4,8 @@ from typing import Any
 
 from asyncq.broker.broker import Broker
 from asyncq.broker.urls import hidden_password
-from asyncq.redis import RedisClient, RedisStore, RedisTransport
+from asyncq.ledger import Ledger
+from asyncq.redis import RedisClient, RedisLedger, RedisStore, RedisTransport
 from asyncq.store import Store
 from asyncq.transport import Transport
 
@@ -29,10 +30,17 @@ class RedisBroker(Broker):
         return hidden_password(self.url)
 
     def connect(self) -> tuple[Transport, Store]:
-        client = RedisClient(self.url, connect_timeout=self.connect_timeout, command_timeout=self.command_timeout)
+        client = self._client()
         return (
             RedisTransport(
                 client, namespace=self.namespace, queues=list(self.queues.values()), dead_cap=self.dead_letter_cap
             ),
             RedisStore(client, namespace=self.namespace),
         )
+
+    def connect_ledger(self) -> tuple[Ledger, Store]:
+        client = self._client()
+        return RedisLedger(client, namespace=self.namespace), RedisStore(client, namespace=self.namespace)
+
+    def _client(self) -> RedisClient:
+        return RedisClient(self.url, connect_timeout=self.connect_timeout, command_timeout=self.command_timeout)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asyncq.broker.broker import Broker
-from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
+from asyncq.ledger import Ledger
+from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
 from asyncq.transport import Transport
 
@@ -32,10 +33,17 @@ class SQLiteBroker(Broker):
         return f"sqlite:///{self.path}"
 
     def connect(self) -> tuple[Transport, Store]:
-        database = SQLiteDatabase(self.path, command_timeout=self.command_timeout, synchronous=self._synchronous)
+        database = self._database()
         return (
             SQLiteTransport(
                 database, namespace=self.namespace, queues=list(self.queues.values()), dead_cap=self.dead_letter_cap
             ),
             SQLiteStore(database, namespace=self.namespace),
         )
+
+    def connect_ledger(self) -> tuple[Ledger, Store]:
+        database = self._database()
+        return SQLiteLedger(database, namespace=self.namespace), SQLiteStore(database, namespace=self.namespace)
+
+    def _database(self) -> SQLiteDatabase:
+        return SQLiteDatabase(self.path, command_timeout=self.command_timeout, synchronous=self._synchronous)

@@ -1,7 +1,8 @@
 """The client: the connections of a process, and what several things do over them."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from aiormq import ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel
@@ -84,6 +85,13 @@ class RabbitClient:
             self._open_channel, self._topology, declare=self._declare, virtual_host=self._targets[0].vhost
         )
         self._users = 1
+
+    def start(self, doer: Coroutine[Any, Any, None]) -> None:
+        """Run a doer until the client is closed."""
+        if self._group is None:
+            doer.close()
+            raise _closed()
+        self._doers.append(self._group.create_task(doer))
 
     async def close(self) -> None:
         """Disconnect, where nobody else uses it."""

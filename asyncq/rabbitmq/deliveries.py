@@ -143,7 +143,8 @@ class ReceivingChannel:
         await self.cancel()
         await self.call("consume", self.channel.basic_qos(prefetch_count=min(prefetch, MAX_PREFETCH)))
         self._consumers += 1
-        self._consumer = str(self._consumers)
+        # No mere number: to a quorum queue whoever gets a message is a consumer, named by the number of the delivery.
+        self._consumer = f"consumer-{self._consumers}"
         self.outstanding = 0
         self.was_cancelled = False
         consuming = self.channel.basic_consume(self._server_queue, _ignore, consumer_tag=self._consumer)

@@ -1,18 +1,22 @@
 """The dead letters: in a queue beside each queue, looked at by taking all of them and giving them back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
-from asyncq.rabbitmq.sending import Sending
+from asyncq.rabbitmq.sending import Parcel, Sending
 from asyncq.rabbitmq.taking import taking
-from asyncq.rabbitmq.wire import expires_ms, letter_in
+from asyncq.rabbitmq.wire import Facts, expires_ms, letter_in
 from asyncq.transport import DeadLetter, Envelope, Revival, Revived
 
 SLACK = 10
 """A part of the cap: so many letters more may be there before the oldest are taken away."""
+
+
+Reopen: TypeAlias = Callable[[Sequence[Revival]], Awaitable[Sequence[int | None]]]
 
 
 class LetterBox:
@@ -28,13 +32,15 @@ class LetterBox:
         client: its connections.
         now_ms: the time.
         cap: letters that are kept of each queue; the oldest make room.
+        reopen: asked before letters are published again; says for each in which generation, None: not at all.
     """
 
-    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int) -> None:
+    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int, reopen: Reopen) -> None:
         self._client = client
         self._sending = Sending(client, now_ms)
         self._now_ms = now_ms
         self._cap = cap
+        self._reopen = reopen
         self._turn = asyncio.Lock()
 
     async def newest(self, queue: str, limit: int, before: int | None) -> list[DeadLetter]:
@@ -64,19 +70,25 @@ class LetterBox:
         """Let letters of one queue run again: published, confirmed, and then forgotten. Raises PublishRefused."""
         if not revivals:
             return []
+        outcomes = [Revived.GONE] * len(revivals)
         async with self._opened(revivals[0].letter.queue) as there:
             arrivals = _claimed([revival.letter for revival in revivals], there)
-            found = [
-                (arrival, Envelope(letter.id, letter.queue, body, priority))
-                for arrival, (letter, body, priority) in zip(arrivals, revivals, strict=True)
-                if arrival is not None
-            ]
-            refusals = await self._sending.send([self._sending.call(envelope) for _, envelope in found])
-            for (arrival, _), refusal in zip(found, refusals, strict=True):
+            found = [index for index, arrival in enumerate(arrivals) if arrival is not None]
+            generations = await self._reopen([revivals[index] for index in found])
+            parcels: dict[int, Parcel] = {}
+            for index, generation in zip(found, generations, strict=True):
+                outcomes[index] = Revived.TAKEN if generation is None else Revived.DONE
+                if generation is not None:
+                    letter, body, priority = revivals[index]
+                    envelope = Envelope(letter.id, letter.queue, body, priority)
+                    parcels[index] = self._sending.call(envelope, facts=Facts(generation=generation))
+            refusals = await self._sending.send(list(parcels.values()))
+            for index, refusal in zip(parcels, refusals, strict=True):
                 if refusal is not None:
                     raise refusal
-                arrival.acknowledge()
-        return [Revived.GONE if arrival is None else Revived.DONE for arrival in arrivals]
+                if (arrival := arrivals[index]) is not None:
+                    arrival.acknowledge()
+        return outcomes
 
     async def make_room(self, queues: Iterable[str]) -> None:
         """Forget the oldest letters of queues that have more than may be. Raises BrokerUnavailable."""

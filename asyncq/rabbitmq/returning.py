@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from random import Random
+from typing import NamedTuple
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
@@ -11,7 +12,7 @@ from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.sending import Parcel, Sending
-from asyncq.rabbitmq.wire import crashes_of, due_of
+from asyncq.rabbitmq.wire import Facts, copy_of, due_of
 from asyncq.transport import Envelope
 
 CROWDED = 0.1
@@ -23,19 +24,43 @@ STALE = 1.0
 _AGAIN = Backoff(delay=0.1, max_delay=2.0)
 
 
+class _Early(NamedTuple):
+    """What has come too early.
+
+    Attributes:
+        due_ms: when it is to come.
+    """
+
+    arrival: Arrival
+    due_ms: int
+    facts: Facts
+
+
 class Returning:
     """Sends back, or on, what a consumer does not run: published and confirmed, then acknowledged.
 
     Never by a negative acknowledgement: the server counts those like deaths. While all slots are taken, several queues
     would bring more than there are slots for: so they are paused, until something is fetched again.
+
+    Args:
+        client: its connections.
+        now_ms: the time.
+        intakes: of the consumer.
+        facts_of: what a message goes on saying.
     """
 
-    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], intakes: Collection[Intake]) -> None:
-        self._wire = client.wire
+    def __init__(
+        self,
+        client: RabbitClient,
+        now_ms: Callable[[], int],
+        intakes: Collection[Intake],
+        facts_of: Callable[[Arrival], Facts],
+    ) -> None:
         self._sending = Sending(client, now_ms)
         self._now_ms = now_ms
         self._intakes = intakes
-        self._early: list[Arrival] = []
+        self._facts_of = facts_of
+        self._early: list[_Early] = []
         self._has_work = asyncio.Event()
         self._is_fetching = False
         self._fetched_at = time.monotonic()
@@ -52,7 +77,11 @@ class Returning:
 
     def send_on(self, arrival: Arrival) -> None:
         """Send on what has come before it was due: its delay was longer than the ladder, or clocks differ."""
-        self._early.append(arrival)
+        self.send_round(arrival, due_of(arrival), self._facts_of(arrival))
+
+    def send_round(self, arrival: Arrival, due_ms: int, facts: Facts) -> None:
+        """Let a message come again at a time."""
+        self._early.append(_Early(arrival, due_ms, facts))
         self._has_work.set()
 
     def wake(self) -> None:
@@ -76,12 +105,12 @@ class Returning:
 
     async def hand_back(self, arrivals: Sequence[Arrival]) -> None:
         """Publish messages to their queues again, and acknowledge them here. Raises BrokerUnavailable."""
-        await self._send(arrivals, self._back)
+        await self._send([(arrival, self._back(arrival)) for arrival in arrivals if not arrival.is_lost])
 
     async def _send_early(self) -> None:
         early, self._early = self._early, []
         try:
-            await self._send(early, self._on)
+            await self._send([(each.arrival, self._on(each)) for each in early if not each.arrival.is_lost])
         except BrokerUnavailable:
             self._early += early
             raise
@@ -103,18 +132,15 @@ class Returning:
                     intake.buffer.extendleft(reversed(stale))
                     raise
 
-    async def _send(self, arrivals: Sequence[Arrival], parcel_of: Callable[[Arrival], Parcel]) -> None:
-        mine = [arrival for arrival in arrivals if not arrival.is_lost]
-        refusals = await self._sending.send([parcel_of(arrival) for arrival in mine])
-        for arrival, refusal in zip(mine, refusals, strict=True):
+    async def _send(self, pairs: Sequence[tuple[Arrival, Parcel]]) -> None:
+        refusals = await self._sending.send([parcel for _, parcel in pairs])
+        for (arrival, _), refusal in zip(pairs, refusals, strict=True):
             if refusal is None:  # else it stays unacknowledged, until the channel ends
                 arrival.acknowledge()
 
     def _back(self, arrival: Arrival) -> Parcel:
-        crashes = crashes_of(arrival)
-        return self._sending.returned(self._wire.delivery(arrival, "", crashes), crashes=crashes)
+        return self._sending.returned(copy_of(arrival), facts=self._facts_of(arrival))
 
-    def _on(self, arrival: Arrival) -> Parcel:
-        crashes = crashes_of(arrival)
-        id, queue, body, priority, *_ = self._wire.delivery(arrival, "", crashes)
-        return self._sending.call(Envelope(id, queue, body, priority, due_of(arrival)), crashes=crashes)
+    def _on(self, early: _Early) -> Parcel:
+        id, queue, body, priority, _ = copy_of(early.arrival)
+        return self._sending.call(Envelope(id, queue, body, priority, early.due_ms), facts=early.facts)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from asyncq.errors import PublishRefused
+from asyncq.ledger import Copy
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.frames import Message
+from asyncq.rabbitmq.wire import NOTHING, Facts
 from asyncq.transport import Delivery, Envelope
 
 
@@ -30,18 +32,18 @@ class Sending:
         self._wire = client.wire
         self._now_ms = now_ms
 
-    def call(self, envelope: Envelope, *, crashes: int = 0) -> Parcel:
+    def call(self, envelope: Envelope, *, facts: Facts = NOTHING) -> Parcel:
         """Return a call on its way to its queue, or to the ladder while it is not due."""
         id, queue, body, priority, due_ms, _ = envelope
         if due_ms and (delay_ms := due_ms - self._now_ms()) > 0:
-            message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, delay_ms=delay_ms, crashes=crashes)
+            message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, delay_ms=delay_ms, facts=facts)
             return Parcel(message, queue, delay_ms)
-        return Parcel(self._wire.ready(id, queue, body, priority, crashes=crashes), queue)
+        return Parcel(self._wire.ready(id, queue, body, priority, facts=facts), queue)
 
-    def returned(self, delivery: Delivery, *, crashes: int) -> Parcel:
+    def returned(self, call: Delivery | Copy, *, facts: Facts) -> Parcel:
         """Return a call on its way back to its queue: to its place where that has priorities, else to the end."""
-        id, queue, body, priority, *_ = delivery
-        return Parcel(self._wire.ready(id, queue, body, priority, crashes=crashes, is_handed_back=True), queue)
+        id, queue, body, priority, *_ = call
+        return Parcel(self._wire.ready(id, queue, body, priority, facts=facts, is_handed_back=True), queue)
 
     async def send(self, parcels: Sequence[Parcel]) -> list[PublishRefused | None]:
         """Publish them, confirmed; return for each what it was refused for, or None.

@@ -11,6 +11,7 @@ from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.names import MAX_NAME
 from asyncq.rabbitmq.sending import Parcel, Sending
+from asyncq.rabbitmq.wire import Facts
 from asyncq.transport import Again, Dead, Done, Envelope, Return, Settlement
 
 
@@ -118,9 +119,9 @@ class Settling:
         delivery = settlement.delivery
         if isinstance(settlement, Again):
             envelope = Envelope(delivery.id, delivery.queue, settlement.body, delivery.priority, settlement.due_ms)
-            return [self._sending.call(envelope, crashes=delivery.crashes)]
+            return [self._sending.call(envelope, facts=Facts(delivery.crashes))]
         if isinstance(settlement, Return):
-            return [self._sending.returned(delivery, crashes=delivery.crashes + settlement.is_crash)]
+            return [self._sending.returned(delivery, facts=Facts(delivery.crashes + settlement.is_crash))]
         return [self._letter(settlement), *map(self._sending.call, settlement.then)]
 
     def _letter(self, settlement: Dead) -> Parcel:

@@ -10,6 +10,7 @@ from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.consumer import RabbitConsumer
+from asyncq.rabbitmq.fetching import FetchingConsumer
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.sending import Sending
 from asyncq.transport import (
@@ -52,10 +53,10 @@ class RabbitTransport(Transport):
         self._client = client
         self._clock = SystemClock()
         self._sending = Sending(client, self.now_ms)
-        self._letters = LetterBox(client, self.now_ms, cap=dead_cap)
+        self._letters = LetterBox(client, self.now_ms, cap=dead_cap, reopen=self._reopen)
         self._queues = {queue.name for queue in queues}
         self._max_lengths = {queue.name: queue.max_length for queue in queues if queue.max_length}
-        self._consumers: WeakSet[RabbitConsumer] = WeakSet()
+        self._consumers: WeakSet[FetchingConsumer] = WeakSet()
 
     async def open(self) -> None:
         await self._client.open()
@@ -69,11 +70,16 @@ class RabbitTransport(Transport):
 
     async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         self._queues.update(envelope.queue for envelope in envelopes)
+        receipts: list[Receipt] = [None] * len(envelopes)
         if self._max_lengths:
-            return await self._publish_within_bounds(envelopes)
-        return await self._sending.send([self._sending.call(envelope) for envelope in envelopes])
+            receipts = list(await self._refusals(envelopes))
+        accepted = [index for index, receipt in enumerate(receipts) if receipt is None]
+        refusals = await self._sending.send([self._sending.call(envelopes[index]) for index in accepted])
+        for index, refusal in zip(accepted, refusals, strict=True):
+            receipts[index] = refusal
+        return receipts
 
-    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> RabbitConsumer:
+    async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> FetchingConsumer:
         for queue in queues:
             await self._client.provide(queue)
         self._queues.update(queues)
@@ -123,6 +129,10 @@ class RabbitTransport(Transport):
     async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
         return await self._letters.revive(revivals)
 
+    async def _reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
+        """Let all of them run: nobody knows of another call that has the id of one."""
+        return [0] * len(revivals)
+
     async def _ready(self, queue: str) -> int:
         """Return how many messages are ready, there or here. Looks again while some are on their way between."""
         server_queue = self._client.names.queue(queue)
@@ -139,22 +149,20 @@ class RabbitTransport(Transport):
                 break
         return count
 
-    async def _publish_within_bounds(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
-        """Publish what its queue has room for. As an argument of the queue, a bound would refuse retries, too."""
-        receipts: list[Receipt] = [None] * len(envelopes)
+    async def _waiting(self, queue: str) -> int:
+        """Return how many messages wait, as far as is known."""
+        return await self._ready(queue)
+
+    async def _refusals(self, envelopes: Sequence[Envelope]) -> Sequence[PublishRefused | None]:
+        """Refuse what its queue has no room for. As an argument of the queue, a bound would refuse retries, too."""
+        refusals: list[PublishRefused | None] = [None] * len(envelopes)
         room: dict[str, int] = {}
-        accepted: list[int] = []
         for index, (_, queue, *_) in enumerate(envelopes):
             longest = self._max_lengths.get(queue)
             if longest is not None:
                 if queue not in room:
-                    room[queue] = longest - await self._ready(queue)
+                    room[queue] = longest - await self._waiting(queue)
                 room[queue] -= 1
                 if room[queue] < 0:
-                    receipts[index] = PublishRefused(f"Queue {queue!r} is full: {longest} messages wait (max_length).")
-                    continue
-            accepted.append(index)
-        refusals = await self._sending.send([self._sending.call(envelopes[index]) for index in accepted])
-        for index, refusal in zip(accepted, refusals, strict=True):
-            receipts[index] = refusal
-        return receipts
+                    refusals[index] = PublishRefused(f"Queue {queue!r} is full: {longest} messages wait (max_length).")
+        return refusals

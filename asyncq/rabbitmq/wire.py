@@ -1,8 +1,9 @@
 """The wire: what calls, letters and results are as messages of the server, both ways."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from asyncq.ledger import Copy
 from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.frames import Message, call_id
@@ -11,8 +12,10 @@ from asyncq.rabbitmq.names import (
     HEADER_CRASHES,
     HEADER_DIED,
     HEADER_DUE,
+    HEADER_GENERATION,
     HEADER_REASON,
     HEADER_RECORD,
+    HEADER_ROUNDS,
     Names,
 )
 from asyncq.rabbitmq.topology import server_priority
@@ -29,6 +32,29 @@ DELIVERED_TOO_OFTEN = "it was delivered again and again, and never settled"
 
 _DELIVERIES = "x-delivery-count"
 _DEATHS = "x-death"
+
+
+class Facts(NamedTuple):
+    """What a message says of its call.
+
+    Attributes:
+        crashes: how many have died with it, as far as that is known without a store.
+        generation: which copy of the call it is, to a ledger.
+        rounds: how often it was sent round, because somebody had the call.
+    """
+
+    crashes: int = 0
+    generation: int = 0
+    rounds: int = 0
+
+    def headers(self) -> dict[str, Any]:
+        """Return what it says in headers; each costs, so what is 0 is left out."""
+        return {name: value for name, value in zip(_FACTS, self, strict=True) if value}
+
+
+NOTHING = Facts()
+
+_FACTS = (HEADER_CRASHES, HEADER_GENERATION, HEADER_ROUNDS)
 
 
 class Wire:
@@ -48,19 +74,34 @@ class Wire:
         return queue in self._priorities
 
     def ready(
-        self, id: str, queue: str, body: bytes, priority: int = 0, *, crashes: int = 0, is_handed_back: bool = False
+        self,
+        id: str,
+        queue: str,
+        body: bytes,
+        priority: int = 0,
+        *,
+        facts: Facts = NOTHING,
+        is_handed_back: bool = False,
     ) -> Message:
         """Return a call that is due now; handed back, it comes ahead of its priority, where its queue has any."""
         level = server_priority(priority, is_handed_back=is_handed_back and queue in self._priorities)
-        return Message(self.names.ready, queue, body, id, _counted(crashes), level)
+        return Message(self.names.ready, queue, body, id, None if facts is NOTHING else facts.headers(), level)
 
     def delayed(
-        self, id: str, queue: str, body: bytes, priority: int, *, due_ms: int, delay_ms: int, crashes: int = 0
+        self,
+        id: str,
+        queue: str,
+        body: bytes,
+        priority: int,
+        *,
+        due_ms: int,
+        delay_ms: int,
+        facts: Facts = NOTHING,
     ) -> Message:
         """Return a call that is due in so many milliseconds, 1 or more. It says when, in case it comes too early."""
         route = delays.route(delay_ms)
         level = server_priority(priority, is_handed_back=False)
-        headers = {**_counted(crashes), HEADER_DUE: due_ms}
+        headers = {**facts.headers(), HEADER_DUE: due_ms}
         return Message(self.names.delay(route.level), route.key(queue), body, id, headers, level)
 
     def letter(self, delivery: Delivery, reason: str, record: bytes | None, *, died_us: int, ttl_ms: int) -> Message:
@@ -82,6 +123,30 @@ class Wire:
         properties = arrival.properties
         priority = properties.priority // 2
         return Delivery(id_of(properties), arrival.queue, arrival.body, priority, token, crashes)
+
+
+def copy_of(arrival: Arrival) -> Copy:
+    """Return a message as a ledger is asked for it."""
+    properties = arrival.properties
+    generation = generation_of(arrival)
+    return Copy(id_of(properties), arrival.queue, arrival.body, properties.priority // 2, generation)
+
+
+def counted_facts(arrival: Arrival) -> Facts:
+    """Return what a message says on when it is published again and nobody remembers its call."""
+    return Facts(crashes_of(arrival))
+
+
+def remembered_facts(arrival: Arrival) -> Facts:
+    """Return what a message says on when a ledger knows the rest."""
+    headers = arrival.properties.headers
+    return Facts(0, generation_of(arrival), _number(headers, HEADER_ROUNDS)) if headers else NOTHING
+
+
+def generation_of(arrival: Arrival) -> int:
+    """Return which copy of its call a message is."""
+    headers = arrival.properties.headers
+    return _number(headers, HEADER_GENERATION) if headers else 0
 
 
 def id_of(properties: Properties) -> str:
@@ -135,10 +200,6 @@ def notice_in(arrival: Arrival) -> Notice:
     properties = arrival.properties
     has_record = (properties.headers or {}).get(HEADER_RECORD) is not False
     return Notice(id_of(properties), arrival.body if has_record else None, is_over=True)
-
-
-def _counted(crashes: int) -> dict[str, Any]:
-    return {HEADER_CRASHES: crashes} if crashes else {}
 
 
 def _number(headers: Headers, name: str) -> int:

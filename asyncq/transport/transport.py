@@ -26,6 +26,8 @@ class Capabilities:
         keeps_place: what is handed back comes before what was published later. Without it, it may come after.
         has_priorities: every queue has all priorities. Without it, only a `Queue(max_priority=)` has any.
         counts_running: `Counts` tell what is scheduled and running. Without it both are 0, and mean nothing.
+        counts_calls: `Counts.ready` counts calls. Without it, messages: also those of calls that were withdrawn or run,
+            until a consumer gets them, and without those that are on their way to a consumer of another process.
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
         remedy: the line of code that gives the broker a memory.
     """
@@ -35,6 +37,7 @@ class Capabilities:
     keeps_place: bool = True
     has_priorities: bool = True
     counts_running: bool = True
+    counts_calls: bool = True
     shows_line: bool = True
     remedy: str = ""
 

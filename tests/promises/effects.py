@@ -10,7 +10,7 @@ import asyncio, ctypes, os, time
 from pathlib import Path
 from asyncq import FailedCall, RetryPolicy, broker_from_url
 
-broker = broker_from_url({url!r}, namespace={namespace!r}, command_timeout=2)
+broker = broker_from_url({url!r}, namespace={namespace!r}, command_timeout=2, **{options!r})
 lines = os.open("effects", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
@@ -115,12 +115,12 @@ def call(name: str, how: str) -> int:
 class Effects:
     """What the tasks of an application in a folder have written, each run once."""
 
-    def __init__(self, folder: Path, url: str, namespace: str) -> None:
+    def __init__(self, folder: Path, url: str, namespace: str, **options: object) -> None:
         self._folder = folder
         self._path = folder / "effects"
         self._path.touch()
         self._url = url
-        self._source = APP.replace("{namespace!r}", repr(namespace))
+        self._source = APP.replace("{namespace!r}", repr(namespace)).replace("{options!r}", repr(options))
         (folder / "app.py").write_text(self._source.replace("{url!r}", repr(url)))
 
     def variant(self, name: str, *, url: str = "", before: str = "", after: str = "") -> tuple[str, str]:

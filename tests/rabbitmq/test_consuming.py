@@ -71,6 +71,16 @@ async def test_what_is_published_to_a_deleted_queue_arrives(stage: Stage, proces
     assert await stage.fetch_ids(await process.consumer(), 2) == ["b", "c"]
 
 
+async def test_what_is_fetched_without_waiting_while_more_comes(stage: Stage, process: Process) -> None:
+    """Who takes a few at a time, and never waits, gets what is there: asking for one disturbs no consumer's stream."""
+    await process.publish_ids(*map(str, range(100)))
+    consumer = await process.consumer()
+    fetched: list[str] = []
+    while deliveries := await consumer.fetch({QUEUE: 10_000}, 2, wait=False):
+        fetched += [delivery.id for delivery in deliveries]
+    assert sorted(fetched, key=int) == [str(number) for number in range(100)]
+
+
 async def test_a_lost_connection_costs_nothing_but_a_second_run(own_rabbitmq: StartRabbitMQ) -> None:
     """What ran meanwhile settles nothing, and its waiter is told all the same; the message comes again."""
     server = await asyncio.to_thread(own_rabbitmq)

@@ -37,6 +37,9 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no ledger for {namespace!r}.")
 
+    async def published(self, transport: Transport) -> None:  # noqa: B027 - most have nothing to wait for
+        """Return when everybody knows of what was published through this transport, if some time passes before."""
+
     async def pass_time(self, seconds: float) -> None:
         """Let so much of the server's time pass. A backend whose clock can be moved does that."""
         await asyncio.sleep(seconds)

@@ -38,7 +38,7 @@ class LeasingSuite(Suite):
             await stage.backend.pass_time(LEASE / 10)
         await finish(consumer, deliveries)
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, keeps_place=True)
     async def test_what_a_dead_consumer_held_is_reclaimed(self, stage: Stage, process: Process) -> None:
         """When a lease has run out others get its messages, in their old place, with one more crash on their count."""
         dead, _, reclaimer = await _holder_and_reclaimer(stage, process, ids="abc")
@@ -138,7 +138,7 @@ class LeasingSuite(Suite):
         assert end is not None
         assert 5 < end <= 10.1
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_racing_reclaimers_share_what_there_is(self, stage: Stage, process: Process) -> None:
         """Two that reclaim at the same time count each message once, and each is fetched once."""
         dead, _, first = await _holder_and_reclaimer(stage, process, ids="abcdef")
@@ -152,7 +152,7 @@ class LeasingSuite(Suite):
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [(id, 1) for id in "abcdef"]
         assert await process.counts() == NOTHING._replace(running=6)
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, keeps_place=True)
     async def test_who_leaves_hands_back_unharmed(self, stage: Stage, process: Process) -> None:
         """`leave` returns what is held to its old place with no crash on its count, and ends the membership."""
         await process.publish_ids(*"abc")
@@ -185,7 +185,7 @@ class LeasingSuite(Suite):
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 1), ("c", 1)]
         assert await process.transport.release(["host-1"]) == 0
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("loss", ["reclaimed", "released", "left"])
     async def test_the_fence(self, stage: Stage, process: Process, kind: str, loss: str) -> None:
@@ -221,7 +221,7 @@ class LeasingSuite(Suite):
         await thread.close()
         await finish(consumer, deliveries)
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_a_closed_transport_leaves_its_consumers(self, stage: Stage, process: Process) -> None:
         """What a consumer holds whose process has closed its transport stays lent until its lease has run out."""
         await process.publish_ids("a")

@@ -25,7 +25,7 @@ class LookingSuite(Suite):
         assert list(lines[1]) == []
         assert list(lines[2]) == [body_of("report")]
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, shows_line=True)
     async def test_suspects_are_in_line(self, stage: Stage, process: Process) -> None:
         """What consumers have died of, and stands apart for that, is in line all the same."""
         await process.publish_ids("a")
@@ -49,7 +49,7 @@ class LookingSuite(Suite):
         assert not await is_in_line()
         await stage.until(is_in_line, "the message to be in line")
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, shows_line=True)
     async def test_what_was_withdrawn_is_not_in_line(self, process: Process) -> None:
         """A message that was taken out makes room for the one behind it."""
         await process.publish_ids("a", "b")

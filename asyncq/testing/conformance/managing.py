@@ -24,7 +24,7 @@ from asyncq.transport import Again, Counts, Dead, Outcome, Return
 class ManagingSuite(Suite):
     """Counts, and messages that are taken out again."""
 
-    @needs(counts_running=True)
+    @needs(counts_running=True, counts_calls=True)
     async def test_counts_say_where_messages_stand(self, stage: Stage, process: Process) -> None:
         """Each queue is counted by itself, in the order asked for; one that was never used has zeros."""
         later_ms = process.transport.now_ms() + MINUTE_MS
@@ -43,7 +43,7 @@ class ManagingSuite(Suite):
 
     async def test_what_has_become_due_counts_as_ready(self, stage: Stage, process: Process) -> None:
         """A delayed message moves from scheduled to ready when its time has come, with a consumer about or without."""
-        await process.publish_ids("a", due_ms=process.transport.now_ms() + 200)
+        await process.publish_ids("a", due_ms=process.transport.now_ms() + 600)
         assert await process.counts() == process.counted(scheduled=1)
 
         async def is_ready() -> bool:
@@ -51,7 +51,7 @@ class ManagingSuite(Suite):
 
         await stage.until(is_ready, "the message to be ready")
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_a_waiting_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """A message that nobody has fetched is taken out: its record is kept, its publisher told, and it never runs."""
         other = await stage.process()
@@ -83,7 +83,7 @@ class ManagingSuite(Suite):
         assert await process.transport.withdraw("a", QUEUE, KEPT)
         assert await process.counts() == NOTHING
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_a_returned_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """So is one that was handed back, for it does not run; one that was reclaimed, too."""
         await process.publish_ids("a", "b")

@@ -169,7 +169,7 @@ class PublishingSuite(Suite):
         assert list(await consumer.settle([Return(a), Again(b, b"retry", 0)])) == [True, True]
         assert sorted(await stage.fetch_ids(consumer, 4)) == ["a", "b", "c", "d"]
 
-    @needs(has_memory=True)
+    @needs(has_memory=True, counts_calls=True)
     async def test_a_withdrawn_message_makes_room(self, stage: Stage) -> None:
         """A queue that is full takes another message for each that is withdrawn."""
         process = await stage.process(queues=[Queue(QUEUE, max_length=1)])

@@ -146,7 +146,7 @@ class RememberingSuite(Suite):
         await stage.fetch(dead, 1)
         await process.transport.release([dead.name])
         ready = await process.look("a")
-        await stage.fetch(await process.consumer(), 1)
+        await stage.fetch(await process.consumer(), 2)
         running = await process.look("a")
         untouched = await process.look("b")
         assert ready is not None

@@ -84,6 +84,7 @@ class RevivingSuite(Suite):
             assert sighting is not None
             assert sighting.record == ERROR
 
+    @needs(counts_calls=True)
     async def test_a_revived_letter_runs_again(self, stage: Stage, process: Process) -> None:
         """A revived message is fetched with its new body and priority and no crash on its count; its letter is gone."""
         await process.publish_ids("a", priority=3)

@@ -119,6 +119,7 @@ class SeveringSuite(Suite):
         assert set(process.severed) == {old.token}
         assert list(await consumer.settle([Done(old, KEPT), Done(new, NOT_KEPT)])) == [False, True]
 
+    @needs(counts_calls=True)
     async def test_what_waits_is_withdrawn_as_well(self, stage: Stage, process: Process) -> None:
         """What is ready, scheduled or waits for a retry ends in the same way, and nobody is told to stop."""
         later_ms = process.transport.now_ms() + MINUTE_MS

@@ -132,7 +132,9 @@ class Process(Onlooker):
 
     async def publish(self, *envelopes: Envelope) -> Sequence[Receipt]:
         """Publish in one batch."""
-        return await self.transport.publish(envelopes)
+        receipts = await self.transport.publish(envelopes)
+        await self.stage.backend.published(self.transport)
+        return receipts
 
     async def publish_ids(self, *ids: str, queue: str = QUEUE, priority: int = 0, due_ms: int = 0) -> None:
         """Publish a batch that has to be accepted, each message's body made of its id."""

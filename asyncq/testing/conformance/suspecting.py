@@ -24,6 +24,7 @@ class SuspectingSuite(Suite):
         deliveries = await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 1), ("c", 1)]
 
+    @needs(keeps_place=True)
     async def test_no_more_suspects_are_lent_than_asked_for(self, stage: Stage, process: Process) -> None:
         """Of three suspects one is lent, with what stands behind them; the others stay, in their places."""
         await _suspects(stage, process, "abc")
@@ -41,6 +42,7 @@ class SuspectingSuite(Suite):
         consumer = await process.consumer()
         assert [delivery.id for delivery in await consumer.fetch(LIMITS, 10, wait=False)] == ["a"]
 
+    @needs(keeps_place=True)
     async def test_suspects_are_counted_over_all_queues(self, stage: Stage, process: Process) -> None:
         """One suspect of two queues is lent: that of the queue which is asked first."""
         await _suspects(stage, process, "a")
@@ -50,6 +52,7 @@ class SuspectingSuite(Suite):
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("b", 2)]
         assert await _ids(consumer, 10, suspects=1) == ["a"]
 
+    @needs(keeps_place=True)
     async def test_a_suspect_keeps_its_priority(self, stage: Stage, process: Process) -> None:
         """A suspect comes after what has a larger priority, and before what has a smaller one or came later."""
         await _suspects(stage, process, "b", priority=5)
@@ -58,6 +61,7 @@ class SuspectingSuite(Suite):
         await process.publish_ids("a", priority=9)
         assert await stage.fetch_ids(await process.consumer(), 4) == ["a", "b", "c", "d"]
 
+    @needs(keeps_place=True)
     async def test_a_limit_counts_suspects(self, stage: Stage, process: Process) -> None:
         """A suspect is one of those that the limits allow."""
         await _suspects(stage, process, "ab")
@@ -124,6 +128,7 @@ class SuspectingSuite(Suite):
         await process.publish_ids("a")
         assert await _ids(consumer, 10, suspects=0) == ["a"]
 
+    @needs(counts_calls=True)
     async def test_a_suspect_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """A suspect that waits is withdrawn like anything that waits; published anew it is none."""
         await _suspects(stage, process, "ab")
@@ -132,6 +137,7 @@ class SuspectingSuite(Suite):
         await process.publish_ids("a")
         assert await stage.fetch_ids(await process.consumer(), 2) == ["b", "a"]
 
+    @needs(keeps_place=True)
     async def test_a_crash_of_one_call(self, stage: Stage, process: Process) -> None:
         """`Return` of what died by itself hands it back in its place with one more crash; its neighbours have none."""
         await process.publish_ids("a", "b", "c")
@@ -147,6 +153,7 @@ class SuspectingSuite(Suite):
         (again,) = await stage.fetch(consumer, 1)
         assert (again.id, again.crashes) == ("a", 2)
 
+    @needs(keeps_place=True)
     async def test_who_did_not_die_takes_its_crashes_back(self, stage: Stage, process: Process) -> None:
         """A consumer that was reclaimed and lives absolves what it held: no suspects, in their old places."""
         await process.publish_ids(*"abc")

@@ -1,0 +1,183 @@
+"""The lending: a consumer that starts nothing which a ledger does not lend to it."""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from asyncq.errors import BrokerUnavailable, LeaseLost
+from asyncq.ledger import Held, Holder, Lent
+from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.concluding import Concluding
+from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.rabbitmq.fetching import FetchingConsumer
+from asyncq.rabbitmq.issuing import Issuing
+from asyncq.rabbitmq.letters import LetterBox
+from asyncq.rabbitmq.loans import Loan, round_ms
+from asyncq.rabbitmq.outliving import Outliving
+from asyncq.rabbitmq.placing import Placing
+from asyncq.rabbitmq.receiving import Intake
+from asyncq.rabbitmq.sending import Sending
+from asyncq.rabbitmq.tenure import PlacingLease
+from asyncq.rabbitmq.wire import copy_of, due_of, remembered_facts
+from asyncq.rabbitmq.yielding import Yielding
+from asyncq.transport import SUSPECT_CRASHES, Delivery, Settlement
+
+
+class LedgerConsumer(FetchingConsumer):
+    """A consumer of calls that a ledger remembers.
+
+    Args:
+        client: its connections.
+        holder: itself, as the ledger knows it.
+        queues: that are consumed.
+        now_ms: the time.
+        sending, issuing, letters, placing: of the transport.
+        patience: seconds after which a delivery is acknowledged whose call still runs.
+    """
+
+    def __init__(
+        self,
+        client: RabbitClient,
+        holder: Holder,
+        queues: Sequence[str],
+        now_ms: Callable[[], int],
+        *,
+        sending: Sending,
+        issuing: Issuing,
+        letters: LetterBox,
+        placing: Placing,
+        patience: float,
+    ) -> None:
+        super().__init__(client, holder.name, queues, now_ms, remembered_facts)
+        self._holder = holder
+        self._now_ms = now_ms
+        self._placing = placing
+        self._is_lost = False
+        self._loans: dict[str, Loan] = {}
+        self._concluding = Concluding(client.wire, sending, issuing, letters, self._returning, holder, self._loans)
+        self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
+        self._yielding = Yielding(holder, self._returning, now_ms)
+
+    async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
+        """Keep the queues consumed, hear of what is withdrawn, and see to what is left behind."""
+
+        def lose(tokens: Sequence[str]) -> None:
+            for token in tokens:
+                loan = self._loans.pop(token, None)
+                if loan is not None:
+                    loan.release()
+            severed(tokens)
+
+        async with asyncio.TaskGroup() as doers:
+            doing = (self._keep_up(), self._holder.run(lose), self._placing.run())
+            for doer in (*doing, self._outliving.run(), self._yielding.run()):
+                doers.create_task(doer)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return await self._concluding.settle(settlements)
+
+    async def absolve(self) -> None:
+        """Say that it has not died, and let the server give what it held to others."""
+        try:
+            await self._holder.absolve()
+        finally:
+            if self._is_lost:
+                await self._abandon()
+
+    def lease(self) -> PlacingLease:
+        return PlacingLease(self._holder.lease(), self._placing, self._lose)
+
+    async def leave(self) -> int:
+        if self._has_left:
+            return 0
+        await self._stop_intakes()
+        try:
+            count = await self._holder.leave()
+            loans = list(self._loans.values())
+            self._loans.clear()
+            await self._concluding.give_back(loans)
+            waiting = [arrival for intake in self._intakes.values() for arrival in intake.take_older_than(math.inf)]
+            await self._returning.hand_back(waiting)
+        finally:
+            await self._close_intakes()
+        return count
+
+    async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
+        while arrivals := self._picked(limits, count):
+            deliveries = await self._lent(arrivals, suspects)
+            if deliveries:
+                return deliveries
+        return []
+
+    def _picked(self, limits: Mapping[str, int], count: int) -> list[Arrival]:
+        """Take what may be taken out of the buffers, and let the server send more."""
+        picked: list[Arrival] = []
+        for queue, limit in limits.items():
+            intake = self._intakes[queue]
+            before, most = len(picked), min(limit, count - len(picked))
+            if intake.buffer and most:
+                self._pick(intake, most, picked)
+            taken = len(picked) - before
+            intake.want(limit - taken, most - taken)
+        return picked
+
+    def _pick(self, intake: Intake, count: int, picked: list[Arrival]) -> None:
+        buffer = self._in_order(intake)
+        while buffer and count:
+            arrival = buffer.popleft()
+            if arrival.properties.headers and due_of(arrival) > self._now_ms():
+                self._returning.send_on(arrival)
+            else:
+                picked.append(arrival)
+                count -= 1
+
+    async def _lent(self, arrivals: Sequence[Arrival], suspects: int) -> list[Delivery]:
+        """Return what is lent of what has come, and let go of the rest."""
+        try:
+            verdicts = await self._holder.take([copy_of(arrival) for arrival in arrivals])
+        except LeaseLost:
+            self._lose()
+            await self._abandon()
+            raise
+        except BaseException:
+            self._put_back(arrivals)
+            raise
+        deliveries: list[Delivery] = []
+        for arrival, verdict in zip(arrivals, verdicts, strict=True):
+            if verdict is None:
+                arrival.acknowledge()
+            elif isinstance(verdict, Held):
+                facts = remembered_facts(arrival)
+                now_ms = self._now_ms()
+                away_ms = round_ms(verdict.lease_end_ms - now_ms, facts.rounds)
+                self._returning.send_round(arrival, now_ms + away_ms, facts._replace(rounds=facts.rounds + 1))
+            elif verdict.crashes >= SUSPECT_CRASHES and not suspects:
+                self._yielding.put(arrival, _delivery(arrival, verdict))
+            else:
+                suspects -= verdict.crashes >= SUSPECT_CRASHES
+                self._loans[verdict.token] = Loan(arrival)
+                deliveries.append(_delivery(arrival, verdict))
+        return deliveries
+
+    def _put_back(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in reversed(arrivals):
+            if not arrival.is_lost:
+                self._intakes[arrival.queue].buffer.appendleft(arrival)
+        self._told()
+
+    def _lose(self) -> None:
+        """Take note that somebody else has taken over; called on the lease's thread."""
+        self._is_lost = True
+
+    async def _abandon(self) -> None:
+        """Let the server give to others what has come here: it is not ours any more."""
+        with suppress(BrokerUnavailable):  # the connection has ended, and the same comes of it
+            await self._stop_intakes()
+        self._loans.clear()
+        await self._close_intakes()
+
+
+def _delivery(arrival: Arrival, lent: Lent) -> Delivery:
+    id, queue, body, priority, _ = copy_of(arrival)
+    return Delivery(id, queue, body, priority, *lent)

@@ -1,0 +1,211 @@
+"""RabbitMQ with a store: what is published, lent and settled where a ledger tells the copies of a call apart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from asyncq import ConfigurationError, Context, Depends, Queue, RabbitMQBroker, Status, Worker
+from asyncq.errors import BrokerUnavailable, PublishRefused
+from asyncq.store import Place
+from asyncq.testing.conformance.settling import KINDS, settlement_of
+from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
+from asyncq.transport import Again, Envelope, Return
+from tests.conformance.backends import Redis
+from tests.rabbitmq.backend import RememberingRabbitMQ
+from tests.servers import StartRedis
+from tests.waiting import wait_until
+
+
+@pytest_asyncio.fixture
+async def stage(rabbitmq_url: str, redis_url: str) -> AsyncIterator[Stage]:
+    """Give a stage on the shared servers."""
+    stage = Stage(RememberingRabbitMQ(rabbitmq_url, Redis(redis_url)))
+    yield stage
+    await stage.close()
+
+
+@pytest_asyncio.fixture
+async def process(stage: Stage) -> Process:
+    """Give a first process."""
+    return await stage.process()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_was_taken_for_dead_settles_nothing(stage: Stage, process: Process, kind: str) -> None:
+    """What a late consumer settles has no effect and nothing follows from it, before and after another has the call."""
+    await process.publish_ids("a")
+    loser = await process.consumer()
+    (delivery,) = await stage.fetch(loser, 1)
+    supervisor = await stage.process()
+    assert await supervisor.transport.release([loser.name]) == 1
+    assert not await settle_one(loser, settlement_of(kind, delivery))
+    other = await (await stage.process()).consumer()
+    (again,) = await stage.fetch(other, 1)
+    assert (again.body, again.crashes) == (delivery.body, 1)
+    assert not await settle_one(loser, settlement_of(kind, delivery))
+    await finish(other, [again])
+    assert not await settle_one(loser, settlement_of(kind, delivery))
+    sighting = await process.look("a")
+    assert sighting is not None
+    assert sighting.record == RECORD
+    assert list(await process.transport.dead_letters(QUEUE)) == []
+    assert list(await other.fetch(LIMITS, 10, wait=False)) == []
+
+
+async def test_a_copy_of_what_runs_is_not_run(stage: Stage, process: Process) -> None:
+    """A second message of a call that runs goes round, and is dropped when the call has ended."""
+    await process.publish_ids("a")
+    closing = await stage.process()
+    holder = await closing.consumer()
+    (delivery,) = await stage.fetch(holder, 1)
+    other = await process.consumer()
+    fetching = stage.start(other.fetch(LIMITS, 10))
+    for intake in holder._intakes.values():  # type: ignore[attr-defined] - its channels end, as when a connection is cut
+        await intake.close()
+    await finish(holder, [delivery])
+    await process.publish_ids("b")
+    assert [each.id for each in await stage.outcome(fetching, "the other call")] == ["b"]
+
+
+async def test_an_attempt_that_is_sent_on_has_one_copy(stage: Stage, process: Process) -> None:
+    """A next attempt is lent with its body; the copy of the attempt before it, which comes again, is not."""
+    await process.publish_ids("a")
+    holder = await process.consumer()
+    (delivery,) = await stage.fetch(holder, 1)
+    for intake in holder._intakes.values():  # type: ignore[attr-defined] - its channels end, as when a connection is cut
+        await intake.close()
+    assert await settle_one(holder, Again(delivery, b"retry", 0))
+    (retry,) = await stage.fetch(await process.consumer(), 1)
+    assert (retry.body, retry.crashes) == (b"retry", 0)
+    assert list(await (await process.consumer()).fetch(LIMITS, 10, wait=False)) == []
+
+
+async def test_what_is_handed_back_is_there_at_once(stage: Stage, process: Process) -> None:
+    """What is handed back after its channel has ended does not wait for the copy that goes round."""
+    await process.publish_ids("a")
+    holder = await process.consumer(lease=60)
+    (delivery,) = await stage.fetch(holder, 1)
+    for intake in holder._intakes.values():  # type: ignore[attr-defined] - its channels end, as when a connection is cut
+        await intake.close()
+    assert await settle_one(holder, Return(delivery))
+    assert await stage.fetch_ids(await process.consumer(), 1) == ["a"]
+
+
+async def test_a_refused_message_leaves_its_id_free(stage: Stage) -> None:
+    """An id that was claimed for a message which a full queue refused can be published with another body."""
+    process = await stage.process(queues=[Queue(QUEUE, max_length=1)])
+    await process.publish_ids("a")
+    (refused,) = await process.publish(Envelope("b", QUEUE, b"first"))
+    assert isinstance(refused, PublishRefused)
+    consumer = await process.consumer()
+    await finish(consumer, await stage.fetch(consumer, 1))
+    assert list(await process.publish(Envelope("b", QUEUE, b"second"))) == [None]
+
+
+async def test_a_store_that_is_away(rabbitmq_url: str, own_redis: StartRedis) -> None:
+    """While the store does not answer, fresh calls are published and none is started; then they are known, and run."""
+    memory = await asyncio.to_thread(own_redis)
+    stage = Stage(RememberingRabbitMQ(rabbitmq_url, Redis(memory.url)))
+    try:
+        process = await stage.process()
+        consumer = await process.consumer()
+        await asyncio.to_thread(memory.pause)
+        async with asyncio.timeout(4):
+            assert list(await process.transport.publish([Envelope("a", QUEUE, b"a", is_fresh=True)])) == [None]
+        with pytest.raises(BrokerUnavailable):
+            await process.transport.publish([Envelope("b", QUEUE, b"b")])
+        with pytest.raises(BrokerUnavailable):
+            await stage.fetch(consumer, 1)
+        await asyncio.to_thread(memory.resume)
+        (delivery,) = await stage.fetch(consumer, 1)
+        sighting = await process.look("a")
+        assert sighting is not None
+        assert (delivery.id, sighting.place) == ("a", Place.RUNNING)
+        assert await settle_one(consumer, settlement_of("done", delivery))
+    finally:
+        await asyncio.to_thread(memory.resume)
+        await stage.close()
+
+
+async def test_a_broker_with_its_store_in_memory(rabbitmq_url: str, namespace: str) -> None:
+    """One process can keep its store in memory: progress, status and members are seen, as with any other."""
+    broker = RabbitMQBroker(rabbitmq_url, store="memory://", namespace=namespace, command_timeout=20)
+    assert not broker.capabilities.is_shared
+    goes_on = asyncio.Event()
+
+    @broker.task
+    async def work(ctx: Context = Depends()) -> str:
+        await ctx.progress(1, 2)
+        await goes_on.wait()
+        return "done"
+
+    async with broker, asyncio.TaskGroup() as group:
+        worker = Worker(broker)
+        running = group.create_task(worker.run())
+        handle = await work.kiq()
+
+        async def has_progressed() -> bool:
+            progress = await handle.progress()
+            return progress is not None and progress.done == 1
+
+        await wait_until(has_progressed, "progress to be seen")
+        assert len(await broker.workers()) == 1
+        goes_on.set()
+        assert await asyncio.wait_for(handle, 10) == "done"
+        running.cancel()
+
+
+async def test_a_call_that_has_expired(rabbitmq_url: str, redis_url: str, namespace: str) -> None:
+    """Who waits is told within a second, though no worker runs; and the message that still lies there is never run."""
+    broker = RabbitMQBroker(rabbitmq_url, store=redis_url, namespace=namespace, command_timeout=20)
+    ran: list[str] = []
+
+    @broker.task
+    async def work(name: str) -> None:
+        ran.append(name)
+
+    async with broker:
+        handle = await work.options(expires=0.3).kiq("late")
+        async with asyncio.timeout(2):
+            assert (await handle.result()).status is Status.EXPIRED
+        await work.kiq("in time")
+        await Worker(broker, burst=True).run()
+    assert ran == ["in time"]
+
+
+async def test_a_dead_letter_runs_again(rabbitmq_url: str, redis_url: str, namespace: str) -> None:
+    """A call that was put aside is revived under its id, and its handle is told how its next life ends."""
+    broker = RabbitMQBroker(rabbitmq_url, store=redis_url, namespace=namespace, command_timeout=20)
+    is_mended = False
+
+    @broker.task(retry=None)
+    async def work() -> str:
+        if not is_mended:
+            raise ValueError("broken")
+        return "mended"
+
+    async with broker:
+        handle = await work.kiq()
+        await Worker(broker, burst=True).run()
+        assert await handle.status() is Status.FAILED
+        is_mended = True
+        assert (await broker.dead.retry(handle.id)).ids == [handle.id]
+        assert await handle.status() is Status.QUEUED
+        await Worker(broker, burst=True).run()
+        assert await handle == "mended"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"store": "amqp://localhost"}, "cannot remember calls"),
+        ({"store": "postgres://localhost"}, "names no broker"),
+        ({"store": "memory://", "consumer_timeout": 0}, "consumer_timeout"),
+    ],
+)
+async def test_what_cannot_be(options: dict[str, object], said: str) -> None:
+    """A store that is none, and a time that cannot be the server's, are refused before anything is connected."""
+    with pytest.raises(ConfigurationError, match=said):
+        RabbitMQBroker("amqp://localhost", **options)  # type: ignore[arg-type] - wrong ones, too

@@ -1,0 +1,41 @@
+"""The conformance suites on RabbitMQ with a store."""
+
+from pathlib import Path
+
+import pytest
+
+from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from tests.conformance.backends import Redis, SQLite
+from tests.rabbitmq.backend import RememberingRabbitMQ
+
+
+class OnRedis:
+    """With Redis beside it."""
+
+    @pytest.fixture
+    def backend(self, rabbitmq_url: str, redis_url: str) -> Backend:
+        return RememberingRabbitMQ(rabbitmq_url, Redis(redis_url))
+
+
+class OnSQLite:
+    """With a SQLite file beside it."""
+
+    @pytest.fixture
+    def backend(self, rabbitmq_url: str, tmp_path: Path) -> Backend:
+        return RememberingRabbitMQ(rabbitmq_url, SQLite(tmp_path / "asyncq.db"))
+
+
+class TestTransportOnRedis(OnRedis, TransportSuite):
+    """What moves messages."""
+
+
+class TestStoreOnRedis(OnRedis, StoreSuite):
+    """What remembers calls."""
+
+
+class TestTransportOnSQLite(OnSQLite, TransportSuite):
+    """What moves messages."""
+
+
+class TestStoreOnSQLite(OnSQLite, StoreSuite):
+    """What remembers calls."""
