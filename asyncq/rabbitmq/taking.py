@@ -1,6 +1,7 @@
 """The taking: all messages of a queue at once, to look at them; what is not acknowledged goes back to its place."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -11,6 +12,9 @@ from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import UNLIMITED, Arrival, ReceivingChannel
+
+SEEN_AGAIN = 1.0
+"""Seconds in which messages that were put back are to be seen; one whose time is over meanwhile never is."""
 
 _TURN = Backoff(delay=0.02, max_delay=0.3)
 _LOOK = Backoff(delay=0.002, max_delay=0.1)
@@ -56,8 +60,8 @@ async def _give_back(client: RabbitClient, channel: ReceivingChannel, server_que
             expected = taken - channel.settled
             channel.acknowledge_now()
             await channel.call("give back", channel.channel.basic_nack(0, multiple=True, requeue=True))
-            looks = 0
-            while await client.count(server_queue) < expected:
+            looks, until = 0, time.monotonic() + SEEN_AGAIN
+            while time.monotonic() < until and await client.count(server_queue) < expected:
                 looks += 1
                 await asyncio.sleep(_LOOK.seconds(looks, random))
 
