@@ -31,7 +31,6 @@ class RabbitMQBroker(Broker):
             60. A worker whose event loop is blocked for twice that loses its connection.
         consumer_timeout: seconds, as the server has it. With a store a task may take longer.
         declare: whether exchanges and queues are declared here; False: they are there already, and only looked for.
-        management_url: where the server's management API answers; None: nothing is asked there.
         options: see `Broker`.
     """
 
@@ -43,7 +42,6 @@ class RabbitMQBroker(Broker):
         heartbeat: int | None = None,
         consumer_timeout: float = 1_800.0,
         declare: bool = True,
-        management_url: str | None = None,
         **options: Any,
     ) -> None:
         if consumer_timeout <= 0:
@@ -64,7 +62,6 @@ class RabbitMQBroker(Broker):
         self.heartbeat = heartbeat
         self.consumer_timeout = consumer_timeout
         self.declare = declare
-        self.management_url = management_url
 
     def describe(self) -> str:
         return ",".join(map(hidden_password, self.urls))

@@ -63,7 +63,7 @@ def test_rabbitmq_is_named() -> None:
     """RabbitMQ is among the brokers that a URL may name, and says what it cannot do before it is used."""
     with pytest.raises(ConfigurationError, match=r"amqp://, amqps://"):
         broker_from_url("ampq://host")
-    assert 'store="redis://' in str(asyncq.RabbitMQBroker.capabilities.without_memory("status()"))
+    assert 'store="redis://' in str(asyncq.RabbitMQBroker("amqp://host").capabilities.without_memory("status()"))
 
 
 def test_without_a_loop(tmp_path: Path) -> None:
