@@ -31,7 +31,7 @@ class MemoryConsumer(MemoryMembership, Consumer):
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
     ) -> Sequence[Delivery]:
-        await asyncio.sleep(0)  # a worker that always finds something must let others run
+        await asyncio.sleep(0)  # nothing here waits: without a turn, a busy worker would block its loop
         while True:
             with self._state.lock:
                 self._member.bell.clear()  # before the look, so that what comes after it is not slept through

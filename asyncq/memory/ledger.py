@@ -20,7 +20,7 @@ class MemoryHolder(MemoryMembership, Holder):
         self._book = book
 
     async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
-        await asyncio.sleep(0)  # a worker that always finds something must let others run
+        await asyncio.sleep(0)  # nothing here waits: without a turn, a busy worker would block its loop
         with self._state.lock:
             if self.name not in self._book.members:
                 raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")

@@ -51,7 +51,7 @@ class MemoryTransport(Transport):
         return self._state.now_ms()
 
     async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
-        await asyncio.sleep(0)  # a publisher in a tight loop must let others run
+        await asyncio.sleep(0)  # nothing here waits: without a turn, a publisher would block its loop
         now_ms = self._state.now_ms()
         with self._state.lock:
             return [

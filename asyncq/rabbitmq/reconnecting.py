@@ -75,7 +75,7 @@ class Reconnecting:
                         continue
                     if not connection.ended.is_set():
                         return connection
-                    await asyncio.sleep(0)  # `run` has not got round to it yet
+                    await asyncio.sleep(0)  # it has ended in this turn: `run`, which replaces it, comes in the next
         except TimeoutError:
             said = f" {self.fault}" if self.fault is not None else ""
             raise BrokerUnavailable(f"RabbitMQ at {self.address} does not answer.{said}") from self.fault

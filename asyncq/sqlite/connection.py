@@ -141,7 +141,7 @@ class Connection:
             finally:
                 self._step("PRAGMA busy_timeout = 0")
             if is_busy:  # another process is at it, and needs a gap between the transactions of all others
-                time.sleep(_GAP)
+                time.sleep(_GAP)  # in the file's own thread; SQLite tells nobody when the others are done
         except (OSError, sqlite3.Error) as error:
             logger.debug("The log could not be folded: %s", error)
 
@@ -176,7 +176,8 @@ class Connection:
                     raise
             if waiting is not None:
                 waiting()
-            time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)  # busy_timeout would starve
+            # Nobody tells when a lock is given up; and busy_timeout, which would ask for us, starves.
+            time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)
             pauses += 1
 
     def _is_log_long(self) -> bool:

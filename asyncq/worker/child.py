@@ -110,7 +110,7 @@ class Line:
             for line in lines:
                 self._obey(*line.split())
         self._post(self._abort)
-        time.sleep(LAST_MOMENT)  # the loop hands back meanwhile, if it can
+        time.sleep(LAST_MOMENT)  # a bound: the loop hands back meanwhile, and ends the process when it has
         os._exit(1)
 
     def _obey(self, order: str, *names: str) -> None:

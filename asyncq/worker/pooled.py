@@ -80,7 +80,7 @@ class PoolLine:
 
     def _watch(self) -> None:
         while os.getppid() == self._worker:
-            time.sleep(WATCH_SECONDS)
+            time.sleep(WATCH_SECONDS)  # while a function runs, nobody reads the socket that would tell
         os._exit(1)
 
 

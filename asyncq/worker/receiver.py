@@ -80,7 +80,7 @@ class Receiver:
                     self._executor.start(delivery)
             if 0 < len(deliveries) < wanted:  # nothing more is ready: there is no hurry to ask again
                 for _ in range(TURNS_AHEAD):
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)  # see TURNS_AHEAD
             if self._is_burst and not deliveries:
                 if was_idle and not self._failures:
                     return

@@ -68,7 +68,7 @@ class Service:
             for process in self.processes:
                 if process.has_ended:
                     raise ProcessEnded(f"The {process.name} ended with exit code {process.popen.returncode}.")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # Popen has no way to wait on an event loop
 
 
 @contextmanager

@@ -162,7 +162,7 @@ async def test_a_worker_that_keeps_no_result(broker: ForgetfulBroker) -> None:
     waited, other = await publishers.kiq(), await publishers.kiq()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(_missing(waited))
-        await asyncio.sleep(0)  # it begins to wait
+        await asyncio.sleep(0)  # it takes its first step, up to where it waits; nobody is told
         async with worker, working(worker, burst=True):
             pass
         await waiting
@@ -196,7 +196,7 @@ async def test_replies_that_were_lost(broker: ForgetfulBroker) -> None:
 
     waited, unwaited = [await echo.kiq(number) for number in (1, 2)]
     waiting = asyncio.create_task(waited.result())
-    await asyncio.sleep(0)  # it begins to wait
+    await asyncio.sleep(0)  # it takes its first step, up to where it waits; nobody is told
     broker.server.lose_replies()
     async with asyncio.timeout(5):
         for each in (waiting, waited.result(), unwaited.result(), unwaited.result(timeout=0)):
@@ -217,7 +217,7 @@ async def test_closing(broker: ForgetfulBroker, is_kept: bool, is_first: bool) -
     echo = broker.task(name="echo")(_echo)
     handle = await echo.kiq(1)
     waiting = asyncio.create_task(handle.result())
-    await asyncio.sleep(0)  # it begins to wait
+    await asyncio.sleep(0)  # it takes its first step, up to where it waits; nobody is told
     await broker.close()
     with pytest.raises(BrokerUnavailable, match="closed"):
         await waiting
@@ -346,7 +346,7 @@ async def test_nothing_is_looked_up(broker: ForgetfulBroker) -> None:
     handle = await nothing.kiq()
     before = asyncio.all_tasks()
     waiting = asyncio.create_task(handle.result())
-    await asyncio.sleep(0.01)  # it waits
+    await asyncio.sleep(0.01)  # a claim about nothing: no task comes of it
     assert asyncio.all_tasks() - before == {waiting}
     waiting.cancel()
 

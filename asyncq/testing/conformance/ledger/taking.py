@@ -208,7 +208,7 @@ class TakingSuite(Suite):
         holder = await process.holder()
         taking = asyncio.ensure_future(holder.take([copy_of("a")]))
         for _ in range(turns):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # so that each is cancelled at another moment
         taking.cancel()
         await asyncio.wait([taking])
         if not taking.cancelled():
