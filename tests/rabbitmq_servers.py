@@ -174,6 +174,10 @@ class RabbitMQServer:
         """Return the queues of the virtual host "/", and how many messages each has, the unacknowledged included."""
         return json.loads(self.evaluate(_COUNT_MESSAGES))
 
+    def delete_queues(self) -> None:
+        """Delete the queues of the virtual host "/", with all that is in them."""
+        self.evaluate('[rabbit_amqqueue:delete(Q, false, false, <<"test">>) || Q <- rabbit_amqqueue:list(<<"/">>)].')
+
     def flush(self) -> None:
         """Let it write to disk which quorum queues there are.
 
@@ -189,6 +193,19 @@ class RabbitMQServer:
     def unblock_publishers(self) -> None:
         """Let it have memory again."""
         self._set_watermark("0.4")
+
+    def fill_disk(self) -> None:
+        """Let it find that its disk is full: it reads no more from connections that publish."""
+        self._set_disk_limit(1 << 60)
+
+    def empty_disk(self) -> None:
+        """Let it have room again."""
+        self._set_disk_limit(50_000_000)
+
+    def set_consumer_timeout(self, milliseconds: int) -> None:
+        """Let it lend a message for no longer on channels that are opened from now on; they look each second."""
+        self.evaluate("application:set_env(rabbit, channel_tick_interval, 1000).")
+        self.evaluate(f"application:set_env(rabbit, consumer_timeout, {milliseconds}).")
 
     def close_connections(self) -> None:
         """Close all connections of clients, as an operator does."""
@@ -211,6 +228,9 @@ class RabbitMQServer:
 
     def _set_watermark(self, fraction: str) -> None:
         self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({fraction}).")
+
+    def _set_disk_limit(self, free: int) -> None:
+        self.evaluate(f"rabbit_disk_monitor:set_disk_free_limit({free}).")
 
     def _run(self, command: Sequence[str], text: str) -> str:
         ended = subprocess.run(

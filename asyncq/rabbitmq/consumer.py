@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.fetching import FetchingConsumer
+from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.settling import Settling
@@ -29,7 +30,8 @@ class RabbitConsumer(FetchingConsumer):
     ) -> None:
         super().__init__(client, name, queues, now_ms, counted_facts)
         self._now_ms = now_ms
-        self._settling = Settling(client, now_ms, letters)
+        self._holding = Holding()
+        self._settling = Settling(client, now_ms, letters, self._holding)
         self._number = 0
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
@@ -47,7 +49,7 @@ class RabbitConsumer(FetchingConsumer):
 
     async def leave(self) -> int:
         await self._stop_intakes()
-        held = self._settling.take_held()
+        held = self._holding.take_all()
         waiting = [arrival for intake in self._intakes.values() for arrival in intake.take_older_than(math.inf)]
         try:
             await self._returning.hand_back([*held, *waiting])
@@ -78,6 +80,8 @@ class RabbitConsumer(FetchingConsumer):
                 if due_of(arrival) > self._now_ms():
                     self._returning.send_on(arrival)
                     continue
+                if arrival.is_redelivered and self._holding.recognise(arrival):
+                    continue
                 crashes = crashes_of(arrival)
                 if crashes >= SUSPECT_CRASHES and lent >= suspects:
                     passed_over.append(arrival)
@@ -90,6 +94,6 @@ class RabbitConsumer(FetchingConsumer):
 
     def _lend(self, arrival: Arrival, crashes: int) -> Delivery:
         self._number += 1
-        token = f"{self.name}/{self._number}"
-        self._settling.hold(token, arrival)
-        return self._wire.delivery(arrival, token, crashes)
+        delivery = self._wire.delivery(arrival, f"{self.name}/{self._number}", crashes)
+        self._holding.put(delivery, arrival)
+        return delivery

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.names import MAX_NAME
 from asyncq.rabbitmq.sending import Parcel, Sending
@@ -36,29 +37,20 @@ class Settling:
 
     All that follows from a batch is published and confirmed; then all of it is acknowledged. Who dies between leaves a
     message twice and never loses one. What the server lends anew, because the channel has ended on which it came, is
-    not settled here; but whoever waits for its result is told.
+    not settled here, unless it came here again; but whoever waits for its result is told.
 
     Args:
         client: its connections.
         now_ms: the time.
         letters: where room is made for new ones.
+        holding: what is held.
     """
 
-    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], letters: LetterBox) -> None:
+    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], letters: LetterBox, holding: Holding) -> None:
         self._wire = client.wire
         self._sending = Sending(client, now_ms)
         self._letters = letters
-        self._held: dict[str, Arrival] = {}
-
-    def hold(self, token: str, arrival: Arrival) -> None:
-        """Take note of what is lent."""
-        self._held[token] = arrival
-
-    def take_held(self) -> list[Arrival]:
-        """Return what was lent and has not ended; nothing of it can be settled any more."""
-        held = list(self._held.values())
-        self._held.clear()
-        return held
+        self._holding = holding
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End deliveries; return for each whether it took effect.
@@ -70,9 +62,10 @@ class Settling:
         ends: list[_End] = []
         parcels: list[Parcel] = []
         replies: list[Parcel] = []
+        late: list[Arrival] = []
         for index, settlement in enumerate(settlements):
             token = settlement.delivery.token
-            held = self._held.pop(token, None)
+            held = self._holding.take(token)
             if held is None:
                 continue
             taken[token] = held
@@ -81,13 +74,18 @@ class Settling:
                 needed = self._parcels(settlement)
                 parcels += needed
                 ends.append(_End(index, token, held, len(needed)))
+            elif isinstance(settlement, Done) and not settlement.then:
+                late.append(held)
         refusals: list[PublishRefused | None] = []
         if parcels or replies:
             try:
                 refusals = await self._sending.send(parcels + replies)
             except BaseException:
-                self._held.update(taken)
+                for token, held in taken.items():
+                    self._holding.keep(token, held)
                 raise
+        for held in late:
+            self._holding.end_late(held)
         effects = self._end(ends, refusals, [False] * len(settlements))
         if buried := {each.delivery.queue for each in settlements if isinstance(each, Dead)}:
             with suppress(BrokerUnavailable):  # the next one will see to it
@@ -102,10 +100,12 @@ class Settling:
             refusal = next(filter(None, refusals[start : start + parcels]), None) if parcels else None
             start += parcels
             if refusal is None:
+                if held.is_lost:  # meanwhile
+                    self._holding.end_late(held)
                 held.acknowledge()
                 effects[number] = True
             else:
-                self._held[token] = held
+                self._holding.keep(token, held)
                 refused = refusal
         if refused is not None:
             raise BrokerUnavailable(f"What follows from the end of a task cannot be published yet: {refused}")

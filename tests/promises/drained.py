@@ -3,9 +3,11 @@
 import sqlite3
 from contextlib import closing
 
+from asyncq import RabbitMQBroker, RedisBroker
 from asyncq.sqlite.schema import ENDED
 from tests.promises.publisher import Publisher
 from tests.redis_keys import assert_no_keys_left
+from tests.waiting import wait_until
 
 STAY = ("{{namespace}}:q:default:sequence", "{{namespace}}:q:default:wake", "{{namespace}}:queues")
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
@@ -16,10 +18,20 @@ TABLES = ("consumers", "members", "severed", "letters", "watchers", "listeners")
 async def assert_drained(publisher: Publisher, url: str) -> None:
     """Close the publisher, and fail on whatever stays behind but results and what is documented to stay."""
     broker = publisher.broker
-    [counts] = await (await broker.open()).transport.counts(["default"])
-    assert tuple(counts) == (0, 0, 0, 0)
+    transport = (await broker.open()).transport
+
+    async def is_empty() -> bool:
+        [counts] = await transport.counts(["default"])
+        return tuple(counts) == (0, 0, 0, 0)
+
+    if isinstance(broker, RabbitMQBroker):  # what has ended may have a copy that is on its way
+        await wait_until(is_empty, "the queue is empty")
+    assert await is_empty()
     await broker.close()
-    if url.startswith("redis"):
+    if isinstance(broker, RabbitMQBroker):
+        assert isinstance(broker.store, RedisBroker)
+        await assert_no_keys_left(broker.store.url, broker.namespace, allowed=(*STAY, "{{namespace}}:ledger"))
+    elif url.startswith("redis"):
         await assert_no_keys_left(url, broker.namespace, allowed=STAY)
     else:
         assert rows_in(url.removeprefix("sqlite:///")) == {}

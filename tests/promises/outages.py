@@ -4,11 +4,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from tests.servers import RedisServer
+from tests.promises.pair import Server
 
 
 @contextmanager
-def unanswering(server: RedisServer | None, url: str) -> Iterator[None]:
+def unanswering(server: Server | None, url: str) -> Iterator[None]:
     """Let nobody write meanwhile, with all connections and files open: the server is frozen, or the file locked."""
     if server is not None:
         server.pause()

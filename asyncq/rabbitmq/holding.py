@@ -1,0 +1,69 @@
+"""The holding: what a consumer without a ledger has, and has had, so that what comes again is known."""
+
+from collections import OrderedDict
+
+from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.transport import Delivery
+
+MAX_ENDED = 10_000
+"""How many ends are remembered whose acknowledgement came too late."""
+
+
+class Holding:
+    """The deliveries that one consumer was lent and has not settled, by token.
+
+    When a channel ends, the server lends again what was delivered on it, maybe to the very consumer that still runs it
+    and has not died. Such a copy takes the place of the delivery that was lost, and is not run. What has ended
+    meanwhile is remembered, and its copy is acknowledged. A message is known by its own id and its body, in which there
+    is the moment of its publication: an id that a caller chose may be another call's.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: dict[str, Arrival] = {}
+        self._tokens: dict[str, str] = {}  # by the message's id
+        self._ended: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+
+    def put(self, delivery: Delivery, arrival: Arrival) -> None:
+        """Take note of what is lent."""
+        self._arrivals[delivery.token] = arrival
+        self._tokens[arrival.properties.message_id] = delivery.token
+
+    def take(self, token: str) -> Arrival | None:
+        """Return what was lent under a token, for it to end; None: it has ended before."""
+        arrival = self._arrivals.pop(token, None)
+        if arrival is not None and self._tokens.get(arrival.properties.message_id) == token:
+            del self._tokens[arrival.properties.message_id]
+        return arrival
+
+    def keep(self, token: str, arrival: Arrival) -> None:
+        """Have again what was taken and could not end."""
+        self._arrivals[token] = arrival
+        self._tokens[arrival.properties.message_id] = token
+
+    def end_late(self, arrival: Arrival) -> None:
+        """Remember that something has ended whose channel had ended before: its copy is of no use."""
+        self._ended[arrival.properties.message_id, arrival.body] = None
+        if len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def take_all(self) -> list[Arrival]:
+        """Return all that has not ended; nothing of it can end any more."""
+        arrivals = list(self._arrivals.values())
+        self._arrivals.clear()
+        self._tokens.clear()
+        return arrivals
+
+    def recognise(self, arrival: Arrival) -> bool:
+        """Tell whether a message that was lent before is one that runs here, or has ended here: it is not to be run."""
+        token = self._tokens.get(arrival.properties.message_id)
+        if token is not None:
+            held = self._arrivals[token]
+            if held.is_lost and held.body == arrival.body:
+                self._arrivals[token] = arrival
+                return True
+        key = (arrival.properties.message_id, arrival.body)
+        if key in self._ended:
+            del self._ended[key]
+            arrival.acknowledge()
+            return True
+        return False

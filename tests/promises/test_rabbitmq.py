@@ -1,0 +1,168 @@
+"""What befalls a RabbitMQ node: it is killed, stopped, frozen, short of memory or disk, while workers go on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+
+from asyncq import BrokerUnavailable, RetryPolicy, Status, broker_from_url
+from tests.cli.programs import StartProgram
+from tests.promises.effects import Effects
+from tests.promises.publisher import Publisher, results_of, started, stopped
+from tests.rabbitmq_servers import RabbitMQServer
+from tests.waiting import wait_until
+
+LATER = RetryPolicy(max_attempts=2, delay=2, jitter=False)
+
+
+@pytest.fixture(params=["rabbitmq", "rabbitmq alone"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """RabbitMQ, with its store and without one."""
+    return request.param
+
+
+@pytest.fixture
+async def hasty(publisher: Publisher, url: str, namespace: str, options: dict[str, str]) -> AsyncIterator[Publisher]:
+    """Another publisher, connected before anything happens, which gives the broker one second."""
+    async with broker_from_url(url, namespace=namespace, command_timeout=1, **options) as broker:
+        hasty = Publisher(broker)
+        await hasty.wait.options(delay=0.1).kiq("first", 0)
+        yield hasty
+
+
+async def messages_in(node: RabbitMQServer) -> int:
+    """Return how many messages the node has, lent ones included."""
+    return sum((await asyncio.to_thread(node.queues)).values())
+
+
+async def assert_refused_in_time(publisher: Publisher, said: str) -> None:
+    """Fail unless publishing raises within its second."""
+    loop = asyncio.get_running_loop()
+    asked_at = loop.time()
+    with pytest.raises(BrokerUnavailable, match=said):
+        await publisher.work.kiq(1)
+    assert loop.time() - asked_at < 2
+
+
+@asynccontextmanager
+async def away(node: RabbitMQServer, how: str) -> AsyncIterator[None]:
+    """Have no node for a while."""
+    if how == "frozen":
+        await asyncio.to_thread(node.pause)
+        yield
+        await asyncio.to_thread(node.resume)
+    else:
+        await asyncio.to_thread(node.flush)
+        await asyncio.to_thread(node.kill if how == "killed" else node.stop)
+        yield
+        await asyncio.to_thread(node.start)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped", "frozen"])
+async def test_an_outage(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, node: RabbitMQServer, hasty: Publisher, how: str
+) -> None:
+    """What waits, is delayed, runs, ends meanwhile or is to be retried: each has run once after the outage."""
+    retried = await publisher.fail.options(retry=LATER).kiq("retried")
+    running = [f"running-{number}" for number in range(6)]
+    handles = [await publisher.hold.kiq(name) for name in running]
+    effects.let_go_on("retried")
+    worker = await started(asyncq, "--lease", "1", "--concurrency", "7")
+    await effects.wait_for(*running, "retried-ended", "first")
+    names = [*running, "filler", *(f"queued-{number}" for number in range(5))]
+    handles += [await publisher.hold.kiq(name) for name in names[6:]]
+    delayed = [await publisher.wait.options(delay=2).kiq(f"delayed-{number}", 0) for number in range(2)]
+    await effects.wait_for("filler")
+
+    async def is_settled() -> bool:
+        return await messages_in(node) == 1 + len(names) + 2
+
+    await wait_until(is_settled, "the first attempt is settled")
+    async with away(node, how):
+        effects.let_go_on(*names[:3])
+        await assert_refused_in_time(hasty, "RabbitMQ")
+        await asyncio.sleep(2)  # the outage itself
+
+    effects.let_go_on(*names[3:])
+    async with asyncio.timeout(10):
+        assert await results_of([*handles, *delayed]) == [worker.pid] * (len(names) + 2)
+        assert (await retried.result()).attempts == 2
+    await effects.wait_for("retried-reported")
+    await stopped(worker)
+    runs = effects.count_of(*names, "delayed-0", "delayed-1", "retried-ended", "retried-reported")
+    assert runs == [1] * (len(names) + 2) + [2, 1]
+
+
+@contextmanager
+def alarm(node: RabbitMQServer, what: str) -> Iterator[None]:
+    """Let a node be short of something."""
+    if what == "memory":
+        node.block_publishers()
+        yield
+        node.unblock_publishers()
+    else:
+        node.fill_disk()
+        yield
+        node.empty_disk()
+
+
+@pytest.mark.parametrize("what", ["memory", "disk"])
+async def test_an_alarm(
+    publisher: Publisher,
+    effects: Effects,
+    asyncq: StartProgram,
+    node: RabbitMQServer,
+    hasty: Publisher,
+    kind: str,
+    what: str,
+) -> None:
+    """While the node is short of memory or disk publishing raises in time, and workers settle what they run."""
+    held = [await publisher.hold.kiq(name) for name in "ab"]
+    worker = await started(asyncq, "--lease", "1", "--concurrency", "3")
+    await effects.wait_for("a", "b", "first")
+    queued = [await publisher.work.options(store_result=False).kiq(number) for number in range(20)]
+
+    with alarm(node, what):
+        await assert_refused_in_time(hasty, "short of memory or of disk")
+        await wait_until(lambda: effects.count() == 2 + 1 + len(queued), "all that waited has run")
+
+        async def is_settled() -> bool:
+            return await messages_in(node) == len(held)
+
+        await wait_until(is_settled, "it is settled")
+        effects.let_go_on("a", "b")
+        if kind == "rabbitmq":
+            async with asyncio.timeout(5):
+                assert await results_of(held) == [worker.pid] * 2
+    async with asyncio.timeout(10):
+        assert await results_of(held) == [worker.pid] * 2
+        last = await (await publisher.wait.kiq("last", 0)).result()
+    assert last.status is Status.SUCCEEDED
+    await stopped(worker)
+    assert effects.count() == 2 + 1 + len(queued) + 1
+
+
+async def test_delays_through_a_restart(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, node: RabbitMQServer
+) -> None:
+    """The node is killed and stopped among 300 delayed calls: all run, and none waits behind one that is due later."""
+    never = await publisher.wait.options(delay=3_600).kiq("never", 0)
+    delays = [0.5 + number % 60 / 10 for number in range(300)]
+    loop = asyncio.get_running_loop()
+    handles = [await publisher.wait.options(delay=delay).kiq(f"call-{n}", 0) for n, delay in enumerate(delays)]
+    worker = await started(asyncq, "--lease", "1")
+    await asyncio.to_thread(node.flush)
+    await effects.wait_for("call-0")
+    await asyncio.to_thread(node.restart)
+    await effects.wait_for_more("a call after the first restart")
+    await asyncio.to_thread(node.stop)
+    await asyncio.to_thread(node.start)
+    back_at = loop.time()
+    async with asyncio.timeout(15):
+        assert await results_of(handles) == [worker.pid] * len(handles)
+    assert loop.time() - back_at < max(delays) + 5
+    await stopped(worker)
+    assert "never" not in effects.names()
+    assert len(effects.names()) == len(handles), "each has run once"
+    assert never.is_new
