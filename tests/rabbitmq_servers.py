@@ -166,6 +166,12 @@ class RabbitMQServer:
         return self._running().pid
 
     @property
+    def pids(self) -> set[int]:
+        """All processes that are there for it."""
+        processes = [*self._processes, *([self._watchdog] if self._watchdog else [])]
+        return {process.pid for process in processes}
+
+    @property
     def epmd_port(self) -> int:
         """The port of who knows the ports of the nodes that it talks with."""
         return self._distribution.epmd_port

@@ -21,6 +21,7 @@ class Holding:
     def __init__(self) -> None:
         self._arrivals: dict[str, Arrival] = {}
         self._tokens: dict[str, str] = {}  # by the message's id
+        self._ending: set[str] = set()
         self._ended: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
     def put(self, delivery: Delivery, arrival: Arrival) -> None:
@@ -28,30 +29,45 @@ class Holding:
         self._arrivals[delivery.token] = arrival
         self._tokens[arrival.properties.message_id] = delivery.token
 
-    def take(self, token: str) -> Arrival | None:
-        """Return what was lent under a token, for it to end; None: it has ended before."""
-        arrival = self._arrivals.pop(token, None)
-        if arrival is not None and self._tokens.get(arrival.properties.message_id) == token:
-            del self._tokens[arrival.properties.message_id]
+    def begin(self, token: str) -> Arrival | None:
+        """Return what was lent under a token, and is about to end; None: it has ended, or is about to."""
+        if token in self._ending:
+            return None
+        arrival = self._arrivals.get(token)
+        if arrival is not None:
+            self._ending.add(token)
         return arrival
 
-    def keep(self, token: str, arrival: Arrival) -> None:
-        """Have again what was taken and could not end."""
-        self._arrivals[token] = arrival
-        self._tokens[arrival.properties.message_id] = token
+    def disown(self, token: str) -> None:
+        """Do not know it when it comes again: it has to be run."""
+        message_id = self._arrivals[token].properties.message_id
+        if self._tokens.get(message_id) == token:
+            del self._tokens[message_id]
 
-    def end_late(self, arrival: Arrival) -> None:
-        """Remember that something has ended whose channel had ended before: its copy is of no use."""
-        self._ended[arrival.properties.message_id, arrival.body] = None
-        if len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
+    def give_up(self, token: str) -> None:
+        """Take note that something has not ended after all."""
+        self._ending.discard(token)
+
+    def end(self, token: str) -> Arrival:
+        """Forget what has begun to end; return it as it came last."""
+        self._ending.discard(token)
+        self.disown(token)
+        return self._arrivals.pop(token)
+
+    def end_well(self, token: str) -> bool:
+        """Acknowledge what has begun to end; return whether that is of use, else its copy is when it comes."""
+        arrival = self.end(token)
+        if arrival.is_lost:
+            self._ended[arrival.properties.message_id, arrival.body] = None
+            if len(self._ended) > MAX_ENDED:
+                self._ended.popitem(last=False)
+            return False
+        arrival.acknowledge()
+        return True
 
     def take_all(self) -> list[Arrival]:
-        """Return all that has not ended; nothing of it can end any more."""
-        arrivals = list(self._arrivals.values())
-        self._arrivals.clear()
-        self._tokens.clear()
-        return arrivals
+        """Return all that is not about to end; nothing of it can end any more."""
+        return [self.end(token) for token in [*self._arrivals] if token not in self._ending]
 
     def recognise(self, arrival: Arrival) -> bool:
         """Tell whether a message that was lent before is one that runs here, or has ended here: it is not to be run."""

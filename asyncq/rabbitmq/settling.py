@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.rabbitmq.client import RabbitClient
-from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.names import MAX_NAME
@@ -22,14 +21,14 @@ class _End(NamedTuple):
     Attributes:
         number: of the settlement.
         token: of the delivery.
-        held: as it came.
         parcels: how many have to be sent first.
+        has_effect: False: its channel has ended, so that it takes effect only if its copy has come here meanwhile.
     """
 
     number: int
     token: str
-    held: Arrival
     parcels: int
+    has_effect: bool
 
 
 class Settling:
@@ -58,34 +57,35 @@ class Settling:
         Raises:
             BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
         """
-        taken: dict[str, Arrival] = {}
         ends: list[_End] = []
         parcels: list[Parcel] = []
         replies: list[Parcel] = []
-        late: list[Arrival] = []
+        lost: list[str] = []
         for index, settlement in enumerate(settlements):
             token = settlement.delivery.token
-            held = self._holding.take(token)
+            held = self._holding.begin(token)
             if held is None:
                 continue
-            taken[token] = held
             replies += self._replies(settlement)
             if not held.is_lost:
                 needed = self._parcels(settlement)
                 parcels += needed
-                ends.append(_End(index, token, held, len(needed)))
+                ends.append(_End(index, token, len(needed), True))
             elif isinstance(settlement, Done) and not settlement.then:
-                late.append(held)
+                ends.append(_End(index, token, 0, False))
+            else:
+                self._holding.disown(token)
+                lost.append(token)
         refusals: list[PublishRefused | None] = []
         if parcels or replies:
             try:
                 refusals = await self._sending.send(parcels + replies)
             except BaseException:
-                for token, held in taken.items():
-                    self._holding.keep(token, held)
+                for token in (*(end.token for end in ends), *lost):
+                    self._holding.give_up(token)
                 raise
-        for held in late:
-            self._holding.end_late(held)
+        for token in lost:
+            self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))
         if buried := {each.delivery.queue for each in settlements if isinstance(each, Dead)}:
             with suppress(BrokerUnavailable):  # the next one will see to it
@@ -96,16 +96,13 @@ class Settling:
         """Acknowledge what was waiting for nothing else. What becomes of a reply does not matter: nobody hears it."""
         start = 0
         refused: PublishRefused | None = None
-        for number, token, held, parcels in ends:
+        for number, token, parcels, has_effect in ends:
             refusal = next(filter(None, refusals[start : start + parcels]), None) if parcels else None
             start += parcels
             if refusal is None:
-                if held.is_lost:  # meanwhile
-                    self._holding.end_late(held)
-                held.acknowledge()
-                effects[number] = True
+                effects[number] = self._holding.end_well(token) or has_effect
             else:
-                self._holding.keep(token, held)
+                self._holding.give_up(token)
                 refused = refusal
         if refused is not None:
             raise BrokerUnavailable(f"What follows from the end of a task cannot be published yet: {refused}")

@@ -28,7 +28,7 @@ def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQSe
 
 
 @pytest.fixture
-def node(shared_node: RabbitMQServer) -> Iterator[RabbitMQServer]:
+def node(shared_node: RabbitMQServer, kept_processes: set[int]) -> Iterator[RabbitMQServer]:
     """A RabbitMQ that the test may kill and pause; it takes four seconds to start, so the next one goes on with it."""
     yield shared_node
     if shared_node.is_running:
@@ -36,6 +36,7 @@ def node(shared_node: RabbitMQServer) -> Iterator[RabbitMQServer]:
     else:
         shared_node.restart()
     shared_node.delete_queues()
+    kept_processes.update(shared_node.pids)
 
 
 @pytest.fixture
