@@ -10,8 +10,11 @@ from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.settling import Settling
-from asyncq.rabbitmq.wire import counted_facts, crashes_of, due_of
+from asyncq.rabbitmq.wire import Facts, crashes_of, due_of, losses_of, published_ms
 from asyncq.transport import SUSPECT_CRASHES, Delivery, NoLease, Settlement
+
+CLOCKS_MS = 60_000
+"""By how much the clock of who has published may be ahead of ours."""
 
 
 class RabbitConsumer(FetchingConsumer):
@@ -28,7 +31,7 @@ class RabbitConsumer(FetchingConsumer):
     def __init__(
         self, client: RabbitClient, name: str, queues: Sequence[str], now_ms: Callable[[], int], letters: LetterBox
     ) -> None:
-        super().__init__(client, name, queues, now_ms, counted_facts)
+        super().__init__(client, name, queues, now_ms, self._facts)
         self._now_ms = now_ms
         self._holding = Holding()
         self._settling = Settling(client, now_ms, letters, self._holding)
@@ -82,7 +85,7 @@ class RabbitConsumer(FetchingConsumer):
                     continue
                 if arrival.is_redelivered and self._holding.recognise(arrival):
                     continue
-                crashes = crashes_of(arrival)
+                crashes = self._crashes(arrival)
                 if crashes >= SUSPECT_CRASHES and lent >= suspects:
                     passed_over.append(arrival)
                     continue
@@ -91,6 +94,22 @@ class RabbitConsumer(FetchingConsumer):
             count -= 1
         buffer.extendleft(reversed(passed_over))
         return lent
+
+    def _facts(self, arrival: Arrival) -> Facts:
+        """Return what a message says on when it is published again."""
+        return Facts(self._crashes(arrival))
+
+    def _crashes(self, arrival: Arrival) -> int:
+        """Return how many have died with a message.
+
+        To the server, who is cut off has died. As often as we were ourselves since it was published, so were others:
+        what a node does when it ends, or a network, it does to all.
+        """
+        losses = losses_of(arrival)
+        if losses and (ours := self._intakes[arrival.queue].losses_ms):
+            since_ms = published_ms(arrival) - CLOCKS_MS
+            losses = max(0, losses - sum(loss_ms >= since_ms for loss_ms in ours))
+        return crashes_of(arrival) + losses
 
     def _lend(self, arrival: Arrival, crashes: int) -> Delivery:
         self._number += 1

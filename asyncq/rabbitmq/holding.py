@@ -5,16 +5,16 @@ from collections import OrderedDict
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.transport import Delivery
 
-MAX_ENDED = 10_000
-"""How many ends are remembered whose acknowledgement came too late."""
+MAX_ENDED = 5_000
+"""How many of the latest ends are remembered: their acknowledgements may be lost with the connection."""
 
 
 class Holding:
     """The deliveries that one consumer was lent and has not settled, by token.
 
     When a channel ends, the server lends again what was delivered on it, maybe to the very consumer that still runs it
-    and has not died. Such a copy takes the place of the delivery that was lost, and is not run. What has ended
-    meanwhile is remembered, and its copy is acknowledged. A message is known by its own id and its body, in which there
+    and has not died. Such a copy takes the place of the delivery that was lost, and is not run. What has ended is
+    remembered for a while, and its copy is acknowledged. A message is known by its own id and its body, in which there
     is the moment of its publication: an id that a caller chose may be another call's.
     """
 
@@ -22,7 +22,7 @@ class Holding:
         self._arrivals: dict[str, Arrival] = {}
         self._tokens: dict[str, str] = {}  # by the message's id
         self._ending: set[str] = set()
-        self._ended: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, int], None] = OrderedDict()  # message's id, hash of its body
 
     def put(self, delivery: Delivery, arrival: Arrival) -> None:
         """Take note of what is lent."""
@@ -54,16 +54,20 @@ class Holding:
         self.disown(token)
         return self._arrivals.pop(token)
 
-    def end_well(self, token: str) -> bool:
-        """Acknowledge what has begun to end; return whether that is of use, else its copy is when it comes."""
+    def end_well(self, token: str, *, is_final: bool) -> bool:
+        """Acknowledge what has begun to end; return whether the server can hear of that.
+
+        Args:
+            token: of the delivery.
+            is_final: nothing with this id and body comes again, unless it is this very message.
+        """
         arrival = self.end(token)
-        if arrival.is_lost:
-            self._ended[arrival.properties.message_id, arrival.body] = None
+        if is_final:
+            self._ended[arrival.properties.message_id, hash(arrival.body)] = None
             if len(self._ended) > MAX_ENDED:
                 self._ended.popitem(last=False)
-            return False
         arrival.acknowledge()
-        return True
+        return not arrival.is_lost
 
     def take_all(self) -> list[Arrival]:
         """Return all that is not about to end; nothing of it can end any more."""
@@ -77,9 +81,7 @@ class Holding:
             if held.is_lost and held.body == arrival.body:
                 self._arrivals[token] = arrival
                 return True
-        key = (arrival.properties.message_id, arrival.body)
-        if key in self._ended:
-            del self._ended[key]
+        if (arrival.properties.message_id, hash(arrival.body)) in self._ended:
             arrival.acknowledge()
             return True
         return False

@@ -22,12 +22,14 @@ class _End(NamedTuple):
         number: of the settlement.
         token: of the delivery.
         parcels: how many have to be sent first.
+        is_final: nothing follows under its id.
         has_effect: False: its channel has ended, so that it takes effect only if its copy has come here meanwhile.
     """
 
     number: int
     token: str
     parcels: int
+    is_final: bool
     has_effect: bool
 
 
@@ -58,32 +60,26 @@ class Settling:
             BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
         """
         ends: list[_End] = []
+        lost: list[str] = []
         parcels: list[Parcel] = []
         replies: list[Parcel] = []
-        lost: list[str] = []
         for index, settlement in enumerate(settlements):
             token = settlement.delivery.token
             held = self._holding.begin(token)
             if held is None:
                 continue
             replies += self._replies(settlement)
+            is_done = isinstance(settlement, Done)
             if not held.is_lost:
                 needed = self._parcels(settlement)
                 parcels += needed
-                ends.append(_End(index, token, len(needed), True))
-            elif isinstance(settlement, Done) and not settlement.then:
-                ends.append(_End(index, token, 0, False))
+                ends.append(_End(index, token, len(needed), is_done, True))
+            elif is_done and not settlement.then:
+                ends.append(_End(index, token, 0, True, False))
             else:
                 self._holding.disown(token)
                 lost.append(token)
-        refusals: list[PublishRefused | None] = []
-        if parcels or replies:
-            try:
-                refusals = await self._sending.send(parcels + replies)
-            except BaseException:
-                for token in (*(end.token for end in ends), *lost):
-                    self._holding.give_up(token)
-                raise
+        refusals = await self._sent([*parcels, *replies], [*(end.token for end in ends), *lost])
         for token in lost:
             self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))
@@ -92,15 +88,26 @@ class Settling:
                 await self._letters.make_room(buried)
         return effects
 
+    async def _sent(self, parcels: Sequence[Parcel], tokens: Sequence[str]) -> Sequence[PublishRefused | None]:
+        """Publish what follows from ends, or give them up."""
+        if not parcels:
+            return ()
+        try:
+            return await self._sending.send(parcels)
+        except BaseException:
+            for token in tokens:
+                self._holding.give_up(token)
+            raise
+
     def _end(self, ends: Sequence[_End], refusals: Sequence[PublishRefused | None], effects: list[bool]) -> list[bool]:
         """Acknowledge what was waiting for nothing else. What becomes of a reply does not matter: nobody hears it."""
         start = 0
         refused: PublishRefused | None = None
-        for number, token, parcels, has_effect in ends:
+        for number, token, parcels, is_final, has_effect in ends:
             refusal = next(filter(None, refusals[start : start + parcels]), None) if parcels else None
             start += parcels
             if refusal is None:
-                effects[number] = self._holding.end_well(token) or has_effect
+                effects[number] = self._holding.end_well(token, is_final=is_final) or has_effect
             else:
                 self._holding.give_up(token)
                 refused = refusal

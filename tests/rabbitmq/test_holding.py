@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from asyncq.testing.conformance.stage import MINUTE_MS, NOT_KEPT, Process, Stage, finish, settle_one
+from asyncq.testing.conformance.stage import LIMITS, MINUTE_MS, NOT_KEPT, Process, Stage, finish, settle_one
 from asyncq.transport import Again, Consumer, Done, Outcome, Return
 from tests.rabbitmq.backend import RabbitMQ
 
@@ -66,14 +66,14 @@ async def test_what_has_ended_here_is_known_when_it_comes_again(stage: Stage, pr
 
 
 async def test_a_failure_that_comes_too_late_is_not_settled(stage: Stage, process: Process) -> None:
-    """A next attempt is not published by who has lost its channel: it runs again, here or elsewhere."""
+    """A next attempt is not published by who has lost its channel: it runs again, here or elsewhere, with no crash."""
     await process.publish_ids("a")
     consumer = await process.consumer()
     (a,) = await stage.fetch(consumer, 1)
     await lose_channels(consumer)
     assert not await settle_one(consumer, Again(a, b"retry", 0))
     (again,) = await stage.fetch(consumer, 1)
-    assert (again.body, again.crashes) == (a.body, 1)
+    assert (again.body, again.crashes) == (a.body, 0)
 
 
 async def test_what_another_has_is_not_settled_here(stage: Stage, process: Process) -> None:
@@ -87,3 +87,21 @@ async def test_what_another_has_is_not_settled_here(stage: Stage, process: Proce
     assert (again.id, again.crashes) == ("a", 1)
     assert not await settle_one(consumer, Return(a))
     assert await settle_one(other, Done(again, NOT_KEPT))
+
+
+async def test_what_all_have_lost_is_no_crash(stage: Stage, process: Process) -> None:
+    """When all connections end, as when a node does, no consumer that lives through it takes it for a death."""
+    await process.publish_ids("a")
+    holder, other = [await (await stage.process()).consumer() for _ in range(2)]
+    (a,) = await stage.fetch(holder, 1)
+    assert await other.fetch(LIMITS, 1, wait=False) == []
+    for consumer in (other, holder):
+        await lose_channels(consumer)
+    (again,) = await stage.fetch(other, 1)
+    assert (again.id, again.crashes) == ("a", 0)
+    assert list(await other.settle([Return(again)])) == [True]
+    newcomer = await (await stage.process()).consumer()
+    (last,) = await stage.fetch(newcomer, 1)
+    assert last.crashes == 0
+    assert not await settle_one(holder, Done(a, NOT_KEPT))
+    await finish(newcomer, [last], NOT_KEPT)
