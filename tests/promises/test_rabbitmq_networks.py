@@ -105,7 +105,7 @@ async def test_a_worker_that_reaches_its_store(
 async def test_a_publisher_is_cut_off(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, networks: Networks, namespace: str, cut: str
 ) -> None:
-    """Publishing raises within its time; the same id again, from elsewhere, runs once, whether or not the first arrived."""
+    """Publishing raises within its time; the same id from elsewhere runs once, whether or not the first arrived."""
     loop = asyncio.get_running_loop()
     async with broker_from_url(networks.url, namespace=namespace, command_timeout=0.5, **networks.options) as broker:
         distant = Publisher(broker)

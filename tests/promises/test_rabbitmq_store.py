@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asyncq import BrokerUnavailable
+from asyncq import BrokerUnavailable, ResultTimeout, Status
 from asyncq.rabbitmq.names import Names
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
@@ -61,3 +61,21 @@ async def test_a_queue_that_is_deleted(
     assert await asyncio.wait_for(held, 10) == worker.pid
     await stopped(worker)
     assert effects.count_of("held", "1") == [1, 1]
+
+
+async def test_a_queue_that_is_purged(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str, namespace: str
+) -> None:
+    """A call whose message an operator has thrown away is known still, and waited for until it is cancelled."""
+    gone = await publisher.work.kiq(1)
+    async with bare_channel(url) as channel:
+        await channel.queue_purge(Names(namespace).queue("default"))
+    worker = await started(asyncq)
+    assert await asyncio.wait_for(await publisher.work.kiq(2), 10) == 4
+    with pytest.raises(ResultTimeout):
+        await gone.result(timeout=0.1)
+    assert await gone.status() is Status.QUEUED
+    assert await gone.cancel()
+    assert (await gone.result()).status is Status.CANCELLED
+    await stopped(worker)
+    assert effects.count_of("1", "2") == [0, 1]
