@@ -180,10 +180,6 @@ class RabbitMQServer:
         """Return the queues of the virtual host "/", and how many messages each has, the unacknowledged included."""
         return json.loads(self.evaluate(_COUNT_MESSAGES))
 
-    def delete_queues(self) -> None:
-        """Delete the queues of the virtual host "/", with all that is in them."""
-        self.evaluate('[rabbit_amqqueue:delete(Q, false, false, <<"test">>) || Q <- rabbit_amqqueue:list(<<"/">>)].')
-
     def flush(self) -> None:
         """Let it write to disk which quorum queues there are.
 

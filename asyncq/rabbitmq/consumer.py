@@ -8,10 +8,14 @@ from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.fetching import FetchingConsumer
 from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
+from asyncq.rabbitmq.loans import round_ms
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.settling import Settling
-from asyncq.rabbitmq.wire import Facts, crashes_of, due_of, losses_of, published_ms
+from asyncq.rabbitmq.wire import Facts, crashes_of, due_of, losses_of, published_ms, rounds_of
 from asyncq.transport import SUSPECT_CRASHES, Delivery, NoLease, Settlement
+
+LONGEST_MS = 1_000
+"""For how long a suspect is away at the most that may not be run here just now."""
 
 CLOCKS_MS = 60_000
 """By how much the clock of who has published may be ahead of ours."""
@@ -74,8 +78,7 @@ class RabbitConsumer(FetchingConsumer):
     def _pick(self, intake: Intake, count: int, suspects: int, deliveries: list[Delivery]) -> int:
         """Move up to so many from a buffer among the deliveries; return how many suspects are among them."""
         buffer = self._in_order(intake)
-        passed_over: list[Arrival] = []
-        lent = 0
+        suspected: list[tuple[Arrival, int]] = []
         while buffer and count:
             arrival = buffer.popleft()
             crashes = 0
@@ -86,14 +89,30 @@ class RabbitConsumer(FetchingConsumer):
                 if arrival.is_redelivered and self._holding.recognise(arrival):
                     continue
                 crashes = self._crashes(arrival)
-                if crashes >= SUSPECT_CRASHES and lent >= suspects:
-                    passed_over.append(arrival)
+                if crashes >= SUSPECT_CRASHES:
+                    suspected.append((arrival, crashes))
                     continue
-            lent += crashes >= SUSPECT_CRASHES
             deliveries.append(self._lend(arrival, crashes))
             count -= 1
-        buffer.extendleft(reversed(passed_over))
-        return lent
+        return self._pick_suspects(intake, suspected, min(count, suspects), deliveries) if suspected else 0
+
+    def _pick_suspects(
+        self, intake: Intake, suspected: list[tuple[Arrival, int]], count: int, deliveries: list[Delivery]
+    ) -> int:
+        """Lend as many suspects as may be, and send the rest round; return how many were lent.
+
+        To the server whoever dies has died of all that was sent to it. So none is lent while others are here.
+        """
+        kept, others = suspected[:count], suspected[count:]
+        for arrival, crashes in others:
+            rounds = rounds_of(arrival)
+            away_ms = round_ms(0, rounds, longest_ms=LONGEST_MS)
+            self._returning.send_round(arrival, self._now_ms() + away_ms, Facts(crashes, rounds=rounds + 1))
+        if others or self._returning.is_sending:
+            intake.buffer.extendleft(arrival for arrival, _ in reversed(kept))
+            return 0
+        deliveries += [self._lend(arrival, crashes) for arrival, crashes in kept]
+        return len(kept)
 
     def _facts(self, arrival: Arrival) -> Facts:
         """Return what a message says on when it is published again."""

@@ -137,7 +137,13 @@ def copy_of(arrival: Arrival) -> Copy:
 def remembered_facts(arrival: Arrival) -> Facts:
     """Return what a message says on when a ledger knows the rest."""
     headers = arrival.properties.headers
-    return Facts(0, generation_of(arrival), _number(headers, HEADER_ROUNDS)) if headers else NOTHING
+    return Facts(0, generation_of(arrival), rounds_of(arrival)) if headers else NOTHING
+
+
+def rounds_of(arrival: Arrival) -> int:
+    """Return how often a message was sent round."""
+    headers = arrival.properties.headers
+    return _number(headers, HEADER_ROUNDS) if headers else 0
 
 
 def generation_of(arrival: Arrival) -> int:

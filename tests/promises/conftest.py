@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,15 @@ def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQSe
 
 @pytest.fixture
 def node(shared_node: RabbitMQServer, kept_processes: set[int]) -> Iterator[RabbitMQServer]:
-    """A RabbitMQ that the test may kill and pause; it takes four seconds to start, so the next one goes on with it."""
+    """A RabbitMQ that the test may kill and pause; it takes four seconds to start, so the next one goes on with it.
+
+    Its queues stay: where many are deleted, what dead-letters from them may end for good (3.10).
+    """
     yield shared_node
     if shared_node.is_running:
         shared_node.resume()
     else:
         shared_node.restart()
-    shared_node.delete_queues()
     kept_processes.update(shared_node.pids)
 
 
@@ -63,13 +66,13 @@ def url(server: Server | None, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def options(server: Server | None) -> dict[str, str]:
-    """What else the broker is told."""
-    return {"store": server.store.url} if isinstance(server, Pair) else {}
+def options(server: Server | None) -> dict[str, Any]:
+    """What else the broker is told; the heartbeat is short, as leases here are."""
+    return {"store": server.store.url, "heartbeat": 2} if isinstance(server, Pair) else {}
 
 
 @pytest.fixture
-def effects(tmp_path: Path, url: str, namespace: str, options: dict[str, str]) -> Effects:
+def effects(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) -> Effects:
     """The application in its folder, and what its tasks write there."""
     return Effects(tmp_path, url, namespace, **options)
 
@@ -82,7 +85,7 @@ async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram
 
 
 @pytest.fixture
-async def publisher(url: str, namespace: str, options: dict[str, str]) -> AsyncIterator[Publisher]:
+async def publisher(url: str, namespace: str, options: dict[str, Any]) -> AsyncIterator[Publisher]:
     """The publisher's side."""
     async with broker_from_url(url, namespace=namespace, **options) as broker:
         yield Publisher(broker)

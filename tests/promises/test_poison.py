@@ -10,11 +10,9 @@ from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, results_of, started, stopped
 
-EVERYWHERE = pytest.mark.parametrize("kind", ["sqlite", "redis", "rabbitmq", "rabbitmq alone"])
 INNOCENTS = [f"innocent-{number}" for number in range(19)]
 
 
-@EVERYWHERE
 async def test_poison_among_innocents(publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str) -> None:
     """Of 20 tasks in one process one kills it: after three deaths it is a dead letter, and 19 have results."""
     handles = [await publisher.wait.kiq(name, 0.05) for name in INNOCENTS[:10]]
@@ -48,7 +46,7 @@ async def test_a_supervisor_quarantines_by_itself(publisher: Publisher, effects:
     await stopped(supervisor)
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "rabbitmq", "rabbitmq alone"])
 async def test_killed_workers_make_no_poison(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str
 ) -> None:

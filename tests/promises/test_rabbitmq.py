@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def hasty(publisher: Publisher, url: str, namespace: str, options: dict[str, str]) -> AsyncIterator[Publisher]:
+async def hasty(publisher: Publisher, url: str, namespace: str, options: dict[str, Any]) -> AsyncIterator[Publisher]:
     """Another publisher, connected before anything happens, which gives the broker one second."""
     async with broker_from_url(url, namespace=namespace, command_timeout=1, **options) as broker:
         hasty = Publisher(broker)

@@ -42,6 +42,19 @@ async def test_a_killed_worker(publisher: Publisher, effects: Effects, asyncq: S
     await stopped(other)
 
 
+async def test_a_worker_that_stops_hands_back(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
+    """What a worker does not finish in its time is run by another, as if for the first time."""
+    worker = await started(asyncq, "--shutdown-timeout", "0.2")
+    handle = await publisher.hold.kiq("a")
+    await effects.wait_for("a")
+    await stopped(worker)
+    other = await started(asyncq)
+    await wait_until(lambda: effects.count_of("a") == [2], "it to run again", timeout=10)
+    effects.let_go_on("a")
+    assert await asyncio.wait_for(handle, 10) == other.pid
+    await stopped(other)
+
+
 async def test_lost_connections(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, node: RabbitMQServer
 ) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from signal import SIGCONT, SIGKILL
 
+import pytest
+
 from asyncq import RetryPolicy, Status
 from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
@@ -68,6 +70,7 @@ async def test_a_zombie(publisher: Publisher, effects: Effects, asyncq: StartPro
     await stopped(zombie, other)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
 async def test_delays_and_retries(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, server: Server | None, url: str
 ) -> None:
