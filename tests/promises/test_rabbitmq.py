@@ -10,6 +10,7 @@ import pytest
 from asyncq import BrokerUnavailable, RetryPolicy, Status, broker_from_url
 from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
+from tests.promises.outages import messages_in
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.rabbitmq_servers import RabbitMQServer
 from tests.waiting import wait_until
@@ -30,11 +31,6 @@ async def hasty(publisher: Publisher, url: str, namespace: str, options: dict[st
         hasty = Publisher(broker)
         await hasty.wait.options(delay=0.1).kiq("first", 0)
         yield hasty
-
-
-async def messages_in(node: RabbitMQServer) -> int:
-    """Return how many messages the node has, lent ones included."""
-    return sum((await asyncio.to_thread(node.queues)).values())
 
 
 async def assert_refused_in_time(publisher: Publisher, said: str) -> None:
@@ -83,7 +79,7 @@ async def test_an_outage(
     await effects.wait_for("filler")
 
     async def is_settled() -> bool:
-        return await messages_in(node) == 1 + len(names) + 2
+        return await messages_in(node, publisher.broker.namespace) == 1 + len(names) + 2
 
     await wait_until(is_settled, "the first attempt is settled")
     async with away(node, how):
@@ -139,7 +135,7 @@ async def test_an_alarm(
         await wait_until(lambda: effects.count_of(*map(str, numbers)) == [1] * 20, "all that waited has run")
 
         async def is_settled() -> bool:
-            return await messages_in(node) == len(held)
+            return await messages_in(node, publisher.broker.namespace) == len(held)
 
         await wait_until(is_settled, "it is settled")
         effects.let_go_on("a", "b")

@@ -8,6 +8,7 @@ import pytest
 from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
 from tests.promises.freezing import freeze
+from tests.promises.outages import messages_in
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.rabbitmq_servers import RabbitMQServer
 from tests.waiting import wait_until
@@ -67,7 +68,11 @@ async def test_lost_connections(
         assert await (await publisher.wait.kiq(f"after-{number}", 0)).result(timeout=10)
     effects.let_go_on(*"abc")
     assert await results_of(handles) == [worker.pid] * 3
-    await wait_until(lambda: sum(node.queues().values()) == 0, "nothing is left")
+
+    async def is_empty() -> bool:
+        return await messages_in(node, publisher.broker.namespace) == 0
+
+    await wait_until(is_empty, "nothing is left")
     await stopped(worker)
     assert effects.count_of("a-ended", "b-ended", "c-ended") == [1, 1, 1]
     assert "Poison" not in worker.output
