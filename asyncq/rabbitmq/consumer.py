@@ -82,11 +82,11 @@ class RabbitConsumer(FetchingConsumer):
         while buffer and count:
             arrival = buffer.popleft()
             crashes = 0
-            if arrival.properties.headers or arrival.is_redelivered:
+            if arrival.properties.headers or arrival.is_redelivered or intake.losses_ms:
                 if due_of(arrival) > self._now_ms():
                     self._returning.send_on(arrival)
                     continue
-                if arrival.is_redelivered and self._holding.recognise(arrival):
+                if self._holding.recognise(arrival):  # a node that was killed may not know that it had sent it
                     continue
                 crashes = self._crashes(arrival)
                 if crashes >= SUSPECT_CRASHES:

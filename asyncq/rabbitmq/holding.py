@@ -74,7 +74,7 @@ class Holding:
         return [self.end(token) for token in [*self._arrivals] if token not in self._ending]
 
     def recognise(self, arrival: Arrival) -> bool:
-        """Tell whether a message that was lent before is one that runs here, or has ended here: it is not to be run."""
+        """Tell whether a message is one that runs here, or has ended here, and has come again: it is not to be run."""
         token = self._tokens.get(arrival.properties.message_id)
         if token is not None:
             held = self._arrivals[token]
