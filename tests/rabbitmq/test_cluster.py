@@ -1,4 +1,4 @@
-"""A cluster of three nodes, of which some die under load: what was confirmed runs, and nobody waits in vain for ever."""
+"""Nodes of a cluster die under load: what was confirmed runs, and nobody waits in vain for ever."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -65,7 +65,7 @@ async def test_delayed_tasks_come_while_a_node_stays_down(
 async def test_a_reply_queue_dies_with_its_node(
     cluster: RabbitMQCluster, broker: RabbitMQBroker, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits is told that the result may be lost, the next results come, and the queue that comes back is deleted."""
+    """Who waits is told that the result may be lost; the next ones come; the queue that comes back is deleted."""
     monkeypatch.setattr(replies, "SILENCE", 1.0)
 
     @broker.task
@@ -103,7 +103,7 @@ async def test_a_priority_queue_is_on_one_node(cluster: RabbitMQCluster, namespa
         home = await asyncio.to_thread(most_connected, cluster)
         await asyncio.to_thread(home.flush)
         await asyncio.to_thread(home.kill)
-        with pytest.raises(BrokerUnavailable, match="home node .* is down"):
+        with pytest.raises(BrokerUnavailable, match=r"home node .* is down"):
             await record.kiq(2)
         async with working(broker):
             await asyncio.to_thread(home.start)
