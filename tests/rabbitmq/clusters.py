@@ -20,6 +20,11 @@ atom_to_list(Node).
 
 _NAMES = "binary_to_list(rabbit_json:encode([element(4, Name) || Name <- rabbit_amqqueue:list_names()]))."
 
+_NODES = """
+Nodes = [case amqqueue:get_pid(Queue) of {_, Node} -> Node; Pid -> node(Pid) end || Queue <- rabbit_amqqueue:list()],
+binary_to_list(rabbit_json:encode(Nodes)).
+"""
+
 _LEADERS_OF_DELAYS = """
 Names = [{element(4, amqqueue:get_name(Queue)), amqqueue:get_pid(Queue)} || Queue <- rabbit_amqqueue:list(<<"/">>)],
 binary_to_list(rabbit_json:encode([Node || {Name, {_, Node}} <- Names, binary:match(Name, <<":delay:">>) =/= nomatch])).
@@ -62,6 +67,18 @@ def follower_of(cluster: RabbitMQCluster, queue: str) -> RabbitMQServer:
 def most_connected(cluster: RabbitMQCluster) -> RabbitMQServer:
     """Return the node that has most clients."""
     return max(living(cluster), key=lambda node: int(node.evaluate("length(rabbit_networking:local_connections()).")))
+
+
+def is_led(cluster: RabbitMQCluster) -> bool:
+    """Tell whether each queue is said to be on a node that lives, or led by one."""
+    first, *_ = nodes = living(cluster)
+    return {*json.loads(first.evaluate(_NODES))} <= {node.node for node in nodes}
+
+
+def set_tick_time(cluster: RabbitMQCluster, seconds: int) -> None:
+    """Let nodes take one for dead that has said nothing for so long, and a quarter; by default it is 60 s."""
+    for node in living(cluster):
+        node.evaluate(f"net_kernel:set_net_ticktime({seconds}, 0).")
 
 
 def leader_of_delays(cluster: RabbitMQCluster) -> RabbitMQServer:
