@@ -19,7 +19,8 @@ MAX_BYTES = 1_000_000
 """Bounds of what one call has on its way at a time. More in flight makes nothing faster, and has to be kept twice."""
 
 NOT_TAKEN = 5.0
-"""Seconds for which what a queue does not take is offered again: it gets another leader, or is full for good."""
+"""Seconds for which what a queue does not take is offered again, at most: it gets another leader, or is full for good.
+Half of the time limit is for that."""
 
 _AGAIN = Backoff(delay=0.02, max_delay=0.5)
 
@@ -69,7 +70,9 @@ class Publisher:
                 while None in outcomes:
                     channel = await self._open_channel(deadline)
                     fault = await channel.send(messages, outcomes)
-                    is_offered_again = await self._offers_again(channel, outcomes, until=begun + NOT_TAKEN)
+                    is_offered_again = await self._offers_again(
+                        channel, outcomes, until=begun + min(NOT_TAKEN, self._seconds / 2)
+                    )
                     channel = None
                     if fault is not None:
                         self._judge(fault, messages, outcomes)

@@ -124,6 +124,25 @@ async def test_a_full_queue_refuses(rabbitmq_url: str, namespace: str) -> None:
         await wait_until(lambda: _is_taken(publishing, namespace), "it takes messages again")
 
 
+async def test_what_is_not_taken_is_offered_again(rabbitmq_url: str, namespace: str) -> None:
+    """A queue that takes a message a moment later has it, once; what else is on its way meanwhile is not disturbed."""
+    await declare(rabbitmq_url, namespace, {"x-max-length": 1, "x-overflow": "reject-publish"})
+    await declare(rabbitmq_url, f"{namespace}-other")
+    async with publisher(rabbitmq_url, command_timeout=20) as publishing:
+        assert await publishing.publish(messages(namespace, 1, prefix="first")) == [None]
+        filling = asyncio.create_task(publishing.publish(messages(namespace, 5)))
+        others = [publishing.publish(messages(f"{namespace}-other", 50)) for _ in range(10)]
+        for receipts in await asyncio.gather(*others):
+            assert receipts == [None] * 50
+        taken: list[str] = []
+        while not filling.done():
+            taken += await take_ids(rabbitmq_url, namespace)
+        assert await filling == [None] * 5
+    taken += await take_ids(rabbitmq_url, namespace)
+    assert sorted(taken) == [*(f"call-{number}" for number in range(5)), "first-0"]
+    assert len(await take_all(rabbitmq_url, f"{namespace}-other")) == 500
+
+
 async def _is_taken(publishing, queue: str) -> bool:
     return await publishing.publish(messages(queue, 1)) == [None]
 
