@@ -64,7 +64,8 @@ class RabbitMQBroker(Broker):
         self.declare = declare
 
     def describe(self) -> str:
-        return ",".join(map(hidden_password, self.urls))
+        messages = ",".join(map(hidden_password, self.urls))
+        return messages if self.store is None else f"{messages} with store {self.store.describe()}"
 
     def connect(self) -> tuple[Transport, Store]:
         queues = list(self.queues.values())
