@@ -55,7 +55,11 @@ class RabbitMQBroker(Broker):
         self.capabilities = (
             RabbitTransport.capabilities
             if store is None
-            else replace(RememberingTransport.capabilities, is_shared=store.capabilities.is_shared)
+            else replace(
+                RememberingTransport.capabilities,
+                is_shared=store.capabilities.is_shared,
+                spans_machines=store.capabilities.spans_machines,
+            )
         )
         super().__init__(**options)
         self.urls = (url,) if isinstance(url, str) else tuple(url)

@@ -1,12 +1,14 @@
 """RabbitMQ as a backend of the conformance suites, and for tests that use their stage."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from asyncq import Queue
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
 from asyncq.store import Store
 from asyncq.testing.conformance import Backend
+from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE
 from asyncq.transport import Transport
 
 
@@ -34,6 +36,17 @@ class RabbitMQ(Backend):
             connect_timeout=10,
             command_timeout=20,
         )
+
+
+class PrioritizedRabbitMQ(RabbitMQ):
+    """The same with queues that ask for all priorities."""
+
+    capabilities = replace(RabbitTransport.capabilities, has_priorities=True)
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        declared = {queue.name: queue for queue in queues}
+        every = [replace(declared.get(name, Queue(name)), max_priority=9) for name in {QUEUE, OTHER_QUEUE, *declared}]
+        return super().make_pair(namespace, queues=every, dead_cap=dead_cap)
 
 
 class RememberingRabbitMQ(RabbitMQ):

@@ -84,7 +84,6 @@ class RevivingSuite(Suite):
             assert sighting is not None
             assert sighting.record == ERROR
 
-    @needs(counts_calls=True)
     async def test_a_revived_letter_runs_again(self, stage: Stage, process: Process) -> None:
         """A revived message is fetched with its new body and priority and no crash on its count; its letter is gone."""
         await process.publish_ids("a", priority=3)
@@ -95,7 +94,7 @@ class RevivingSuite(Suite):
         await _bury_all(stage, process, 1)
         letter = await _letter(process, "a")
         assert list(await process.transport.revive([Revival(letter, NEXT_LIFE, 3)])) == [Revived.DONE]
-        assert await process.counts() == process.counted(ready=1)
+        await process.expect_counts(ready=1)
         (delivery,) = await stage.fetch(await process.consumer(), 1)
         assert (delivery.id, delivery.queue, delivery.body, delivery.priority) == ("a", QUEUE, NEXT_LIFE, 3)
         assert delivery.crashes == 0
