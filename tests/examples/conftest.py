@@ -21,13 +21,10 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+def place(kind: str, tmp_path: Path, redis_url: str, rabbitmq_url: str) -> Place:
     """A broker of a kind: "sqlite", "redis" or "rabbitmq", and with it what remembers, "rabbitmq+redis" say."""
-    return Place(*(_url(each, tmp_path, request) for each in kind.split("+")))
-
-
-def _url(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
-    return f"sqlite:///{folder / 'asyncq.db'}" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
+    urls = {"sqlite": f"sqlite:///{tmp_path / 'asyncq.db'}", "redis": redis_url, "rabbitmq": rabbitmq_url}
+    return Place(*(urls[each] for each in kind.split("+")))
 
 
 @pytest.fixture(params=["sqlite", "redis", "rabbitmq+redis"])
