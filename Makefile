@@ -9,7 +9,7 @@ help: ## Show these commands
 venv: ## Create .venv with everything for development
 	@scripts/venv dev
 
-demo: ## Watch the example application hand work to a worker (ASYNCQ_URL=redis://... for another broker)
+demo: ## Watch the example application hand work to a worker (ASYNCQ_URL=redis://... or amqp://... for another broker)
 	@scripts/venv examples
 	@$(PYTHON) -m examples.fastapi_app.demo
 
