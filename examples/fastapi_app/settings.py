@@ -66,7 +66,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
 def settings_for_one_run(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """Return settings that leave nothing outside the folder, and on a server only under a name of this run.
 
-    RabbitMQ gets a store in the folder, unless ASYNCQ_STORE names one, or none by being empty.
+    RabbitMQ gets a store in the folder, unless ASYNCQ_STORE names one, or none by being empty. It keeps its queues.
     """
     default_url = f"sqlite:///{(folder / 'asyncq.db').absolute()}"
     broker_url = environment.get("ASYNCQ_URL", default_url)
