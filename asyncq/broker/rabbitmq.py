@@ -9,7 +9,7 @@ from asyncq.broker.kinds import broker_from_url
 from asyncq.broker.urls import hidden_password
 from asyncq.errors import ConfigurationError
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
-from asyncq.store import Store
+from asyncq.store import Address, Store
 from asyncq.transport import Transport
 
 _OF_THE_STORE = ("namespace", "connect_timeout", "command_timeout")
@@ -66,6 +66,7 @@ class RabbitMQBroker(Broker):
         self.heartbeat = heartbeat
         self.consumer_timeout = consumer_timeout
         self.declare = declare
+        self._reply_queues: dict[Address, int] = {}
 
     def describe(self) -> str:
         messages = ",".join(map(hidden_password, self.urls))
@@ -84,7 +85,7 @@ class RabbitMQBroker(Broker):
         )
         if self.store is None:
             transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
-            return transport, RabbitReplies(client, self.reply_address())
+            return transport, RabbitReplies(client, self.reply_address(), self._reply_queues)
         ledger, store = self.store.connect_ledger()
         noter = Noter(ledger)
         transport = RememberingTransport(

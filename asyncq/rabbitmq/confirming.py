@@ -9,7 +9,8 @@ from aiormq import DeliveryError, PublishError
 from aiormq.channel import Channel
 
 from asyncq.errors import PublishRefused
-from asyncq.rabbitmq.connection import Connection
+from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
+from asyncq.rabbitmq.faults import FAULTS
 from asyncq.rabbitmq.frames import Message, publication
 
 
@@ -17,6 +18,14 @@ class Confirmed(Enum):
     """The server has a message as safe as it keeps anything."""
 
     YES = "yes"
+
+
+class NotTaken(PublishRefused):
+    """A queue is there and has not taken a message: it is full, or has no leader, or this channel knows the wrong one.
+
+    A server before 3.12.5 whose channel first meets a quorum queue while its leader is taken to be on a node that is
+    down asks that node for as long as it is down, and refuses all that is for the queue: on this channel, and no other.
+    """
 
 
 Outcome: TypeAlias = Confirmed | PublishRefused | None
@@ -44,6 +53,7 @@ class ConfirmingChannel:
         channel.message_id_delivery_tag = _Tags()
         self._last_tag = 0
         self._sendings: set[_Sending] = set()
+        self._is_retired = False
         closing = cast("asyncio.Future[Any]", cast(Any, channel).closing)
         closing.add_done_callback(self._closed)
 
@@ -55,7 +65,12 @@ class ConfirmingChannel:
     @property
     def is_open(self) -> bool:
         """Whether it can still be used."""
-        return self.fault is None and not self.connection.ended.is_set()
+        return self.fault is None and not self._is_retired and not self.connection.ended.is_set()
+
+    async def retire(self) -> None:
+        """Let nothing more be sent here, and close the channel once nobody waits for an outcome any more."""
+        self._is_retired = True
+        await self._close_if_unused()
 
     async def send(self, messages: Sequence[Message], outcomes: list[Outcome]) -> BaseException | None:
         """Publish the messages of which nothing is known, in one write, and wait until all is known.
@@ -75,6 +90,7 @@ class ConfirmingChannel:
                 await sending.is_over
         finally:
             self._sendings.discard(sending)
+        await self._close_if_unused()
         return fault or (self.fault if sending.left else None)
 
     def _write(self, sending: "_Sending") -> Exception | None:
@@ -92,6 +108,15 @@ class ConfirmingChannel:
             self.connection.abort()
             return ConnectionResetError(str(error))
         return None
+
+    async def _close_if_unused(self) -> None:
+        if not self._is_retired or self._sendings or self.fault is not None or self.connection.ended.is_set():
+            return
+        try:
+            await self._channel.close()
+        except BaseException as error:
+            if not isinstance(error, FAULTS) and not is_foreign_cancellation(error):
+                raise
 
     def _closed(self, closing: "asyncio.Future[Any]") -> None:
         fault = None if closing.cancelled() else closing.exception()
@@ -156,4 +181,4 @@ def _refusal(message: Message, error: DeliveryError) -> PublishRefused:
         queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else repr(key)
         return PublishRefused(f"RabbitMQ has no queue {queue}: it was deleted, or never declared.")
     queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else f"for queue {key!r}"
-    return PublishRefused(f"RabbitMQ took nothing more {queue}: the queue is full, or failed.")
+    return NotTaken(f"RabbitMQ took nothing more {queue}: the queue is full, or failed.")

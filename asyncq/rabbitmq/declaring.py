@@ -48,7 +48,7 @@ class Declarer:
         self._turn = asyncio.Lock()
         self._known: set[Declaration] = set()
         self._queues: set[str] = set()
-        self._replies: set[str] = set()
+        self._replies: set[tuple[str, int]] = set()
         self._rungs: set[Rung] = set()
 
     async def queue(self, name: str) -> None:
@@ -70,11 +70,11 @@ class Declarer:
             await self._provide(self._topology.ladder(rungs - self._rungs), self._declares)
             self._rungs |= rungs
 
-    async def reply(self, name: str) -> None:
-        """See to it that there is a queue for a process that waits for results."""
-        if name not in self._replies:
-            await self._provide(self._topology.reply(name), True)
-            self._replies.add(name)
+    async def reply(self, address: str, number: int = 0) -> None:
+        """See to it that there is a queue for a process that waits for results; the number says which of its."""
+        if (address, number) not in self._replies:
+            await self._provide(self._topology.reply(address, number), True)
+            self._replies.add((address, number))
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there has been deleted, or has expired."""
