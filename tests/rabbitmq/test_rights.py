@@ -18,6 +18,7 @@ DECLARING, DECLARED = re.findall(r"^rabbitmqctl set_permissions asyncq (.+)$", P
 def url_of_user(server: RabbitMQServer, namespace: str, granted: str) -> str:
     """Return the URL of a new user who has these rights, for this namespace instead of the page's."""
     patterns = re.findall(r"'([^']*)'", granted.replace("asyncq:asyncq", f"asyncq:{namespace}"))
+    server.control("await_startup")  # it speaks AMQP a moment before
     server.control("add_user", namespace, "secret")
     server.control("set_permissions", namespace, *patterns)
     return server.url.replace("guest:guest", f"{namespace}:secret")
