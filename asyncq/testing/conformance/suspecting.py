@@ -6,7 +6,7 @@ from asyncq.store import Place
 from asyncq.testing.conformance.settling import NOTHING
 from asyncq.testing.conformance.stage import LEASE, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, finish, settle_one
 from asyncq.testing.conformance.suite import Suite, needs
-from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Done, Outcome, Return
+from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Delivery, Done, Outcome, Return
 
 A_MOMENT = 0.05
 """Seconds in which a fetch that should wait shows whether it does."""
@@ -35,6 +35,21 @@ class SuspectingSuite(Suite):
         assert await process.counts() == NOTHING._replace(ready=2, running=3)
         other = await (await stage.process()).consumer()
         assert await _ids(other, 10, suspects=2) == ["b", "c"]
+
+    async def test_suspects_that_may_not_be_lent_are_left_to_others(self, stage: Stage, process: Process) -> None:
+        """Who may take one suspect gets one, wherever it stands, and all that is none; others get the rest."""
+        await _suspects(stage, process, "abc")
+        await process.publish_ids("d", "e")
+        consumer = await process.consumer()
+        lent: list[Delivery] = []
+        while len(lent) < 3:
+            may = int(all(delivery.crashes < SUSPECT_CRASHES for delivery in lent))
+            fetching = stage.start(consumer.fetch(LIMITS, 3 - len(lent), suspects=may))
+            lent += await stage.outcome(fetching, "one suspect and two that are none")
+        assert sorted(delivery.crashes for delivery in lent) == [0, 0, SUSPECT_CRASHES]
+        assert await _ids(consumer, 10, suspects=0) == []
+        others = await stage.fetch_ids(await (await stage.process()).consumer(), 2)
+        assert {*others, *(delivery.id for delivery in lent)} == {*"abcde"}
 
     async def test_one_suspect_is_lent_unless_it_says_otherwise(self, stage: Stage, process: Process) -> None:
         """A fetch that says nothing of suspects is lent one."""
