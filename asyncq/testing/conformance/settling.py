@@ -85,7 +85,7 @@ class SettlingSuite(Suite):
         await process.publish_ids("a", priority=4)
         consumer = await process.consumer()
         (first,) = await stage.fetch(consumer, 1)
-        due_ms = process.transport.now_ms() + 300
+        due_ms = process.transport.now_ms() + 1_000
         assert await settle_one(consumer, Again(first, b"retry", due_ms))
         if process.remembers:
             sighting = await process.look("a")
