@@ -9,7 +9,7 @@ from aiormq import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPrecondit
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
-from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Outcome
+from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Nowhere, Outcome
 from asyncq.rabbitmq.faults import explained, is_wrong, mapped
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.reconnecting import Reconnecting
@@ -19,8 +19,7 @@ MAX_BYTES = 1_000_000
 """Bounds of what one call has on its way at a time. More in flight makes nothing faster, and has to be kept twice."""
 
 NOT_TAKEN = 5.0
-"""Seconds for which what a queue does not take is offered again, at most: it gets another leader, or is full for good.
-Half of the time limit is for that."""
+"""Seconds for which what a queue does not take is offered again: it gets another leader, or is full for good."""
 
 _AGAIN = Backoff(delay=0.02, max_delay=0.5)
 
@@ -65,14 +64,13 @@ class Publisher:
         failures = 0
         begun = asyncio.get_running_loop().time()
         deadline = begun + self._seconds
+        patience = begun + min(NOT_TAKEN, self._seconds / 2)
         try:
             async with asyncio.timeout_at(deadline):
                 while None in outcomes:
                     channel = await self._open_channel(deadline)
                     fault = await channel.send(messages, outcomes)
-                    is_offered_again = await self._offers_again(
-                        channel, outcomes, until=begun + min(NOT_TAKEN, self._seconds / 2)
-                    )
+                    is_offered_again = await self._offers_again(channel, outcomes, until=patience)
                     channel = None
                     if fault is not None:
                         self._judge(fault, messages, outcomes)
@@ -126,7 +124,8 @@ class Publisher:
             raise mapped("publish", self._connections.address, fault) from fault
         for index, message in enumerate(messages):
             if outcomes[index] is None and _is_meant(fault, message):
-                outcomes[index] = PublishRefused(f"RabbitMQ refused to publish: {explained(fault)}")
+                kind = Nowhere if isinstance(fault, ChannelNotFoundEntity) else PublishRefused
+                outcomes[index] = kind(f"RabbitMQ refused to publish: {explained(fault)}")
 
     def _unconfirmed(
         self, channel: ConfirmingChannel | None, fault: BaseException | None

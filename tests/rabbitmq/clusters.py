@@ -36,7 +36,7 @@ NEW_DEAD_LETTER_WORKERS = """
 [ra:cast_aux_command({element(1, amqqueue:get_pid(Queue)), node()}, {dlx, setup})
  || Queue <- rabbit_amqqueue:list(), amqqueue:get_type(Queue) =:= rabbit_quorum_queue].
 """
-"""What an operator tells a node of RabbitMQ before 3.12.5 while another one stays down: see docs/rabbitmq-plan.md."""
+"""What an operator tells a node of RabbitMQ before 3.12.5 while another one stays down: see docs/rabbitmq.md."""
 
 
 def living(cluster: RabbitMQCluster) -> Sequence[RabbitMQServer]:
