@@ -8,12 +8,11 @@ from aiormq import ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.rabbitmq.connection import is_foreign_cancellation
+from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
-from asyncq.rabbitmq.faults import FAULTS, mapped
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
-from asyncq.rabbitmq.reconnecting import Reconnecting
+from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
 from asyncq.rabbitmq.topology import Topology
 from asyncq.rabbitmq.urls import read_urls
 from asyncq.rabbitmq.wire import Wire
@@ -58,6 +57,7 @@ class RabbitClient:
         self._topology = Topology(self.names, priorities)
         self._connect_timeout = connect_timeout
         self._declare = declare
+        self._outage = Outage()
         self._users = 0
         self._group: asyncio.TaskGroup | None = None
         self._doers: list[asyncio.Task[None]] = []
@@ -81,9 +81,7 @@ class RabbitClient:
             await self._stop()
             raise
         self._publisher = Publisher(publishing, command_timeout=self.command_timeout)
-        self._declarer = Declarer(
-            self._open_channel, self._topology, declare=self._declare, virtual_host=self._targets[0].vhost
-        )
+        self._declarer = Declarer(self._open_channel, self._topology, declare=self._declare)
         self._users = 1
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
@@ -142,18 +140,13 @@ class RabbitClient:
 
     async def _messages_in(self, server_queue: str) -> int | None:
         """Return how many are ready, None where there is no such queue. Raises BrokerUnavailable."""
-        async with self._asking:
+        async with self._asking, asking("look at a queue", self.address, seconds=self.command_timeout):
+            if self._asked is None or self._asked.is_closed:
+                self._asked = await self._open_channel()
             try:
-                async with asyncio.timeout(self.command_timeout):
-                    if self._asked is None or self._asked.is_closed:
-                        self._asked = await self._open_channel()
-                    answer = await self._asked.queue_declare(server_queue, passive=True)
+                answer = await self._asked.queue_declare(server_queue, passive=True)
             except ChannelNotFoundEntity:
                 return None
-            except BaseException as error:
-                if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                    raise mapped("look at a queue", self.address, error) from error
-                raise
         return answer.message_count or 0
 
     async def _open_channel(self) -> AbstractChannel:
@@ -169,15 +162,8 @@ class RabbitClient:
         return self._declarer
 
     async def _declared(self, declaring: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(self.command_timeout):
-                await declaring
-        except BaseException as error:
-            if isinstance(error, BrokerUnavailable):
-                raise
-            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                raise mapped("declare", self.address, error) from error
-            raise
+        async with asking("declare", self.address, seconds=self.command_timeout):
+            await declaring
 
     @property
     def address(self) -> str:
@@ -187,7 +173,9 @@ class RabbitClient:
     def _connecting(self, purpose: str) -> Reconnecting:
         if self._group is None:
             raise _closed()
-        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=self._connect_timeout)
+        connecting = Reconnecting(
+            self._targets, purpose=purpose, connect_timeout=self._connect_timeout, outage=self._outage
+        )
         self._doers.append(self._group.create_task(connecting.run()))
         return connecting
 

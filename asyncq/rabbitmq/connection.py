@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
 import aiormq
@@ -11,7 +12,9 @@ from aiormq.abc import AbstractChannel
 from yarl import URL
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
-from asyncq.rabbitmq.faults import FAULTS, explained, is_wrong
+from asyncq.rabbitmq.faults import FAULTS, explained, is_wrong, mapped
+from asyncq.rabbitmq.quiet import quiet
+from asyncq.rabbitmq.server import Server
 from asyncq.rabbitmq.streams import Streams, open_streams
 from asyncq.rabbitmq.tasks import NotingLoop
 from asyncq.rabbitmq.urls import Target
@@ -48,6 +51,12 @@ class Connection:
         self._amqp.vhost = target.vhost  # from a URL it could not have every name
         self._streams = streams
         self._fault: BaseException | None = None
+
+    @property
+    def server(self) -> Server:
+        """What the other side says that it is."""
+        said = self._amqp.server_properties
+        return Server(str(said.get("product", "")), str(said.get("version", "")))
 
     @classmethod
     async def connect(cls, target: Target, purpose: str) -> Self:
@@ -139,7 +148,8 @@ class Connection:
 
     async def _open(self) -> None:
         try:
-            await self._amqp.connect()
+            with quiet():
+                await self._amqp.connect()
         except BaseException as error:
             self.abort()
             await self._loop.finish()
@@ -147,6 +157,11 @@ class Connection:
                 raise refusal from error
             if is_foreign_cancellation(error):
                 raise ConnectionResetError("It ended while it was being opened.") from error
+            raise
+        try:
+            self.server.check()
+        except ConfigurationError:
+            await self.close()
             raise
         self._streams.opened()
         self._amqp.closing.add_done_callback(self._closed)
@@ -182,6 +197,30 @@ async def connect(targets: Sequence[Target], purpose: str, *, seconds: float) ->
             told.append(f"{target.name}: {what}")
     kind = ConfigurationError if all(map(is_wrong, faults)) else BrokerUnavailable
     raise kind(f"No connection to RabbitMQ. Tried {'; '.join(told)}") from faults[0]
+
+
+@asynccontextmanager
+async def asking(wanted: str, address: str, *, seconds: float) -> AsyncIterator[None]:
+    """Raise in the place of what aiormq raises in this block, or of its time being up, an error of ours.
+
+    Args:
+        wanted: what is asked for, to say so: "declare".
+        address: of whom.
+        seconds: that it may take.
+
+    Raises:
+        BrokerUnavailable: there was no answer.
+        ConfigurationError: it was no, and will be.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except BrokerUnavailable:
+        raise
+    except BaseException as error:
+        if isinstance(error, FAULTS) or is_foreign_cancellation(error):
+            raise mapped(wanted, address, error) from error
+        raise
 
 
 def is_foreign_cancellation(error: BaseException) -> bool:
