@@ -170,6 +170,10 @@ class RabbitMQServer:
         """The port of who knows the ports of the nodes that it talks with."""
         return self._distribution.epmd_port
 
+    def log(self) -> str:
+        """Return what it has logged."""
+        return self._log.read_text()
+
     def queues(self) -> dict[str, int]:
         """Return the queues of the virtual host "/", and how many messages each has, the unacknowledged included."""
         return json.loads(self.evaluate(_COUNT_MESSAGES))

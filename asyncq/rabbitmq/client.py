@@ -173,9 +173,8 @@ class RabbitClient:
     def _connecting(self, purpose: str) -> Reconnecting:
         if self._group is None:
             raise _closed()
-        connecting = Reconnecting(
-            self._targets, purpose=purpose, connect_timeout=self._connect_timeout, outage=self._outage
-        )
+        seconds = 0.9 * self._connect_timeout  # whoever waits for as long as is given is told what stood in the way
+        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=seconds, outage=self._outage)
         self._doers.append(self._group.create_task(connecting.run()))
         return connecting
 
