@@ -151,7 +151,8 @@ async def _alarm(connection: Connection, topology: Topology, sends_replies: bool
     try:
         async with asking("confirm a message", connection.address, seconds=seconds):
             channel = await connection.channel(confirms=True)
-            await channel.basic_publish(b"", routing_key=topology.names.reply("nobody"))
+            for _ in range(2):  # the first one may still be taken
+                await channel.basic_publish(b"", routing_key=topology.names.reply("nobody"))
     except BrokerUnavailable:
         if not connection.is_blocked:
             raise

@@ -1,9 +1,10 @@
 """The connection: one to any of several nodes, opened in time, and told when it ends."""
 
 import asyncio
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
@@ -18,6 +19,8 @@ from asyncq.rabbitmq.server import Server
 from asyncq.rabbitmq.streams import Streams, open_streams
 from asyncq.rabbitmq.tasks import NotingLoop
 from asyncq.rabbitmq.urls import Target
+
+logger = logging.getLogger("asyncq.rabbitmq")
 
 FRAMES = 100
 """How many frames are read before a channel's own reader looks at them: some 2 ms of the loop's time."""
@@ -51,6 +54,7 @@ class Connection:
         self._amqp.vhost = target.vhost  # from a URL it could not have every name
         self._streams = streams
         self._fault: BaseException | None = None
+        self._is_block_told = False
 
     @property
     def server(self) -> Server:
@@ -74,7 +78,7 @@ class Connection:
     def fault(self) -> BrokerUnavailable:
         """Why it has ended."""
         fault = self._fault
-        said = "" if fault is None or isinstance(fault, asyncio.CancelledError) else f" {explained(fault)}"
+        said = "" if fault is None or isinstance(fault, asyncio.CancelledError) else f" {explained(fault).rstrip('.')}."
         error = BrokerUnavailable(f"The connection to RabbitMQ at {self.address} has ended.{said}")
         error.__cause__ = fault
         return error
@@ -95,9 +99,12 @@ class Connection:
         return True
 
     async def unblocked(self) -> None:
-        """Wait until the server takes something again, or the connection ends."""
+        """Wait until the server takes something again, or the connection ends. That is in the log once."""
         if not self.is_blocked:
             return
+        if not self._is_block_told:
+            self._is_block_told = True
+            logger.warning("RabbitMQ at %s takes no messages: it is short of memory or of disk.", self.address)
         waits = {asyncio.create_task(self._amqp.ready()), asyncio.create_task(self.ended.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -105,6 +112,9 @@ class Connection:
             for wait in waits:
                 wait.cancel()
             await asyncio.wait(waits)
+        if self._is_block_told and not self.ended.is_set():
+            self._is_block_told = False
+            logger.info("RabbitMQ at %s takes messages again.", self.address)
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel. Where that fails, or is cancelled, the connection is given up: it may be stuck.
@@ -200,7 +210,7 @@ async def connect(targets: Sequence[Target], purpose: str, *, seconds: float) ->
 
 
 @asynccontextmanager
-async def asking(wanted: str, address: str, *, seconds: float) -> AsyncIterator[None]:
+async def asking(wanted: str, address: str, *, seconds: float) -> AsyncGenerator[None]:
     """Raise in the place of what aiormq raises in this block, or of its time being up, an error of ours.
 
     Args:

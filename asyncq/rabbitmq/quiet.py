@@ -5,7 +5,7 @@ others have through it in the same process are logged as ever; and ours, too, wh
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -23,7 +23,7 @@ _hush = _Hush()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Show nothing that aiormq logs in this block, nor in the tasks and callbacks that it starts there."""
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_hush)  # once, however often it is added

@@ -178,11 +178,11 @@ async def test_least_rights(rabbitmq_server: RabbitMQServer, namespace: str, use
     async with broker:
         worker = Worker(broker, queues={"default": None, "urgent": None})
         working = asyncio.create_task(worker.run())
-        assert await echo.kiq("now") == "now"
-        assert await echo.options(delay=0.2, priority=3).kiq("later") == "later"
+        assert await (await echo.kiq("now")) == "now"
+        assert await (await echo.options(delay=0.2, priority=3).kiq("later")) == "later"
         await echo.options(delay=3_000_000).kiq("much later")
         with pytest.raises(ValueError, match="no"):
-            await fail.kiq()
+            await (await fail.kiq())
         (letter,) = await broker.dead.list()
         await broker.dead.drop(letter.id)
         worker.stop()

@@ -5,7 +5,6 @@ import logging
 
 import aiormq
 import pytest
-from aiormq.exceptions import ConnectionClosed
 
 from asyncq import RabbitMQBroker
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
@@ -19,9 +18,8 @@ def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith(logger)]
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped", "closed by an operator"])
 async def test_a_lost_connection_is_said_once(
-    own_rabbitmq: StartRabbitMQ, namespace: str, caplog: pytest.LogCaptureFixture, how: str
+    own_rabbitmq: StartRabbitMQ, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A process that publishes and hears of results has two connections, and says once that they are lost, or back."""
     caplog.set_level(logging.INFO)
@@ -29,14 +27,7 @@ async def test_a_lost_connection_is_said_once(
     async with RabbitMQBroker(server.url, namespace=namespace, command_timeout=30) as broker:
         await broker.task(name="add")(add).kiq(1, 2)
         await asyncio.to_thread(server.flush)
-        match how:
-            case "killed":
-                await asyncio.to_thread(server.restart)
-            case "stopped":
-                await asyncio.to_thread(server.stop)
-                await asyncio.to_thread(server.start)
-            case _:
-                await asyncio.to_thread(server.close_connections)
+        await asyncio.to_thread(server.restart)
         await wait_until(lambda: len(lines(caplog, "asyncq")) >= 2, "the log says that it is over", timeout=30)
     lost, back = lines(caplog, "asyncq")
     assert lost.startswith(f"The connection to RabbitMQ at 127.0.0.1:{server.port} has ended. ")
@@ -56,8 +47,7 @@ async def test_connections_of_others_are_logged(
         await wait_until(lambda: bool(lines(caplog, "asyncq")), "ours is seen to be lost")
         await wait_until(lambda: bool(lines(caplog, "aiormq")), "theirs is seen to be lost")
         assert len(lines(caplog, "aiormq.connection")) == 2  # that it is closed, and the traceback
-        with pytest.raises(ConnectionClosed):
-            await theirs.close()
+        await theirs.close()
 
         caplog.clear()
         caplog.set_level(logging.DEBUG, "aiormq")
