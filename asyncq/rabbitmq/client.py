@@ -35,6 +35,7 @@ class RabbitClient:
     Attributes:
         names, wire: of the namespace.
         command_timeout: seconds.
+        outage: whether connections are lost just now.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class RabbitClient:
         self._topology = Topology(self.names, priorities)
         self._connect_timeout = connect_timeout
         self._declare = declare
-        self._outage = Outage()
+        self.outage = Outage()
         self._users = 0
         self._group: asyncio.TaskGroup | None = None
         self._doers: list[asyncio.Task[None]] = []
@@ -174,7 +175,7 @@ class RabbitClient:
         if self._group is None:
             raise _closed()
         seconds = 0.9 * self._connect_timeout  # whoever waits for as long as is given is told what stood in the way
-        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=seconds, outage=self._outage)
+        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=seconds, outage=self.outage)
         self._doers.append(self._group.create_task(connecting.run()))
         return connecting
 

@@ -22,6 +22,11 @@ class Outage:
     def __init__(self) -> None:
         self._lost: set[object] = set()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether some connection is lost just now."""
+        return bool(self._lost)
+
     def lost(self, who: object, fault: BrokerUnavailable) -> None:
         """Take note that a connection has ended that will be replaced."""
         if not self._lost:

@@ -12,15 +12,10 @@ from tests.cli.shop import STORE, write_app
 
 
 @pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, rabbitmq_url: str) -> str:
     """Where the application has its messages: SQLite, or what `parametrize("url", ON_BOTH, indirect=True)` asks for."""
-    match _kind_of(request).removesuffix(STORE):
-        case "redis":
-            return request.getfixturevalue("redis_url")
-        case "rabbitmq":
-            return request.getfixturevalue("rabbitmq_url")
-        case _:
-            return f"sqlite:///{tmp_path}/queue.db"
+    urls = {"redis": redis_url, "rabbitmq": rabbitmq_url}
+    return urls.get(_kind_of(request).removesuffix(STORE), f"sqlite:///{tmp_path}/queue.db")
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ async def test_list_for_programs(asyncq: StartProgram, shop: Broker) -> None:
     assert json.loads(letters[0]["body"])["task"] == "fail"
 
 
-@on_all
+@on_both
 async def test_list_filtered(asyncq: StartProgram, shop: Broker) -> None:
     """The filters leave what they say, and an empty list says so."""
     ids = await die(asyncq, shop, 1)
