@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,3 +159,15 @@ async def test_the_server_is_killed(
     lost, back = [line for line in worker.output[before:].splitlines() if "asyncq.rabbitmq" in line]
     assert f"WARNING asyncq.rabbitmq: The connection to RabbitMQ at {HOST}:{server.port} has ended." in lost
     assert "INFO asyncq.rabbitmq: Connected" in back
+
+
+@pytest.mark.parametrize("url", ["rabbitmq", "rabbitmq with a store"], indirect=True)
+async def test_tasks_that_take_too_long(
+    asyncq: StartProgram, folder: Path, url: str, namespace: str, options: Mapping[str, Any]
+) -> None:
+    """A worker that starts names the tasks that may take longer than consumer_timeout, unless there is a store."""
+    write_app(folder, url, namespace, consumer_timeout=0.05, **options)
+    worker = await asyncq("worker", "shop:broker", "plant")
+    await worker.says("Ready.")
+    warning = "WARNING asyncq.worker: Tasks may run for longer than RabbitMQ's consumer_timeout, 0.05 s: stick (timeout"
+    assert (warning in worker.output) is (not options)
