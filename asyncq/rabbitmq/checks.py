@@ -7,9 +7,9 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.findings import Finding, Severity
-from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.comparing import Comparison, compare
 from asyncq.rabbitmq.connection import Connection, asking, connect
+from asyncq.rabbitmq.delays import LEVELS, rungs_up_to
 from asyncq.rabbitmq.server import PRODUCT
 from asyncq.rabbitmq.topology import Binding, Declaration, Topology
 from asyncq.rabbitmq.urls import Target
@@ -21,7 +21,7 @@ ALARM_SECONDS = 3.0
 def needed(topology: Topology, queues: Iterable[str]) -> Sequence[Declaration]:
     """Return all that these queues need, and delays of any length. Queues of replies are each process's own affair."""
     parts = [part for queue in queues for part in topology.queue(queue)]
-    return list(dict.fromkeys([*parts, *topology.delays(delays.HIGHEST)]))
+    return list(dict.fromkeys([*parts, *topology.ladder(rungs_up_to(LEVELS - 1))]))
 
 
 async def examine(

@@ -1,7 +1,7 @@
 """The client: the connections of a process, and what several things do over them."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiormq import ChannelNotFoundEntity
@@ -10,6 +10,7 @@ from aiormq.abc import AbstractChannel
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
+from asyncq.rabbitmq.delays import Route
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
 from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
@@ -119,9 +120,9 @@ class RabbitClient:
         """See to it that a queue can be published to and consumed. Raises BrokerUnavailable and ConfigurationError."""
         await self._declared(self._declaring.queue(queue))
 
-    async def provide_delay(self, delay_ms: int) -> None:
-        """See to it that something can be delayed for so long. Raises the same."""
-        await self._declared(self._declaring.delay(delay_ms))
+    async def provide_ladder(self, routes: Iterable[Route]) -> None:
+        """See to it that messages can go these ways through the ladder. Raises the same."""
+        await self._declared(self._declaring.ladder(routes))
 
     async def provide_reply(self, address: str) -> None:
         """See to it that there is a queue for a process that waits for results. Raises the same."""

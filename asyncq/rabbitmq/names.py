@@ -6,7 +6,8 @@
     asyncq:NS:q:QUEUE:dead  queue              dead letters of a queue
     asyncq:NS:looking:HASH  queue              there while somebody looks at the dead letters of a queue
     asyncq:NS:delay         topic exchange     below the ladder: what becomes due
-    asyncq:NS:delay:LEVEL   topic exchange     a level of the ladder, and its queue, which has the same name
+    asyncq:NS:delay:MS      topic exchange     a level of the ladder, by what its digit counts
+    asyncq:NS:delay:MS      queue              where a message waits, by how long
     asyncq:NS:stray         fanout exchange    what became due for a queue that is not there, and its queue
     asyncq:NS:reply:RANDOM  queue              results for one process, reached through the default exchange
 
@@ -79,9 +80,13 @@ class Names:
         """Return the queue that whoever looks at a queue's dead letters has for himself meanwhile."""
         return f"{self._prefix}:looking:{sha1(name.encode(), usedforsecurity=False).hexdigest()}"
 
-    def delay(self, level: int) -> str:
-        """Return the exchange of a level of the ladder, and its queue; below the lowest, `due`."""
-        return f"{self.due}:{level}" if level >= delays.LOWEST else self.due
+    def level(self, level: int) -> str:
+        """Return the exchange of a level of the ladder; below the lowest, `due`."""
+        return f"{self.due}:{delays.unit_ms(level)}" if level >= 0 else self.due
+
+    def rung(self, rung: delays.Rung) -> str:
+        """Return a queue of the ladder."""
+        return f"{self.due}:{rung.wait_ms}"
 
     def reply(self, name: str) -> str:
         """Return the queue of a process that waits for results."""

@@ -8,7 +8,7 @@ async def nothing() -> None:
 
 
 def test_tasks_that_take_too_long_are_named() -> None:
-    """That tasks of these queues may take longer than consumer_timeout is a warning; that some have no limit, a note."""
+    """That tasks may take longer than consumer_timeout is a warning; that some have no limit, a note."""
     broker = RabbitMQBroker(consumer_timeout=60)
     for name, queue, timeout in (("slow", "a", 61), ("quick", "a", 60), ("other", "b", 100), ("endless", "a", None)):
         broker.task(name=name, queue=queue, timeout=timeout)(nothing)

@@ -65,14 +65,6 @@ async def test_a_fresh_server(rabbitmq_server: RabbitMQServer, namespace: str) -
     assert not [name for name in await asyncio.to_thread(rabbitmq_server.queues) if namespace in name]
 
 
-async def test_all_is_there(rabbitmq_url: str, namespace: str) -> None:
-    """Where all was used, all is there, also for who declares nothing."""
-    await use(rabbitmq_url, namespace)
-    (topology,) = await found(RabbitMQBroker(rabbitmq_url, namespace=namespace, declare=False), "topology")
-    assert topology.severity is Severity.OK
-    assert topology.text.startswith("All ")
-
-
 async def test_what_is_missing(rabbitmq_server: RabbitMQServer, namespace: str, tmp_path: Path) -> None:
     """With declare=False each exchange and queue that is missing is named; the definitions have them all."""
     broker = RabbitMQBroker(rabbitmq_server.url, namespace=namespace, declare=False, queues=[Queue("mail")])
