@@ -47,6 +47,13 @@ async def use(url: str, namespace: str, **options: Any) -> None:
             await task.options(delay=3_000_000).kiq()
 
 
+def import_all(server: RabbitMQServer, broker: RabbitMQBroker, folder: Path) -> None:
+    """Give a server the definitions of an application, as an administrator does."""
+    file = folder / "definitions.json"
+    file.write_text(broker.definitions())
+    server.control("import_definitions", str(file))
+
+
 async def touch() -> None:
     """Do nothing."""
 
@@ -73,9 +80,7 @@ async def test_what_is_missing(rabbitmq_server: RabbitMQServer, namespace: str, 
     assert "`asyncq check APP --definitions`" in missing.text
     names = Names(namespace)
     assert any(names.dead_letters("mail") in detail for detail in missing.details)
-    file = tmp_path / "definitions.json"
-    file.write_text(broker.definitions())
-    await asyncio.to_thread(rabbitmq_server.control, "import_definitions", str(file))
+    await asyncio.to_thread(import_all, rabbitmq_server, broker, tmp_path)
     (topology,) = await found(broker, "topology")
     assert topology.severity is Severity.OK
     (topology,) = await found(
@@ -130,9 +135,9 @@ async def test_one_of_several_nodes_is_down(rabbitmq_url: str, namespace: str) -
     assert [server.severity for server in servers] == [Severity.ERROR] * 2
 
 
-async def test_rights(rabbitmq_server: RabbitMQServer, namespace: str, user: User) -> None:
+async def test_rights(rabbitmq_server: RabbitMQServer, namespace: str, user: User, tmp_path: Path) -> None:
     """A user who may not declare is told so; so is one who may not send results, where they go through the server."""
-    await use(rabbitmq_server.url, namespace)
+    await asyncio.to_thread(import_all, rabbitmq_server, RabbitMQBroker(namespace=namespace), tmp_path)
     url = await asyncio.to_thread(user, "^$", "^$", ".*")
     rights = await found(RabbitMQBroker(url, namespace=namespace), "rights")
     assert [right.severity for right in rights] == [Severity.ERROR] * 2
@@ -161,9 +166,7 @@ async def test_least_rights(rabbitmq_server: RabbitMQServer, namespace: str, use
     mine = f"asyncq:{namespace}"
     url = await asyncio.to_thread(user, f"^{mine}:(reply|looking):", rf"^({mine}(:.*)?|amq\.default)$", f"^{mine}:")
     broker = RabbitMQBroker(url, namespace=namespace, declare=False, queues=[Queue("urgent", max_priority=3)])
-    file = tmp_path / "definitions.json"
-    file.write_text(broker.definitions())
-    await asyncio.to_thread(rabbitmq_server.control, "import_definitions", str(file))
+    await asyncio.to_thread(import_all, rabbitmq_server, broker, tmp_path)
 
     echo = broker.task(name="echo", queue="urgent")(echoed)
     fail = broker.task(name="fail", retry=None)(failed)

@@ -7,7 +7,8 @@ import aiormq
 import pytest
 
 from asyncq import RabbitMQBroker
-from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
+from tests.rabbitmq_servers import RabbitMQServer
+from tests.servers import HOST
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
@@ -19,20 +20,18 @@ def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
 
 
 async def test_a_lost_connection_is_said_once(
-    own_rabbitmq: StartRabbitMQ, namespace: str, caplog: pytest.LogCaptureFixture
+    rabbitmq_server: RabbitMQServer, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A process that publishes and hears of results has two connections, and says once that they are lost, or back."""
     caplog.set_level(logging.INFO)
-    server = own_rabbitmq()
-    async with RabbitMQBroker(server.url, namespace=namespace, command_timeout=30) as broker:
+    async with RabbitMQBroker(rabbitmq_server.url, namespace=namespace) as broker:
         await broker.task(name="add")(add).kiq(1, 2)
-        await asyncio.to_thread(server.flush)
-        await asyncio.to_thread(server.restart)
-        await wait_until(lambda: len(lines(caplog, "asyncq")) >= 2, "the log says that it is over", timeout=30)
+        await asyncio.to_thread(rabbitmq_server.close_connections)
+        await wait_until(lambda: len(lines(caplog, "asyncq")) >= 2, "the log says that it is over")
     lost, back = lines(caplog, "asyncq")
-    assert lost.startswith(f"The connection to RabbitMQ at 127.0.0.1:{server.port} has ended. ")
+    assert lost.startswith(f"The connection to RabbitMQ at {HOST}:{rabbitmq_server.port} has ended. ")
     assert lost.endswith(" Connecting again.")
-    assert back == f"Connected to RabbitMQ at 127.0.0.1:{server.port} again."
+    assert back == f"Connected to RabbitMQ at {HOST}:{rabbitmq_server.port} again."
     assert lines(caplog, "aiormq") == []
 
 
