@@ -189,8 +189,15 @@ class RabbitMQServer:
         self.evaluate("[ok = dets:sync(Table) || Table <- dets:all()].")
 
     def block_publishers(self) -> None:
-        """Let it find that it has no memory left: it reads no more from connections that publish."""
+        """Let it find that it has no memory left: it reads no more from connections that publish.
+
+        Returns once each connection has been told: what is asked after that is answered after that.
+        """
         self._set_watermark("0.0")
+        self.evaluate(
+            "rabbit_alarm:get_alarms(), "
+            "[rabbit_reader:info(Connection, [state]) || Connection <- rabbit_networking:connections()], ok."
+        )
 
     def unblock_publishers(self) -> None:
         """Let it have memory again."""

@@ -12,6 +12,9 @@ from asyncq.cli.texts import facts_of, plain, print_object
 from asyncq.errors import NotSupported
 from asyncq.findings import Finding
 
+MAX_DETAILS = 12
+"""Details of one finding that people are shown."""
+
 
 @click.command()
 @on_app
@@ -46,5 +49,8 @@ def _print(findings: Sequence[Finding]) -> None:
     width = max(len(finding.about) for finding in findings)
     for finding in findings:
         click.echo(f"{finding.severity:<7}  {finding.about:<{width}}  {plain(finding.text)}")
-        for detail in finding.details:
+        for detail in finding.details[:MAX_DETAILS]:
             click.echo(f"{'':<7}  {'':<{width}}  - {plain(detail)}")
+        more = len(finding.details) - MAX_DETAILS
+        if more > 0:
+            click.echo(f"{'':<7}  {'':<{width}}  and {more} more; --json shows all.")

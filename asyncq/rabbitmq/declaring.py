@@ -16,6 +16,9 @@ from asyncq.rabbitmq.topology import Binding, Declaration, Exchange, Queue, Topo
 CHANNELS = 4
 """A channel does one thing after the other; a quorum queue takes the server 4 ms."""
 
+MAX_LINES = 12
+"""Of what is missing, in an error: without the ladder of delays that is a hundred queues."""
+
 OpenChannel: TypeAlias = Callable[[], Awaitable[AbstractChannel]]
 Step: TypeAlias = Callable[[AbstractChannel, Declaration], Awaitable[None]]
 
@@ -197,7 +200,7 @@ def _value(words: str) -> str:
 
 def _missing(declarations: Iterable[Declaration]) -> ConfigurationError:
     return ConfigurationError(
-        f"RabbitMQ lacks what is needed, and declare=False was given:\n{text(declarations)}\n"
+        f"RabbitMQ lacks what is needed, and declare=False was given:\n{text(declarations, most=MAX_LINES)}\n"
         "`asyncq check APP --definitions` prints all that APP needs, for `rabbitmqadmin import` and `rabbitmqctl "
         "import_definitions`."
     )
