@@ -128,7 +128,8 @@ class Connection:
         if self.ended.is_set():
             raise self.fault
         try:
-            return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
+            with quiet():
+                return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
         except BaseException as error:
             is_fault = isinstance(error, (*FAULTS, RuntimeError)) or is_foreign_cancellation(error)
             self.abort(error if is_fault else None)
@@ -223,8 +224,9 @@ async def asking(wanted: str, address: str, *, seconds: float) -> AsyncGenerator
         ConfigurationError: it was no, and will be.
     """
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        with quiet():
+            async with asyncio.timeout(seconds):
+                yield
     except BrokerUnavailable:
         raise
     except BaseException as error:
