@@ -276,9 +276,13 @@ class RabbitMQCluster(Topology):
         super().__init__()
         folder.mkdir(exist_ok=True)
         self._distribution = Distribution.of_its_own()
-        self.nodes = [
-            RabbitMQServer(folder / f"node-{number}", *lines, distribution=self._distribution) for number in range(3)
+        first = RabbitMQServer(folder / "node-0", *lines, distribution=self._distribution)
+        joining = f"cluster_formation.classic_config.nodes.1 = {first.node}"
+        others = [
+            RabbitMQServer(folder / f"node-{number}", joining, *lines, distribution=self._distribution)
+            for number in (1, 2)
         ]
+        self.nodes = [first, *others]
 
     @property
     def urls(self) -> list[str]:
@@ -291,14 +295,11 @@ class RabbitMQCluster(Topology):
         servers.callback(epmd.kill)
         for node in self.nodes:
             servers.callback(node.kill)
-            node.launch()
         first, *others = self.nodes
-        first.wait_until_ready()
+        first.start()
+        for node in others:  # a node that starts for the first time joins who is there
+            node.launch()
         for node in others:
-            node.wait_until_ready()
-            node.control("stop_app")
-            node.control("join_cluster", first.node)
-            node.control("start_app")
             node.wait_until_ready()
 
 

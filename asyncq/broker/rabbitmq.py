@@ -15,7 +15,7 @@ from asyncq.rabbitmq.checks import examine, needed, priorities
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.topology import Topology, definitions
 from asyncq.rabbitmq.urls import read_urls
-from asyncq.store import Store
+from asyncq.store import Address, Store
 from asyncq.transport import Transport
 
 _OF_THE_STORE = ("namespace", "connect_timeout", "command_timeout")
@@ -68,6 +68,7 @@ class RabbitMQBroker(Broker):
         self.heartbeat = heartbeat
         self.consumer_timeout = consumer_timeout
         self.declare = declare
+        self._reply_queues: dict[Address, int] = {}
 
     def describe(self) -> str:
         return ",".join(map(hidden_password, self.urls))
@@ -85,7 +86,7 @@ class RabbitMQBroker(Broker):
         )
         if self.store is None:
             transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
-            return transport, RabbitReplies(client, self.reply_address())
+            return transport, RabbitReplies(client, self.reply_address(), self._reply_queues)
         ledger, store = self.store.connect_ledger()
         noter = Noter(ledger)
         transport = RememberingTransport(
@@ -115,7 +116,6 @@ class RabbitMQBroker(Broker):
             self._topology(),
             self._own_queues(),
             declares=self.declare,
-            sends_replies=self.store is None,
             connect_timeout=self.connect_timeout,
             command_timeout=self.command_timeout,
         )

@@ -30,7 +30,6 @@ async def examine(
     queues: Sequence[str],
     *,
     declares: bool,
-    sends_replies: bool,
     connect_timeout: float,
     command_timeout: float,
 ) -> Sequence[Finding]:
@@ -41,7 +40,6 @@ async def examine(
         topology: of the namespace.
         queues: that are used.
         declares: whether what is missing will be declared when it is needed.
-        sends_replies: whether results are sent through the server.
         connect_timeout: seconds for each node.
         command_timeout: seconds that the server may take to answer.
     """
@@ -61,8 +59,13 @@ async def examine(
                 await opened.close()
         if connection is not None:
             findings = [_beside_others(finding) for finding in findings]
-            findings += await _declared(connection, topology, queues, declares, command_timeout)
-            findings.append(await _alarm(connection, topology, sends_replies, min(ALARM_SECONDS, command_timeout)))
+            async with asking("tell what is declared", connection.address, seconds=command_timeout):
+                found = await compare(connection.channel, needed(topology, queues))
+            findings += [*_missing(found, declares), *_differing(found, declares)]
+            if _has(found, topology.names.stray):
+                findings += await _strayed(connection, topology.names.stray, command_timeout)
+            exchange = topology.names.ready if _has(found, topology.names.ready) else ""
+            findings.append(await _alarm(connection, exchange, min(ALARM_SECONDS, command_timeout)))
     except (BrokerUnavailable, ConfigurationError) as error:
         findings.append(Finding(Severity.ERROR, "server", str(error)))
     finally:
@@ -94,18 +97,8 @@ def _beside_others(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING) if finding.severity is Severity.ERROR else finding
 
 
-async def _declared(
-    connection: Connection, topology: Topology, queues: Sequence[str], declares: bool, seconds: float
-) -> list[Finding]:
-    async with asking("tell what is declared", connection.address, seconds=seconds):
-        found = await compare(connection.channel, needed(topology, queues))
-    stray = topology.names.stray
-    is_stray_there = any(not isinstance(part, Binding) and part.name == stray for part in found.present)
-    return [
-        *_missing(found, declares),
-        *_differing(found, declares),
-        *(await _strayed(connection, stray, seconds) if is_stray_there else ()),
-    ]
+def _has(found: Comparison, name: str) -> bool:
+    return any(not isinstance(part, Binding) and part.name == name for part in found.present)
 
 
 def _missing(found: Comparison, declares: bool) -> list[Finding]:
@@ -146,13 +139,19 @@ async def _strayed(connection: Connection, stray: str, seconds: float) -> list[F
     return [Finding(Severity.WARNING, "stray messages", text)] if count else []
 
 
-async def _alarm(connection: Connection, topology: Topology, sends_replies: bool, seconds: float) -> Finding:
-    """Publish something that is for nobody: the server drops it, and tells only who publishes that it is blocked."""
+async def _alarm(connection: Connection, exchange: str, seconds: float) -> Finding:
+    """Publish something that is for nobody: the server drops it, and tells only who publishes that it is blocked.
+
+    Args:
+        connection: to the server.
+        exchange: where; one to which no queue is bound without a name.
+        seconds: that it may take to be confirmed.
+    """
     try:
         async with asking("confirm a message", connection.address, seconds=seconds):
             channel = await connection.channel(confirms=True)
             for _ in range(2):  # the first one may still be taken
-                await channel.basic_publish(b"", routing_key=topology.names.reply("nobody"))
+                await channel.basic_publish(b"", exchange=exchange)
     except BrokerUnavailable:
         if not connection.is_blocked:
             raise
@@ -161,8 +160,8 @@ async def _alarm(connection: Connection, topology: Topology, sends_replies: bool
     except ConfigurationError as error:
         if not isinstance(error.__cause__, ChannelAccessRefused):
             raise
-        if sends_replies:
-            text = "The user of the URL may not write to the default exchange, amq.default: results cannot be sent."
+        if exchange:
+            text = f"The user of the URL may not publish: it needs the right to write to {exchange!r}."
             return Finding(Severity.ERROR, "rights", text)
         text = "Whether the server is short of memory or disk is not known: this user may not write to amq.default."
         return Finding(Severity.NOTE, "alarm", text)

@@ -11,6 +11,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, Chann
 
 from asyncq.errors import ConfigurationError
 from asyncq.rabbitmq.delays import Route, Rung, rungs_up_to
+from asyncq.rabbitmq.faults import is_node_down
 from asyncq.rabbitmq.topology import Binding, Declaration, Exchange, Queue, Topology, text
 
 CHANNELS = 4
@@ -52,7 +53,7 @@ class Declarer:
         self._turn = asyncio.Lock()
         self._known: set[Declaration] = set()
         self._queues: set[str] = set()
-        self._replies: set[str] = set()
+        self._replies: set[tuple[str, int]] = set()
         self._rungs: set[Rung] = set()
 
     async def queue(self, name: str) -> None:
@@ -74,11 +75,11 @@ class Declarer:
             await self._provide(self._topology.ladder(rungs - self._rungs), self._declares)
             self._rungs |= rungs
 
-    async def reply(self, name: str) -> None:
-        """See to it that there is a queue for a process that waits for results."""
-        if name not in self._replies:
-            await self._provide(self._topology.reply(name), True)
-            self._replies.add(name)
+    async def reply(self, address: str, number: int = 0) -> None:
+        """See to it that there is a queue for a process that waits for results; the number says which of its."""
+        if (address, number) not in self._replies:
+            await self._provide(self._topology.reply(address, number), True)
+            self._replies.add((address, number))
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there has been deleted, or has expired."""
@@ -171,8 +172,8 @@ async def _is_there(channel: AbstractChannel, declaration: Declaration) -> bool:
                 await channel.queue_declare(name, passive=True)
             case Binding():
                 pass
-    except ChannelNotFoundEntity:
-        return False
+    except ChannelNotFoundEntity as error:
+        return is_node_down(error)
     return True
 
 

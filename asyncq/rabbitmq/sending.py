@@ -7,6 +7,7 @@ from asyncq.errors import PublishRefused
 from asyncq.ledger import Copy
 from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.confirming import Nowhere
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.wire import NOTHING, Facts
 from asyncq.transport import Delivery, Envelope
@@ -61,7 +62,7 @@ class Sending:
         await self._provide(parcels)
         refusals = await self._client.publisher.publish([parcel.message for parcel in parcels])
         lost = [index for index, refusal in enumerate(refusals) if refusal and parcels[index].queue]
-        if any(_is_nowhere(refusals[index]) for index in lost):
+        if any(isinstance(refusals[index], Nowhere) for index in lost):
             self._client.forget()
             again = [parcels[index] for index in lost]
             await self._provide(again)
@@ -77,7 +78,3 @@ class Sending:
         routes = {parcel.route for parcel in parcels if parcel.route}
         if routes:
             await self._client.provide_ladder(routes)
-
-
-def _is_nowhere(refusal: PublishRefused | None) -> bool:
-    return refusal is not None and ("no queue" in str(refusal) or "no exchange" in str(refusal))

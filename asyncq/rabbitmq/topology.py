@@ -142,6 +142,7 @@ class Topology:
             *self._due(),
             Exchange(names.ready, "direct"),
             Exchange(names.dead, "direct"),
+            Exchange(names.replies, "direct"),
             Queue(full, self._arguments(name)),
             Queue(dead, _KEPT_TO_BE_LOOKED_AT),
             Binding(names.ready, "queue", full, name),
@@ -159,10 +160,15 @@ class Topology:
             *(part for rung in rungs for part in self._rung(rung)),
         ]
 
-    def reply(self, name: str) -> list[Declaration]:
-        """Return what results for one process need."""
+    def reply(self, address: str, number: int = 0) -> list[Declaration]:
+        """Return what results for one process need.
+
+        They go through an exchange of their own: a queue on a node that is down can be neither deleted nor declared
+        anew, but the address can be bound to another one.
+        """
+        queue, replies = self.names.reply(address, number), self.names.replies
         arguments = (("x-queue-type", "classic"), ("x-expires", REPLIES_EXPIRE_MS))
-        return [Queue(self.names.reply(name), arguments)]
+        return [Exchange(replies, "direct"), Queue(queue, arguments), Binding(replies, "queue", queue, address)]
 
     def _arguments(self, name: str) -> Arguments:
         priority = self._priorities.get(name, 0)

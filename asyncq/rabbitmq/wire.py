@@ -115,7 +115,7 @@ class Wire:
     def reply(self, address: str, id: str, record: bytes | None) -> Message:
         """Return what tells a process how a call has ended; None: no record is kept."""
         headers = {HEADER_RECORD: False} if record is None else None
-        return Message("", self.names.reply(address), record or b"", id, headers)
+        return Message(self.names.replies, address, record or b"", id, headers)
 
     def delivery(self, arrival: Arrival, token: str, crashes: int) -> Delivery:
         """Return what has arrived as a worker gets it."""

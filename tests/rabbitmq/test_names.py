@@ -22,6 +22,7 @@ def test_no_name_has_two_meanings(pairs: set[tuple[str, str]]) -> None:
             (("dead", namespace, queue), names.dead_letters(queue)),
             (("delay", namespace), names.rung(delays.Rung(1, 3))),
             (("reply", namespace, queue), names.reply(queue)),
+            (("next reply", namespace, queue), names.reply(queue, 1)),
             (("stray", namespace), names.stray),
         ):
             assert meanings.setdefault(name, meaning) == meaning
