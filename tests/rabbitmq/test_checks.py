@@ -136,7 +136,7 @@ async def test_one_of_several_nodes_is_down(rabbitmq_url: str, namespace: str) -
 
 
 async def test_rights(rabbitmq_server: RabbitMQServer, namespace: str, user: User, tmp_path: Path) -> None:
-    """A user who may not declare, or not publish, is told so; where nothing is to be declared, only the latter counts."""
+    """A user who may not declare, or not publish, is told so; with declare=False only the latter counts."""
     url = await asyncio.to_thread(user, "^$", "^$", ".*")
     (alarm,) = await found(RabbitMQBroker(url, namespace=namespace), "alarm")
     assert (alarm.severity, alarm.text[-12:]) == (Severity.NOTE, "amq.default.")

@@ -161,7 +161,7 @@ async def test_without_declaring_all_that_is_missing_is_listed(
     file = tmp_path / "definitions.json"
     for ask, missing in (
         (lambda: declarer.queue("mail"), topology.queue("mail")),
-        (lambda: declarer.queue("urgent"), topology.queue("urgent")[6:]),  # the exchanges are there by now
+        (lambda: declarer.queue("urgent"), topology.queue("urgent")[7:]),  # the exchanges are there by now
         (lambda: declarer.ladder([delays.route(300)]), topology.ladder(delays.rungs_up_to(1))[4:]),
     ):
         with pytest.raises(ConfigurationError, match="declare=False") as caught:
