@@ -61,7 +61,11 @@ class RabbitMQBroker(Broker):
         self.capabilities = (
             RabbitTransport.capabilities
             if store is None
-            else replace(RememberingTransport.capabilities, is_shared=store.capabilities.is_shared)
+            else replace(
+                RememberingTransport.capabilities,
+                is_shared=store.capabilities.is_shared,
+                spans_machines=store.capabilities.spans_machines,
+            )
         )
         super().__init__(**options)
         self.urls = (url,) if isinstance(url, str) else tuple(url)
@@ -71,7 +75,8 @@ class RabbitMQBroker(Broker):
         self._reply_queues: dict[Address, int] = {}
 
     def describe(self) -> str:
-        return ",".join(map(hidden_password, self.urls))
+        messages = ",".join(map(hidden_password, self.urls))
+        return messages if self.store is None else f"{messages} with store {self.store.describe()}"
 
     def connect(self) -> tuple[Transport, Store]:
         queues = list(self.queues.values())

@@ -33,7 +33,7 @@ HEADER_GENERATION = "asyncq-generation"
 HEADER_ROUNDS = "asyncq-rounds"
 HEADER_REASON = "asyncq-reason"
 HEADER_RECORD = "asyncq-record"
-HEADER_DIED = "asyncq-died-ms"
+HEADER_DIED = "asyncq-died-us"
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
