@@ -17,7 +17,8 @@ async def test_all_is_well(asyncq: StartProgram, url: str, namespace: str) -> No
 
     assert await program.exits() == 0, program.output
     first, *lines = program.output.splitlines()
-    assert first == f"{url.replace('guest:guest', 'guest:***')}, namespace {namespace}"
+    assert first.startswith(f"{url.replace('guest:guest', 'guest:***')} with store sqlite:///")
+    assert first.endswith(f", namespace {namespace}")
     assert {line.split()[0] for line in lines} <= {"ok", "note"}
     assert {line.split()[1] for line in lines} == {"server", "topology", "alarm", "store:", "consumer_timeout"}
 
