@@ -1,13 +1,15 @@
 """The broker on RabbitMQ."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from asyncq.broker.broker import Broker
 from asyncq.broker.kinds import broker_from_url
+from asyncq.broker.outrunning import outrunning
 from asyncq.broker.urls import hidden_password
 from asyncq.errors import ConfigurationError
+from asyncq.findings import Finding, Severity
 from asyncq.rabbitmq import (
     HEARTBEAT,
     HEARTBEAT_WITH_LEDGER,
@@ -18,7 +20,11 @@ from asyncq.rabbitmq import (
     RabbitTransport,
     RememberingTransport,
 )
-from asyncq.store import Store
+from asyncq.rabbitmq.checks import examine, needed, priorities
+from asyncq.rabbitmq.names import Names
+from asyncq.rabbitmq.topology import Topology, definitions
+from asyncq.rabbitmq.urls import read_urls
+from asyncq.store import Address, Store
 from asyncq.transport import Transport
 
 _OF_THE_STORE = ("namespace", "connect_timeout", "command_timeout")
@@ -65,23 +71,29 @@ class RabbitMQBroker(Broker):
         self.capabilities = (
             RabbitTransport.capabilities
             if store is None
-            else replace(RememberingTransport.capabilities, is_shared=store.capabilities.is_shared)
+            else replace(
+                RememberingTransport.capabilities,
+                is_shared=store.capabilities.is_shared,
+                spans_machines=store.capabilities.spans_machines,
+            )
         )
         super().__init__(**options)
         self.urls = (url,) if isinstance(url, str) else tuple(url)
         self.heartbeat = heartbeat
         self.consumer_timeout = consumer_timeout
         self.declare = declare
+        self._reply_queues: dict[Address, int] = {}
 
     def describe(self) -> str:
-        return ",".join(map(hidden_password, self.urls))
+        messages = ",".join(map(hidden_password, self.urls))
+        return messages if self.store is None else f"{messages} with store {self.store.describe()}"
 
     def connect(self) -> tuple[Transport, Store]:
         queues = list(self.queues.values())
         client = RabbitClient(
             self.urls,
             namespace=self.namespace,
-            priorities={queue.name: queue.max_priority for queue in queues if queue.max_priority},
+            priorities=self._largest_priorities(),
             connect_timeout=self.connect_timeout,
             command_timeout=self.command_timeout,
             heartbeat=self.heartbeat,
@@ -90,7 +102,7 @@ class RabbitMQBroker(Broker):
         )
         if self.store is None:
             transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
-            return transport, RabbitReplies(client, self.reply_address())
+            return transport, RabbitReplies(client, self.reply_address(), self._reply_queues)
         ledger, store = self.store.connect_ledger()
         noter = Noter(ledger)
         transport = RememberingTransport(
@@ -102,3 +114,39 @@ class RabbitMQBroker(Broker):
             consumer_timeout=self.consumer_timeout,
         )
         return transport, NotedStore(store, noter)
+
+    def definitions(self) -> str:
+        """Return all that this application needs on the server, but for queues of replies, which each process declares.
+
+        JSON for `rabbitmqadmin import` and `rabbitmqctl import_definitions`. Nothing is asked of the server.
+        """
+        return definitions(needed(self._topology(), self._own_queues()), read_urls(self.urls)[0].vhost)
+
+    def cautions(self, queues: Collection[str]) -> Sequence[Finding]:
+        """Return which tasks may run for longer than `consumer_timeout` where nothing but a message stands for them."""
+        return outrunning(self.tasks.values(), queues, self.consumer_timeout) if self.store is None else ()
+
+    async def _examine(self) -> Sequence[Finding]:
+        findings = await examine(
+            read_urls(self.urls),
+            self._topology(),
+            self._own_queues(),
+            declares=self.declare,
+            connect_timeout=self.connect_timeout,
+            command_timeout=self.command_timeout,
+        )
+        return [*findings, *priorities(self._largest_priorities()), *await self._examine_store()]
+
+    async def _examine_store(self) -> Sequence[Finding]:
+        if self.store is None:
+            text = f"There is none, so no call is known by its id. To add one: {self.capabilities.remedy}."
+            return [Finding(Severity.NOTE, "store", text)]
+        long = f"Tasks that run for longer than {self.consumer_timeout:g} s are held under a lease in the store."
+        found = [replace(finding, about=f"store: {finding.about}") for finding in await self.store.check()]
+        return [*found, Finding(Severity.OK, "consumer_timeout", long)]
+
+    def _topology(self) -> Topology:
+        return Topology(Names(self.namespace), self._largest_priorities())
+
+    def _largest_priorities(self) -> Mapping[str, int]:
+        return {queue.name: queue.max_priority for queue in self.queues.values() if queue.max_priority}

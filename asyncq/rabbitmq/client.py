@@ -1,22 +1,25 @@
 """The client: the connections of a process, and what several things do over them."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiormq import ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.rabbitmq.connection import is_foreign_cancellation
+from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
-from asyncq.rabbitmq.faults import FAULTS, mapped
+from asyncq.rabbitmq.delays import Route
+from asyncq.rabbitmq.faults import is_node_down
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
-from asyncq.rabbitmq.reconnecting import Reconnecting
+from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
 from asyncq.rabbitmq.topology import Topology
 from asyncq.rabbitmq.urls import HEARTBEAT, read_urls
 from asyncq.rabbitmq.wire import Wire
+
+T = TypeVar("T")
 
 
 class RabbitClient:
@@ -37,6 +40,7 @@ class RabbitClient:
     Attributes:
         names, wire: of the namespace.
         command_timeout: seconds.
+        outage: whether connections are lost just now.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class RabbitClient:
         self._topology = Topology(self.names, priorities)
         self._connect_timeout = connect_timeout
         self._declare = declare
+        self.outage = Outage()
         self._users = 0
         self._group: asyncio.TaskGroup | None = None
         self._doers: list[asyncio.Task[None]] = []
@@ -84,9 +89,7 @@ class RabbitClient:
             await self._stop()
             raise
         self._publisher = Publisher(publishing, command_timeout=self.command_timeout)
-        self._declarer = Declarer(
-            self._open_channel, self._topology, declare=self._declare, virtual_host=self._targets[0].vhost
-        )
+        self._declarer = Declarer(self._open_channel, self._topology, declare=self._declare)
         self._users = 1
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
@@ -123,41 +126,54 @@ class RabbitClient:
         """See to it that a queue can be published to and consumed. Raises BrokerUnavailable and ConfigurationError."""
         await self._declared(self._declaring.queue(queue))
 
-    async def provide_delay(self, delay_ms: int) -> None:
-        """See to it that something can be delayed for so long. Raises the same."""
-        await self._declared(self._declaring.delay(delay_ms))
+    async def provide_ladder(self, routes: Iterable[Route]) -> None:
+        """See to it that messages can go these ways through the ladder. Raises the same."""
+        await self._declared(self._declaring.ladder(routes))
 
-    async def provide_reply(self, address: str) -> None:
-        """See to it that there is a queue for a process that waits for results. Raises the same."""
-        await self._declared(self._declaring.reply(address))
+    async def provide_reply(self, address: str, number: int) -> None:
+        """See to it that there is a queue for a process that waits for results. Raises the same.
+
+        Args:
+            address: of the process.
+            number: of its queue: how many it has had before.
+        """
+        await self._declared(self._declaring.reply(address, number))
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there is not any more."""
         self._declaring.forget()
 
     async def count(self, server_queue: str) -> int:
-        """Return how many messages of a queue are ready, as far as the server knows just now; 0: there is none."""
+        """Return how many messages of a queue are ready, as far as the server knows just now; 0: there is none.
+
+        Raises BrokerUnavailable; it is a NodeDown where the queue is on a node that is down.
+        """
         return await self._messages_in(server_queue) or 0
 
     async def is_missing(self, server_queue: str) -> bool:
-        """Tell whether the server has no such queue."""
+        """Tell whether the server has no such queue. Raises the same."""
         return await self._messages_in(server_queue) is None
+
+    async def delete(self, server_queue: str) -> None:
+        """Delete a queue, if it is there. Raises the same."""
+        await self._ask("delete a queue", lambda channel: channel.queue_delete(server_queue))
 
     async def _messages_in(self, server_queue: str) -> int | None:
         """Return how many are ready, None where there is no such queue. Raises BrokerUnavailable."""
-        async with self._asking:
+        answer = await self._ask("look at a queue", lambda channel: channel.queue_declare(server_queue, passive=True))
+        return None if answer is None else answer.message_count or 0
+
+    async def _ask(self, wanted: str, ask: Callable[[AbstractChannel], Awaitable[T]]) -> T | None:
+        """Return what the server answers; None: what it was asked about is not there. Raises BrokerUnavailable."""
+        async with self._asking, asking(wanted, self.address, seconds=self.command_timeout):
+            if self._asked is None or self._asked.is_closed:
+                self._asked = await self._open_channel()
             try:
-                async with asyncio.timeout(self.command_timeout):
-                    if self._asked is None or self._asked.is_closed:
-                        self._asked = await self._open_channel()
-                    answer = await self._asked.queue_declare(server_queue, passive=True)
-            except ChannelNotFoundEntity:
+                return await ask(self._asked)
+            except ChannelNotFoundEntity as error:
+                if is_node_down(error):
+                    raise
                 return None
-            except BaseException as error:
-                if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                    raise mapped("look at a queue", self.address, error) from error
-                raise
-        return answer.message_count or 0
 
     async def _open_channel(self) -> AbstractChannel:
         if self._publishing is None:
@@ -172,15 +188,8 @@ class RabbitClient:
         return self._declarer
 
     async def _declared(self, declaring: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(self.command_timeout):
-                await declaring
-        except BaseException as error:
-            if isinstance(error, BrokerUnavailable):
-                raise
-            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                raise mapped("declare", self.address, error) from error
-            raise
+        async with asking("declare", self.address, seconds=self.command_timeout):
+            await declaring
 
     @property
     def address(self) -> str:
@@ -190,7 +199,8 @@ class RabbitClient:
     def _connecting(self, purpose: str) -> Reconnecting:
         if self._group is None:
             raise _closed()
-        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=self._connect_timeout)
+        seconds = 0.9 * self._connect_timeout  # whoever waits for as long as is given is told what stood in the way
+        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=seconds, outage=self.outage)
         self._doers.append(self._group.create_task(connecting.run()))
         return connecting
 

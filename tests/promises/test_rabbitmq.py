@@ -56,6 +56,7 @@ async def away(node: RabbitMQServer, how: str) -> AsyncIterator[None]:
         await asyncio.to_thread(node.start)
 
 
+@pytest.mark.timeout(300)  # mostly 12 s: a node that starts may put off what is delayed for three minutes
 @pytest.mark.parametrize("how", ["killed", "stopped", "frozen"])
 async def test_an_outage(
     publisher: Publisher,
@@ -88,7 +89,7 @@ async def test_an_outage(
         await asyncio.sleep(2)  # the outage itself
 
     effects.let_go_on(*names[3:])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(200):
         assert await results_of([*handles, *delayed]) == [worker.pid] * (len(names) + 2)
         assert (await retried.result()).attempts == 2
     await effects.wait_for("retried-reported")
