@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asyncq import AsyncqError, Broker, broker_from_url
+from asyncq import AsyncqError, Broker
 from tests.chaos.calls import calls_of
 from tests.chaos.checker import check, check_letters
 from tests.chaos.crew import Member
@@ -15,7 +15,8 @@ from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
 from tests.chaos.history import History
 from tests.chaos.journal import Journal, JournalReader
-from tests.chaos.sites import NAMESPACE, Site, site_of
+from tests.chaos.site import Site
+from tests.chaos.sites import site_of
 from tests.chaos.table import table_of
 from tests.chaos.watching import value_of
 
@@ -38,7 +39,7 @@ class Settings:
     """A run.
 
     Attributes:
-        broker: "redis" or "sqlite".
+        broker: one of `KINDS`.
         tasks, faults: how many.
         seed: what all else follows from.
         seconds: over which they are spread.
@@ -104,6 +105,7 @@ class Driver:
                     await self._have_faults()
                     await self._wait("all waiters have seen all calls", self._is_seen)
                     await self._wait("the queue is empty", self._is_empty)
+                    await self._wait("the server's queues are empty", self._site.is_drained)
                     await self._wait("the dead workers are forgotten", self._is_clean)
             except TimeoutError:
                 late = f"Not ended {self._settings.patience:g} s after the last fault."
@@ -159,10 +161,7 @@ class Driver:
         )
 
     def _variables(self, name: str, number: int) -> dict[str, str]:
-        url = self._site.url_of(number)
-        return {
-            "CHAOS_URL": url, "CHAOS_NAMESPACE": NAMESPACE, "CHAOS_FOLDER": str(self._folder), "CHAOS_CREW": name
-        }  # fmt: skip
+        return {**self._site.variables_of(number), "CHAOS_FOLDER": str(self._folder), "CHAOS_CREW": name}
 
     # Faults
 
@@ -173,14 +172,16 @@ class Driver:
                 group.create_task(self._have(fault))
 
     async def _have(self, fault: Fault) -> None:
-        begin = time.monotonic()
-        pids: Sequence[int] = ()
-        crews: Collection[str] = ()
         if fault.kind in OF_PROCESSES:
-            pids = await self._have_process(fault)
-        else:
+            begin = time.monotonic()
+            self._note(fault, begin, pids=await self._have_process(fault))
+            return
+        async with self._site.turn_of(fault):
+            begin = time.monotonic()
             await self._site.suffer(fault)
-            crews = self._site.crews_hit(fault, [worker.name for worker in self._workers])
+            self._note(fault, begin, crews=self._site.crews_hit(fault, [worker.name for worker in self._workers]))
+
+    def _note(self, fault: Fault, begin: float, *, pids: Sequence[int] = (), crews: Collection[str] = ()) -> None:
         self._journal.write("fault", kind=fault.kind, begin=begin, pids=list(pids), crews=list(crews))
 
     async def _have_process(self, fault: Fault) -> Sequence[int]:
@@ -219,7 +220,7 @@ class Driver:
         return all(member.is_done.is_set() for member in (*self._producers, *self._waiters))
 
     async def _is_empty(self) -> bool:
-        async with self._broker() as broker:
+        async with self._site.broker() as broker:
             [counts] = await (await broker.open()).transport.counts(["default"])
         return counts.ready == counts.scheduled == counts.running == 0
 
@@ -240,7 +241,7 @@ class Driver:
     async def _open_ends(self) -> str:
         """Return what hangs: what was waited for, what the queue holds, and the ends of all logs."""
         try:
-            async with asyncio.timeout(DUMP_TIMEOUT), self._broker() as broker:
+            async with asyncio.timeout(DUMP_TIMEOUT), self._site.broker() as broker:
                 [counts] = await (await broker.open()).transport.counts(["default"])
         except (TimeoutError, AsyncqError) as error:
             counts = error
@@ -251,14 +252,14 @@ class Driver:
         history = self._history()
         verdict = check(history)
         verdict.wrong += self._wrong + [end for member in self._crew for end in member.wrong_ends]
-        async with self._broker() as broker:
+        async with self._site.broker() as broker:
             dead = await self._look_again(broker, history, verdict.wrong)
         if left := await self._site.left_behind():
             verdict.wrong.append(f"Left behind: {left}")
         return Report(table_of(self._plan, history, verdict, dead), verdict.wrong)
 
     def _history(self) -> History:
-        is_file = self._settings.broker == "sqlite"
+        is_file = self._settings.broker.endswith("sqlite")
         history = History(self._calls, [waiter.name for waiter in self._waiters], is_file)
         history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
@@ -281,9 +282,6 @@ class Driver:
         if tuple(counts) != (0, 0, 0, len(letters)):
             wrong.append(f"There are {len(letters)} dead letters, and the queue holds {counts}")
         return counts.dead
-
-    def _broker(self) -> Broker:
-        return broker_from_url(self._site.url, namespace=NAMESPACE)
 
 
 def victims_of(fault: Fault, pids: Sequence[int]) -> Sequence[int]:

@@ -153,6 +153,10 @@ def test_what_is_right(verdict: Verdict) -> None:
         (story(*CUT_OFF, hits=[Hit(K.KILL_SERVER, 101, 103, crews=BEHIND)]), "No fault explains"),
         (story(*CUT_OFF, hits=[Hit(K.BLACKHOLE, 101, 101.4, crews=BEHIND)]), "No fault explains"),
         (story(*CUT_OFF, hits=[Hit(K.FREEZE_SERVER, 101, 101.9, crews=BEHIND)]), "No fault explains"),
+        *(
+            (story(*CUT_OFF, hits=[Hit(kind, 100, 110, crews=BEHIND)]), "No fault explains")
+            for kind in (K.KILL_NODE, K.FREEZE_NODE, K.STOP_APP, K.CLOSE_CONNECTIONS, K.BLACKHOLE_NODE)
+        ),
         (story(run("a", WORKER, 100, 101), run("b", OTHER, 100, 101)), "No fault explains"),
         (story(*CUT_OFF, ends=[("succeeded", "a"), ("succeeded", "b")]), "seen to end in 2 ways"),
         (story(run("a", WORKER, 100, 101)), "value of a run that did not return"),
