@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,7 @@ class Driver:
         self._plan = plan(settings.seed, settings.faults, settings.seconds, settings.broker)
         self._calls = {call.id: call for call in calls_of(settings.seed, settings.tasks)}
         self._begin = time.monotonic() + START_UP
+        self._ways: dict[str, int] = {}
         names = [f"producer-{number}" for number in range(settings.producers)]
         self._producers = [self._producer(name, number) for number, name in enumerate(names)]
         self._waiters = [self._waiter("waiter-0", names)]
@@ -161,6 +162,7 @@ class Driver:
         )
 
     def _variables(self, name: str, number: int) -> dict[str, str]:
+        self._ways[name] = number
         return {**self._site.variables_of(number), "CHAOS_FOLDER": str(self._folder), "CHAOS_CREW": name}
 
     # Faults
@@ -174,19 +176,22 @@ class Driver:
     async def _have(self, fault: Fault) -> None:
         if fault.kind in OF_PROCESSES:
             begin = time.monotonic()
-            self._note(fault, begin, pids=await self._have_process(fault))
+            member = self._targets(fault.kind)[fault.target % len(self._targets(fault.kind))]
+            self._note(fault, begin, await self._have_process(fault, member), [member])
             return
         async with self._site.turn_of(fault):
             begin = time.monotonic()
             await self._site.suffer(fault)
-            self._note(fault, begin, crews=self._site.crews_hit(fault, [worker.name for worker in self._workers]))
+            hit = [member for member in self._crew if self._site.is_hit(fault, self._ways[member.name])]
+            self._note(fault, begin, (), hit)
 
-    def _note(self, fault: Fault, begin: float, *, pids: Sequence[int] = (), crews: Collection[str] = ()) -> None:
-        self._journal.write("fault", kind=fault.kind, begin=begin, pids=list(pids), crews=list(crews))
+    def _note(self, fault: Fault, begin: float, pids: Sequence[int], hit: Sequence[Member]) -> None:
+        crews = [member.name for member in hit if member in self._workers and not pids]
+        watchers = [member.name for member in hit if member not in self._workers]
+        self._journal.write("fault", kind=fault.kind, begin=begin, pids=list(pids), crews=crews, watchers=watchers)
 
-    async def _have_process(self, fault: Fault) -> Sequence[int]:
+    async def _have_process(self, fault: Fault, member: Member) -> Sequence[int]:
         """Send its signal to whom it is for; return the processes that suffer of it, once it is over."""
-        member = self._targets(fault.kind)[fault.target % len(self._targets(fault.kind))]
         pids = member.pids()
         if not pids:  # it is just being started again, or has finished
             return ()
@@ -243,10 +248,11 @@ class Driver:
         try:
             async with asyncio.timeout(DUMP_TIMEOUT), self._site.broker() as broker:
                 [counts] = await (await broker.open()).transport.counts(["default"])
+                left = await self._site.left_behind()
         except (TimeoutError, AsyncqError) as error:
-            counts = error
+            counts, left = error, "?"
         logs = [f"== {member.name}, pids {member.pids()}\n{member.tail()}" for member in self._crew]
-        return "\n".join([f"Waiting until {self._waiting_for}; the queue: {counts}.", *logs])
+        return "\n".join([f"Waiting until {self._waiting_for}; the queue: {counts}; left: {left}.", *logs])
 
     async def _judge(self) -> Report:
         history = self._history()
@@ -260,7 +266,8 @@ class Driver:
 
     def _history(self) -> History:
         is_file = self._settings.broker.endswith("sqlite")
-        history = History(self._calls, [waiter.name for waiter in self._waiters], is_file)
+        is_late = self._settings.broker.startswith("rabbitmq")
+        history = History(self._calls, [waiter.name for waiter in self._waiters], is_file, is_late)
         history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
         for member in (*self._producers, *self._waiters):

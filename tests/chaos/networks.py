@@ -1,7 +1,7 @@
 """The networks: ways to one server, of which a part of the crew takes each, so that a fault cuts off that part."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
@@ -40,9 +40,9 @@ class Networks:
         """Return the way that a member of the crew takes."""
         return self._proxies[crew % len(self._proxies)]
 
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        """Return who of the crew suffers from a fault."""
-        return [crew for number, crew in enumerate(crews) if (number - fault.target) % len(self._proxies) == 0]
+    def is_hit(self, fault: Fault, crew: int) -> bool:
+        """Tell whether it is the way of that member of the crew."""
+        return (crew - fault.target) % len(self._proxies) == 0
 
     def turn_of(self, fault: Fault) -> asyncio.Lock:
         """Return what lets one fault of a way happen at a time."""

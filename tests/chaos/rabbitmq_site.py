@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 
 from asyncq import Broker, broker_from_url
 from asyncq.rabbitmq.delays import HIGHEST, LOWEST
@@ -53,10 +53,10 @@ class RabbitMQSite(Site):
     def url_of(self, crew: int) -> str:
         return self._networks.of(crew).url("amqp", "/")
 
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
+    def is_hit(self, fault: Fault, crew: int) -> bool:
         if fault.kind not in OF_NODE:
-            return self._store.crews_hit(fault, crews)
-        return self._networks.crews_hit(fault, crews) if fault.kind in FAULTS else crews
+            return self._store.is_hit(fault, crew)
+        return fault.kind not in FAULTS or self._networks.is_hit(fault, crew)
 
     def turn_of(self, fault: Fault) -> asyncio.Lock:
         if fault.kind not in OF_NODE:

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 
 from asyncq import Broker, broker_from_url
 from tests.chaos.faults import Fault
@@ -32,8 +32,8 @@ class Site(ABC):
         """Return the way that a member of the crew takes."""
 
     @abstractmethod
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        """Return who of the crew suffers from a fault."""
+    def is_hit(self, fault: Fault, crew: int) -> bool:
+        """Tell whether a member of the crew suffers from a fault."""
 
     @abstractmethod
     def turn_of(self, fault: Fault) -> asyncio.Lock:

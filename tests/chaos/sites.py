@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -51,8 +51,8 @@ class RedisSite(Site):
     def url_of(self, crew: int) -> str:
         return self._networks.of(crew).url()
 
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        return self._networks.crews_hit(fault, crews) if fault.kind in FAULTS else crews
+    def is_hit(self, fault: Fault, crew: int) -> bool:
+        return fault.kind not in FAULTS or self._networks.is_hit(fault, crew)
 
     def turn_of(self, fault: Fault) -> asyncio.Lock:
         return self._networks.turn_of(fault) if fault.kind in FAULTS else self._turn
@@ -123,8 +123,8 @@ class SQLiteSite(Site):
     def url_of(self, crew: int) -> str:
         return self.url
 
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        return crews
+    def is_hit(self, fault: Fault, crew: int) -> bool:
+        return True
 
     def turn_of(self, fault: Fault) -> asyncio.Lock:
         return self._turn

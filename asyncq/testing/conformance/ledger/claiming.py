@@ -146,6 +146,17 @@ class ClaimingSuite(Suite):
         await finish(holder, await lend(holder, copy_of("a", 1, body=OTHER_BODY)), NOT_KEPT)
         assert await _claim(process, "a", b"a third call") == next_life(1)
 
+    async def test_each_note_of_a_batch_ends_its_claim(self, process: LedgerProcess) -> None:
+        """What is noted together with a call that has ended is a call like any other: no copy comes after its end."""
+        envelopes = [envelope_of("a"), envelope_of("b")]
+        assert list(await process.ledger.claim(envelopes, ttl_ms=MINUTE_MS)) == [0, 0]
+        holder = await process.holder()
+        await finish(holder, await lend(holder, copy_of("a")))
+        await process.ledger.note(envelopes)
+        await finish(holder, await lend(holder, copy_of("b")))
+        assert await take(holder, copy_of("a")) is None
+        assert await take(holder, copy_of("b")) is None
+
     async def test_a_noted_claim_keeps_its_generation(self, process: LedgerProcess) -> None:
         """The note of what was claimed knows in which generation it was published."""
         holder = await process.holder()
