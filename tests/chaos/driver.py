@@ -283,8 +283,8 @@ class Driver:
             for id, result in zip(some, results, strict=True):
                 if value_of(result) not in {each.value for each in history.seen[id]}:
                     wrong.append(f"{id} was seen to end as {history.seen[id]}, and now has {result}")
-        [counts] = await (await broker.open()).transport.counts(["default"])
         letters = [letter.id for letter in await broker.dead.list(limit=None)]
+        [counts] = await (await broker.open()).transport.counts(["default"])
         wrong += check_letters(history, letters)
         if tuple(counts) != (0, 0, 0, len(letters)):
             wrong.append(f"There are {len(letters)} dead letters, and the queue holds {counts}")
