@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help venv demo serve test test-all check bench chaos soak clean
+.PHONY: help venv demo serve test test-all check docs bench chaos soak clean
 
 help: ## Show these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -9,7 +9,7 @@ help: ## Show these commands
 venv: ## Create .venv with everything for development
 	@scripts/venv dev
 
-demo: ## Watch the example application hand work to a worker (ASYNCQ_URL=redis://... for another broker)
+demo: ## Watch the example application hand work to a worker (ASYNCQ_URL=redis://... or amqp://... for another broker)
 	@scripts/venv examples
 	@$(PYTHON) -m examples.fastapi_app.demo
 
@@ -25,6 +25,10 @@ test-all: ## The same on every supported Python that is here
 
 check: ## Lint, format, types and floors
 	@scripts/check
+
+docs: ## Write what the documentation tells from the code
+	@scripts/venv dev
+	@$(PYTHON) -m scripts.brokers_page
 
 bench: ## Measure asyncq beside its peers (ARGS go to it)
 	@scripts/venv dev

@@ -84,7 +84,7 @@ class Broker(Declaring, ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Return where the messages are, as a URL without its password."""
+        """Return where the messages are, and what else remembers calls, as URLs without passwords."""
 
     @abstractmethod
     def connect(self) -> tuple[Transport, Store]:

@@ -59,17 +59,18 @@ def broker_class(name: str) -> type[Broker]:
         ) from error
 
 
-def broker_from_url(url: str, **options: Any) -> Broker:
+def broker_from_url(url: str, *, store: str | Broker | None = None, **options: Any) -> Broker:
     """Return the broker that a URL names.
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `redis://host:6379/0`, `rediss://...`,
             `redis+sentinel://host,host/service/0`, `redis+cluster://host,host`, `amqp://host:5672/vhost`, `amqps://...`.
             A SQLite URL may say `?synchronous=NORMAL`.
+        store: what remembers calls for RabbitMQ (see `RabbitMQBroker`); the others do so themselves and take none.
         options: passed on to the broker.
 
     Raises:
-        ConfigurationError: a URL that names no broker.
+        ConfigurationError: a URL that names no broker, or a store for a broker that takes none.
         MissingExtra: its client library is not installed.
     """
     parts = urlsplit(url)
@@ -80,6 +81,10 @@ def broker_from_url(url: str, **options: Any) -> Broker:
             f"{', '.join(f'{scheme}://' for scheme in _SCHEMES)}.{near_names(parts.scheme, _SCHEMES)}"
         )
     make: Any = broker_class(name)
+    if name == "RabbitMQBroker":
+        return make(url, store=store, **options)
+    if store is not None:
+        raise ConfigurationError(f"{hidden_password(url)} remembers calls by itself: store= is for amqp:// alone.")
     if name == "MemoryBroker":
         return make(**options)
     if name == "SQLiteBroker":

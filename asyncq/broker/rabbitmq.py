@@ -9,7 +9,7 @@ from asyncq.broker.kinds import broker_from_url
 from asyncq.broker.urls import hidden_password
 from asyncq.errors import ConfigurationError
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
-from asyncq.store import Store
+from asyncq.store import Address, Store
 from asyncq.transport import Transport
 
 _OF_THE_STORE = ("namespace", "connect_timeout", "command_timeout")
@@ -55,16 +55,22 @@ class RabbitMQBroker(Broker):
         self.capabilities = (
             RabbitTransport.capabilities
             if store is None
-            else replace(RememberingTransport.capabilities, is_shared=store.capabilities.is_shared)
+            else replace(
+                RememberingTransport.capabilities,
+                is_shared=store.capabilities.is_shared,
+                spans_machines=store.capabilities.spans_machines,
+            )
         )
         super().__init__(**options)
         self.urls = (url,) if isinstance(url, str) else tuple(url)
         self.heartbeat = heartbeat
         self.consumer_timeout = consumer_timeout
         self.declare = declare
+        self._reply_queues: dict[Address, int] = {}
 
     def describe(self) -> str:
-        return ",".join(map(hidden_password, self.urls))
+        messages = ",".join(map(hidden_password, self.urls))
+        return messages if self.store is None else f"{messages} with store {self.store.describe()}"
 
     def connect(self) -> tuple[Transport, Store]:
         queues = list(self.queues.values())
@@ -79,7 +85,7 @@ class RabbitMQBroker(Broker):
         )
         if self.store is None:
             transport = RabbitTransport(client, queues=queues, dead_cap=self.dead_letter_cap)
-            return transport, RabbitReplies(client, self.reply_address())
+            return transport, RabbitReplies(client, self.reply_address(), self._reply_queues)
         ledger, store = self.store.connect_ledger()
         noter = Noter(ledger)
         transport = RememberingTransport(

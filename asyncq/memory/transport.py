@@ -31,7 +31,7 @@ class MemoryTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=False)
+    capabilities = Capabilities(is_shared=False, spans_machines=False)
 
     def __init__(
         self, state: MemoryState, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000

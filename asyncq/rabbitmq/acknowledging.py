@@ -10,6 +10,9 @@ _frame = Struct(">BHIHHQBB")
 _METHOD, _BASIC, _ACK, _END = 1, 60, 80, 0xCE
 _SIZE = 13
 
+SOON = 0.005
+"""Seconds."""
+
 
 class Acknowledgement(NamedTuple):
     """What is said to the server.
@@ -45,6 +48,11 @@ class Tags:
         """Let a tag be acknowledged with the next ones that are taken. Once for each."""
         self._settled.add(tag)
 
+    @property
+    def settled(self) -> int:
+        """How many are not acknowledged yet."""
+        return len(self._settled)
+
     def take(self) -> list[Acknowledgement]:
         """Return what has to be said, in order: the longest prefix in one, the others one by one."""
         settled, beyond = self._settled, self._beyond
@@ -70,7 +78,9 @@ class Tags:
 
 
 class Acknowledger:
-    """Acknowledges what is settled on a channel, once in a turn of the loop.
+    """Acknowledges what is settled on a channel: once in a turn of the loop, or where nobody waits for it, soon.
+
+    To a quorum queue an acknowledgement is a write to the disk. The next publish would have to wait for it.
 
     Args:
         connection: of the channel.
@@ -81,20 +91,36 @@ class Acknowledger:
         self._connection = connection
         self._channel = channel
         self._tags = Tags()
-        self._is_due = False
+        self._due: asyncio.Handle | None = None
+        self._is_urgent = False
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
 
-    def settle(self, tag: int) -> None:
-        """Acknowledge soon. On a channel that has ended it does nothing: its tags mean nothing any more."""
+    @property
+    def settled(self) -> int:
+        """How many deliveries are settled and not acknowledged."""
+        return self._tags.settled
+
+    def settle(self, tag: int, *, is_urgent: bool) -> None:
+        """Acknowledge. On a channel that has ended it does nothing: its tags mean nothing any more.
+
+        Args:
+            tag: of the delivery.
+            is_urgent: in the next turn of the loop; else within `SOON`.
+        """
         self._tags.settle(tag)
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self.send)
+        if self._due is None:
+            self._due = self._loop.call_soon(self.send) if is_urgent else self._loop.call_later(SOON, self.send)
+        elif is_urgent and not self._is_urgent:
+            self._due.cancel()
+            self._due = self._loop.call_soon(self.send)
+        self._is_urgent |= is_urgent
 
     def send(self) -> None:
         """Acknowledge now what is settled."""
-        self._is_due = False
+        if self._due is not None:
+            self._due.cancel()
+        self._due, self._is_urgent = None, False
         if self._is_closed or self._connection.ended.is_set():
             return
         frames = [acknowledgement.frame(self._channel) for acknowledgement in self._tags.take()]
@@ -106,3 +132,5 @@ class Acknowledger:
     def close(self) -> None:
         """Say nothing more: the channel has ended. Its number may be another's soon."""
         self._is_closed = True
+        if self._due is not None:
+            self._due.cancel()

@@ -1,8 +1,8 @@
 """The client: the connections of a process, and what several things do over them."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiormq import ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel
@@ -10,13 +10,16 @@ from aiormq.abc import AbstractChannel
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.connection import is_foreign_cancellation
 from asyncq.rabbitmq.declaring import Declarer
-from asyncq.rabbitmq.faults import FAULTS, mapped
+from asyncq.rabbitmq.delays import Route
+from asyncq.rabbitmq.faults import FAULTS, is_node_down, mapped
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
 from asyncq.rabbitmq.reconnecting import Reconnecting
 from asyncq.rabbitmq.topology import Topology
 from asyncq.rabbitmq.urls import read_urls
 from asyncq.rabbitmq.wire import Wire
+
+T = TypeVar("T")
 
 
 class RabbitClient:
@@ -120,41 +123,57 @@ class RabbitClient:
         """See to it that a queue can be published to and consumed. Raises BrokerUnavailable and ConfigurationError."""
         await self._declared(self._declaring.queue(queue))
 
-    async def provide_delay(self, delay_ms: int) -> None:
-        """See to it that something can be delayed for so long. Raises the same."""
-        await self._declared(self._declaring.delay(delay_ms))
+    async def provide_ladder(self, routes: Iterable[Route]) -> None:
+        """See to it that messages can go these ways through the ladder. Raises the same."""
+        await self._declared(self._declaring.ladder(routes))
 
-    async def provide_reply(self, address: str) -> None:
-        """See to it that there is a queue for a process that waits for results. Raises the same."""
-        await self._declared(self._declaring.reply(address))
+    async def provide_reply(self, address: str, number: int) -> None:
+        """See to it that there is a queue for a process that waits for results. Raises the same.
+
+        Args:
+            address: of the process.
+            number: of its queue: how many it has had before.
+        """
+        await self._declared(self._declaring.reply(address, number))
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there is not any more."""
         self._declaring.forget()
 
     async def count(self, server_queue: str) -> int:
-        """Return how many messages of a queue are ready, as far as the server knows just now; 0: there is none."""
+        """Return how many messages of a queue are ready, as far as the server knows just now; 0: there is none.
+
+        Raises BrokerUnavailable; it is a NodeDown where the queue is on a node that is down.
+        """
         return await self._messages_in(server_queue) or 0
 
     async def is_missing(self, server_queue: str) -> bool:
-        """Tell whether the server has no such queue."""
+        """Tell whether the server has no such queue. Raises the same."""
         return await self._messages_in(server_queue) is None
+
+    async def delete(self, server_queue: str) -> None:
+        """Delete a queue, if it is there. Raises the same."""
+        await self._ask("delete a queue", lambda channel: channel.queue_delete(server_queue))
 
     async def _messages_in(self, server_queue: str) -> int | None:
         """Return how many are ready, None where there is no such queue. Raises BrokerUnavailable."""
+        answer = await self._ask("look at a queue", lambda channel: channel.queue_declare(server_queue, passive=True))
+        return None if answer is None else answer.message_count or 0
+
+    async def _ask(self, wanted: str, ask: Callable[[AbstractChannel], Awaitable[T]]) -> T | None:
+        """Return what the server answers; None: what it was asked about is not there. Raises BrokerUnavailable."""
         async with self._asking:
             try:
                 async with asyncio.timeout(self.command_timeout):
                     if self._asked is None or self._asked.is_closed:
                         self._asked = await self._open_channel()
-                    answer = await self._asked.queue_declare(server_queue, passive=True)
-            except ChannelNotFoundEntity:
-                return None
+                    return await ask(self._asked)
             except BaseException as error:
+                if isinstance(error, ChannelNotFoundEntity) and not is_node_down(error):
+                    return None
                 if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                    raise mapped("look at a queue", self.address, error) from error
+                    raise mapped(wanted, self.address, error) from error
                 raise
-        return answer.message_count or 0
 
     async def _open_channel(self) -> AbstractChannel:
         if self._publishing is None:

@@ -9,7 +9,7 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from asyncq.errors import ConfigurationError
-from asyncq.rabbitmq import delays
+from asyncq.rabbitmq.delays import Route, Rung, rungs_up_to
 from asyncq.rabbitmq.topology import Binding, Declaration, Exchange, Queue, Topology, definitions, text
 
 CHANNELS = 4
@@ -48,8 +48,8 @@ class Declarer:
         self._turn = asyncio.Lock()
         self._known: set[Declaration] = set()
         self._queues: set[str] = set()
-        self._replies: set[str] = set()
-        self._level = delays.LOWEST - 1
+        self._replies: set[tuple[str, int]] = set()
+        self._rungs: set[Rung] = set()
 
     async def queue(self, name: str) -> None:
         """See to it that a queue can be published to and consumed."""
@@ -57,25 +57,31 @@ class Declarer:
             await self._provide(self._topology.queue(name), self._declares)
             self._queues.add(name)
 
-    async def delay(self, delay_ms: int) -> None:
-        """See to it that the ladder is high enough for a delay."""
-        level = delays.route(delay_ms).level
-        if level > self._level:
-            await self._provide(self._topology.delays(level), self._declares)
-            self._level = max(level, self._level)
+    async def ladder(self, routes: Iterable[Route]) -> None:
+        """See to it that messages can go these ways through the ladder.
 
-    async def reply(self, name: str) -> None:
-        """See to it that there is a queue for a process that waits for results."""
-        if name not in self._replies:
-            await self._provide(self._topology.reply(name), True)
-            self._replies.add(name)
+        Where nothing may be declared, all of it up to their level is asked for, so that it is listed as a whole.
+        """
+        if self._declares:
+            rungs = {rung for route in routes for rung in route.rungs}
+        else:
+            rungs = set(rungs_up_to(max(route.level for route in routes)))
+        if not rungs <= self._rungs:
+            await self._provide(self._topology.ladder(rungs - self._rungs), self._declares)
+            self._rungs |= rungs
+
+    async def reply(self, address: str, number: int = 0) -> None:
+        """See to it that there is a queue for a process that waits for results; the number says which of its."""
+        if (address, number) not in self._replies:
+            await self._provide(self._topology.reply(address, number), True)
+            self._replies.add((address, number))
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there has been deleted, or has expired."""
         self._known.clear()
         self._queues.clear()
         self._replies.clear()
-        self._level = delays.LOWEST - 1
+        self._rungs.clear()
 
     async def _provide(self, wanted: Iterable[Declaration], declares: bool) -> None:
         async with self._turn:

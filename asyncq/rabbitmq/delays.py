@@ -1,10 +1,14 @@
-"""The ladder's arithmetic: through which levels a message goes to come out after so many milliseconds.
+"""The ladder's arithmetic: in which queues a message waits to come out after so many milliseconds.
 
-A delay is rounded up to a multiple of the lowest level and written in binary. The routing key begins with its bits, the
-highest level first. Where a bit is 1, the message waits in the queue of that level, 2**level ms; where it is 0, it goes
-past. It enters at its highest 1, so that no level above that has to exist.
+A delay is rounded up to a multiple of 16 ms and written in base 16. Each digit is a level of the ladder, which has a
+queue for each value but 0: for a 3 in the second level, one in which messages wait 3 * 16 * 16 ms. The routing key
+begins with the digits, the highest level first; where one is 0, the message goes past. It enters at its highest digit,
+so that nothing above that has to exist.
 
 In a queue all messages wait for the same time, so none waits behind one that is due later.
+
+Why base 16: each wait costs the server about a millisecond, each queue a little memory. A delay of seconds is three
+waits, in base 2 it would be six; more than 15 queues a level save no more than one of the three.
 
 What has come out and is sent in again must leave its header `x-death` behind: where a message expires for the second
 time in the same queue, the server takes that for a cycle and keeps it there for ever.
@@ -12,33 +16,60 @@ time in the same queue, the server takes that for a cycle and keeps it there for
 
 from typing import NamedTuple
 
-LOWEST, HIGHEST = 4, 31
-STEP_MS = 1 << LOWEST
-LONGEST_MS = (1 << HIGHEST + 1) - STEP_MS
+STEP_MS = 16
+LEVELS = 7
+LONGEST_MS = STEP_MS * (16**LEVELS - 1)
 """49.7 days. The server's longest time to live is 2**32 - 1 ms."""
 
-_LEVELS = HIGHEST - LOWEST + 1
+VALUES = range(1, 16)
+"""What a digit can be, but for 0."""
+
+
+class Rung(NamedTuple):
+    """A queue of the ladder.
+
+    Attributes:
+        level: 0 is the lowest.
+        value: of the digit there, 1 to 15.
+    """
+
+    level: int
+    value: int
+
+    @property
+    def wait_ms(self) -> int:
+        """How long a message waits in it."""
+        return self.value * unit_ms(self.level)
 
 
 class Route(NamedTuple):
     """A way through the ladder.
 
     Attributes:
-        level: where it begins.
-        bits: a word for each level, from the highest to the lowest: "1" is waited in, "0" is gone past.
+        steps: how many times 16 ms it takes, 1 or more.
     """
 
-    level: int
-    bits: str
+    steps: int
+
+    @property
+    def level(self) -> int:
+        """The level at which it begins."""
+        return (self.steps.bit_length() - 1) // 4
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """The queues that it goes through, in order."""
+        digits = ((level, self.steps >> 4 * level & 15) for level in range(self.level, -1, -1))
+        return [Rung(level, value) for level, value in digits if value]
 
     def key(self, queue: str) -> str:
         """Return the routing key to a queue."""
-        return f"{self.bits}.{queue}"
+        return f"{'.'.join(f'{self.steps:0{LEVELS}x}')}.{queue}"
 
-    @property
-    def delay_ms(self) -> int:
-        """How long it takes."""
-        return int(self.bits.replace(".", ""), 2) * STEP_MS
+
+def unit_ms(level: int) -> int:
+    """Return what a digit counts."""
+    return STEP_MS << 4 * level
 
 
 def route(delay_ms: int) -> Route:
@@ -49,13 +80,17 @@ def route(delay_ms: int) -> Route:
     """
     if delay_ms < 1:
         raise ValueError(f"The ladder delays by 1 ms or more; got {delay_ms!r}.")
-    steps = -(-min(delay_ms, LONGEST_MS) // STEP_MS)
-    return Route(steps.bit_length() - 1 + LOWEST, ".".join(f"{steps:0{_LEVELS}b}"))
+    return Route(-(-min(delay_ms, LONGEST_MS) // STEP_MS))
 
 
-def pattern(level: int, bit: int) -> str:
-    """Return the binding key of what has this bit at a level."""
-    return f"{'*.' * (HIGHEST - level)}{bit}.#"
+def rungs_up_to(level: int) -> list[Rung]:
+    """Return all rungs of the levels up to one."""
+    return [Rung(each, value) for each in range(level + 1) for value in VALUES]
+
+
+def pattern(level: int, value: int) -> str:
+    """Return the binding key of what has this digit at a level."""
+    return f"{'*.' * (LEVELS - 1 - level)}{value:x}.#"
 
 
 def due_pattern(queue: str) -> str:
@@ -63,4 +98,4 @@ def due_pattern(queue: str) -> str:
 
     Not "#." and the name: that of a queue `b` would match what is for a queue `a.b`, too.
     """
-    return f"{'*.' * _LEVELS}{queue}"
+    return f"{'*.' * LEVELS}{queue}"

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 UNLIMITED = 0
 MAX_PREFETCH = 65_535
+URGENT = 0.75
+"""The share of the prefetch that is unacknowledged when the server is about to send nothing more."""
 
 
 class Arrival:
@@ -190,7 +192,8 @@ class ReceivingChannel:
         if arrival.consumer == self._consumer:
             self.outstanding -= 1
         self.settled += 1
-        self._acknowledger.settle(arrival.tag)
+        unacknowledged = self.outstanding + self._acknowledger.settled + 1
+        self._acknowledger.settle(arrival.tag, is_urgent=unacknowledged > URGENT * (self.prefetch or 0))
 
     def acknowledge_now(self) -> None:
         """Acknowledge what was settled, not in the next turn of the loop."""

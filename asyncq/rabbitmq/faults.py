@@ -26,6 +26,11 @@ FAULTS = (AMQPError, PAMQPException, ChannelInvalidStateError, OSError, EOFError
 
 Mapped: TypeAlias = BrokerUnavailable | ConfigurationError
 
+
+class NodeDown(BrokerUnavailable):
+    """A queue that has one node only is out of reach: the server says that this node is down."""
+
+
 _WRONG = (
     *(AuthenticationError, ProbableAuthenticationError, IncompatibleProtocolError, ProtocolSyntaxError),
     *(ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed),
@@ -54,6 +59,11 @@ def is_wrong(error: BaseException) -> bool:
     return isinstance(error, (*_WRONG, ConnectionNotAllowed))
 
 
+def is_node_down(error: BaseException) -> bool:
+    """Say whether the server has a queue, and that the node is down where it is."""
+    return isinstance(error, ChannelNotFoundEntity) and "is down" in str(error)
+
+
 def mapped(wanted: str, address: str, error: BaseException) -> Mapped:
     """Return what to raise in the place of an error; whoever raises it keeps the error as its cause.
 
@@ -62,6 +72,8 @@ def mapped(wanted: str, address: str, error: BaseException) -> Mapped:
         address: of whom.
         error: what a client library, or the system, has raised.
     """
+    if is_node_down(error):
+        return NodeDown(f"RabbitMQ at {address} cannot {wanted} now: {explained(error)}")
     if is_wrong(error):
         return ConfigurationError(f"RabbitMQ at {address} refused to {wanted}: {explained(error)}")
     return BrokerUnavailable(f"RabbitMQ at {address} does not answer; tried to {wanted}. {explained(error)}")

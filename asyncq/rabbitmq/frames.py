@@ -59,6 +59,12 @@ def message_id(number: int, id: str) -> str:
     return whole if len(whole) <= MAX_ID // 4 or len(whole.encode()) <= MAX_ID else f"{number}:"
 
 
+def number_in(message_id: str) -> int:
+    """Return the number that was published with it; 0: it is none of ours."""
+    number = message_id.partition(":")[0]
+    return int(number) if number.isdecimal() else 0
+
+
 def call_id(message_id: str, headers: Mapping[str, Any] | None) -> str:
     """Return the id that was published with these properties."""
     return message_id.partition(":")[2] or str((headers or {}).get(HEADER_ID, ""))

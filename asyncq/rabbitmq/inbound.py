@@ -1,10 +1,11 @@
-"""The inbound frames: those of deliveries are read here, and all others left to aiormq.
+"""The inbound frames: those of deliveries and confirms are read here, and all others left to aiormq.
 
 aiormq and pamqp take some 25 us for a delivery: three frames, nine reads of the stream, a task, and a dozen objects of
 which three are of use. This takes two. The layout is that of AMQP 0-9-1, sections 2.3.5 and 4.2.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +16,10 @@ READ_SIZE = 1 << 18
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER, _CANCEL, _CLOSE = bytes((0, 60, 0, 60)), bytes((0, 60, 0, 30)), bytes((0, 20, 0, 40))
+_ACK, _NACK, _RETURN = bytes((0, 60, 0, 80)), bytes((0, 60, 0, 120)), bytes((0, 60, 0, 50))
+_HEARTBEAT = bytes((8, 0, 0, 0, 0, 0, 0, 0xCE))
+SIGN_OF_LIFE = 1.0
+"""Seconds for which aiormq may see nothing of what arrives."""
 _PLAIN = 0x1080
 """Flags of a message that has a delivery mode and an id, and nothing else."""
 
@@ -46,10 +51,20 @@ class Taker(Protocol):
 
 
 class Inbound:
-    """The reading end of a connection, as aiormq uses it. Of channels that have a taker it is asked first."""
+    """The reading end of a connection, as aiormq uses it. Of channels that have a taker it is asked first.
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    aiormq gives a connection up on which it sees nothing for three heartbeats, and a server that sends anything else
+    sends none. So while all that arrives is taken, it is shown heartbeats of ours.
+
+    Args:
+        reader: of the stream.
+        sign_of_life: seconds between them.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, *, sign_of_life: float = SIGN_OF_LIFE) -> None:
         self.takers: dict[int, Taker] = {}
+        self._sign_of_life = sign_of_life
+        self._shown_at = time.monotonic()
         self._reader = reader
         self._data = b""
         self._at = 0
@@ -91,6 +106,11 @@ class Inbound:
             if not taker.take(kind, data, start, end):
                 return
             self._at = end + 1
+            now = time.monotonic()
+            if now - self._shown_at >= self._sign_of_life:
+                self._shown_at = now
+                self._data, self._at = _HEARTBEAT + data[self._at :], 0
+                return
 
     async def _fill(self, wanted: int) -> None:
         chunk = await self._reader.read(READ_SIZE)
@@ -141,7 +161,7 @@ class Deliveries:
         if not self._tag:  # the content of what aiormq has asked for
             return False
         if kind == _HEADER:
-            self._missing = self._read_header(data, start, end)
+            self._missing, self._properties = _content_of(data, start, end)
         elif kind == _BODY:
             self._parts.append(data[start:end])
             self._missing -= end - start
@@ -158,16 +178,6 @@ class Deliveries:
         self._tag, flags = _tag.unpack_from(data, at)
         self._is_redelivered = bool(flags & 1)
 
-    def _read_header(self, data: bytes, start: int, end: int) -> int:
-        """Read the properties, and return the size of the body."""
-        _, _, size, flags = _content.unpack_from(data, start)
-        if flags == _PLAIN:
-            at = start + _content.size + 2  # after the mode and the length of the id
-            self._properties = Properties(data[at:end].decode())
-        else:
-            self._properties = _all_properties(data[start:end])
-        return size
-
     def _finish(self) -> None:
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -176,10 +186,51 @@ class Deliveries:
         self._arrived(self._consumer, tag, self._is_redelivered, self._properties, body)
 
 
-def _all_properties(payload: bytes) -> Properties:
+class Outcomes:
+    """Reads what the server says of the messages that were published on one channel.
+
+    Args:
+        confirmed: called with a delivery tag, whether all before it are meant, too, and whether the server has taken
+            them or refuses them. Does not raise.
+        returned: called with the `message_id` of a message for which there is no queue. Does not raise.
+    """
+
+    def __init__(self, confirmed: Callable[[int, bool, bool], None], returned: Callable[[str], None]) -> None:
+        self._confirmed = confirmed
+        self._returned = returned
+        self._is_returning = False
+        self._missing = 0
+
+    def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
+        """Take the frames of confirms and of returned messages, and leave all others."""
+        if kind == _METHOD:
+            method = data[start : start + 4]
+            if method in (_ACK, _NACK):
+                tag, flags = _tag.unpack_from(data, start + 4)
+                self._confirmed(tag, bool(flags & 1), method == _ACK)
+                return True
+            self._is_returning = method == _RETURN
+            return self._is_returning
+        if not self._is_returning:
+            return False
+        if kind == _HEADER:
+            self._missing, properties = _content_of(data, start, end)
+            self._returned(properties.message_id)
+        else:
+            self._missing -= end - start
+        self._is_returning = self._missing > 0
+        return True
+
+
+def _content_of(data: bytes, start: int, end: int) -> tuple[int, Properties]:
+    """Return the size of the body and the properties that a header tells."""
+    _, _, size, flags = _content.unpack_from(data, start)
+    if flags == _PLAIN:
+        at = start + _content.size + 2  # after the mode and the length of the id
+        return size, Properties(data[at:end].decode())
     header = ContentHeader()
-    header.unmarshal(payload)
-    return properties_of(header)
+    header.unmarshal(data[start:end])
+    return size, properties_of(header)
 
 
 def properties_of(header: ContentHeader) -> Properties:

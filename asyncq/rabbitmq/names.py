@@ -6,9 +6,11 @@
     asyncq:NS:q:QUEUE:dead  queue              dead letters of a queue
     asyncq:NS:looking:HASH  queue              there while somebody looks at the dead letters of a queue
     asyncq:NS:delay         topic exchange     below the ladder: what becomes due
-    asyncq:NS:delay:LEVEL   topic exchange     a level of the ladder, and its queue, which has the same name
+    asyncq:NS:delay:MS      topic exchange     a level of the ladder, by what its digit counts
+    asyncq:NS:delay:MS      queue              where a message waits, by how long
     asyncq:NS:stray         fanout exchange    what became due for a queue that is not there, and its queue
-    asyncq:NS:reply:RANDOM  queue              results for one process, reached through the default exchange
+    asyncq:NS:reply         direct exchange    results, by the address of the process that waits for them
+    asyncq:NS:reply:RANDOM  queue              results for one process; its next one, if need be, ends in :1
 
 The server bounds names and routing keys to 255 bytes.
 """
@@ -31,7 +33,7 @@ HEADER_GENERATION = "asyncq-generation"
 HEADER_ROUNDS = "asyncq-rounds"
 HEADER_REASON = "asyncq-reason"
 HEADER_RECORD = "asyncq-record"
-HEADER_DIED = "asyncq-died-ms"
+HEADER_DIED = "asyncq-died-us"
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -47,9 +49,10 @@ class Names:
         dead: exchange of dead letters.
         due: exchange below the ladder.
         stray: exchange and queue of what `due` cannot deliver.
+        replies: exchange of results. Its routing keys are addresses of processes.
     """
 
-    __slots__ = ("_prefix", "dead", "due", "ready", "stray")
+    __slots__ = ("_prefix", "dead", "due", "ready", "replies", "stray")
 
     def __init__(self, namespace: str) -> None:
         if not _NAMESPACE.fullmatch(namespace):
@@ -60,6 +63,7 @@ class Names:
         self.dead = f"{self._prefix}:dead"
         self.due = f"{self._prefix}:delay"
         self.stray = f"{self._prefix}:stray"
+        self.replies = f"{self._prefix}:reply"
 
     def queue(self, name: str) -> str:
         """Return what a queue is called on the server. ConfigurationError: it is too long for that."""
@@ -79,10 +83,14 @@ class Names:
         """Return the queue that whoever looks at a queue's dead letters has for himself meanwhile."""
         return f"{self._prefix}:looking:{sha1(name.encode(), usedforsecurity=False).hexdigest()}"
 
-    def delay(self, level: int) -> str:
-        """Return the exchange of a level of the ladder, and its queue; below the lowest, `due`."""
-        return f"{self.due}:{level}" if level >= delays.LOWEST else self.due
+    def level(self, level: int) -> str:
+        """Return the exchange of a level of the ladder; below the lowest, `due`."""
+        return f"{self.due}:{delays.unit_ms(level)}" if level >= 0 else self.due
 
-    def reply(self, name: str) -> str:
-        """Return the queue of a process that waits for results."""
-        return f"{self._prefix}:reply:{name}"
+    def rung(self, rung: delays.Rung) -> str:
+        """Return a queue of the ladder."""
+        return f"{self.due}:{rung.wait_ms}"
+
+    def reply(self, address: str, number: int = 0) -> str:
+        """Return the queue of a process that waits for results; the number says how many it has had before."""
+        return f"{self.replies}:{address}:{number}" if number else f"{self.replies}:{address}"

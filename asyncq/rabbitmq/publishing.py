@@ -9,7 +9,7 @@ from aiormq import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPrecondit
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
-from asyncq.rabbitmq.confirming import ConfirmingChannel, Outcome
+from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Nowhere, Outcome
 from asyncq.rabbitmq.faults import explained, is_wrong, mapped
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.reconnecting import Reconnecting
@@ -17,6 +17,9 @@ from asyncq.rabbitmq.reconnecting import Reconnecting
 MAX_MESSAGES = 500
 MAX_BYTES = 1_000_000
 """Bounds of what one call has on its way at a time. More in flight makes nothing faster, and has to be kept twice."""
+
+NOT_TAKEN = 5.0
+"""Seconds for which what a queue does not take is offered again: it gets another leader, or is full for good."""
 
 _AGAIN = Backoff(delay=0.02, max_delay=0.5)
 
@@ -59,20 +62,38 @@ class Publisher:
         channel: ConfirmingChannel | None = None
         fault: BaseException | None = None
         failures = 0
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        begun = asyncio.get_running_loop().time()
+        deadline = begun + self._seconds
+        patience = begun + min(NOT_TAKEN, self._seconds / 2)
         try:
             async with asyncio.timeout_at(deadline):
                 while None in outcomes:
                     channel = await self._open_channel(deadline)
                     fault = await channel.send(messages, outcomes)
+                    is_offered_again = await self._offers_again(channel, outcomes, until=patience)
+                    channel = None
                     if fault is not None:
-                        channel = None
                         self._judge(fault, messages, outcomes)
-                        failures += 1
-                        await asyncio.sleep(_AGAIN.seconds(failures, self._random))
+                    elif not is_offered_again:
+                        break
+                    failures += 1
+                    await asyncio.sleep(_AGAIN.seconds(failures, self._random))
         except TimeoutError as error:
             raise self._unconfirmed(channel, fault) from fault or error
         return [outcome if isinstance(outcome, PublishRefused) else None for outcome in outcomes]
+
+    async def _offers_again(self, channel: ConfirmingChannel, outcomes: list[Outcome], *, until: float) -> bool:
+        """Forget that queues have not taken something, and leave the channel on which they have not, if it was early.
+
+        While the node of a queue's leader dies, the others refuse what is for it; the old channel may do so for good.
+        """
+        not_taken = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, NotTaken)]
+        if not not_taken or asyncio.get_running_loop().time() >= until:
+            return False
+        for index in not_taken:
+            outcomes[index] = None
+        await channel.retire()
+        return True
 
     async def _open_channel(self, deadline: float) -> ConfirmingChannel:
         """Return a channel, once the server takes something there."""
@@ -103,7 +124,8 @@ class Publisher:
             raise mapped("publish", self._connections.address, fault) from fault
         for index, message in enumerate(messages):
             if outcomes[index] is None and _is_meant(fault, message):
-                outcomes[index] = PublishRefused(f"RabbitMQ refused to publish: {explained(fault)}")
+                kind = Nowhere if isinstance(fault, ChannelNotFoundEntity) else PublishRefused
+                outcomes[index] = kind(f"RabbitMQ refused to publish: {explained(fault)}")
 
     def _unconfirmed(
         self, channel: ConfirmingChannel | None, fault: BaseException | None

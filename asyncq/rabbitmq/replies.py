@@ -3,12 +3,15 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import MutableMapping
+from contextlib import suppress
 from random import Random
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival, ReceivingChannel
+from asyncq.rabbitmq.faults import NodeDown
 from asyncq.rabbitmq.receiving import SILENCE
 from asyncq.rabbitmq.wire import notice_in
 from asyncq.store import Address, Listener, Replies
@@ -24,16 +27,24 @@ _AGAIN = Backoff(delay=0.05, max_delay=2.0)
 class RabbitReplies(Replies):
     """A store without a memory: a queue that belongs to one process, and outlives its connections.
 
-    It is gone when nobody has consumed it for ten minutes, and what was told meanwhile with it.
+    It is gone when nobody has consumed it for ten minutes, and what was told meanwhile with it. It is on one node of a
+    cluster; when that is down another queue takes its place, on a node that lives, and the first is deleted when it is
+    seen again.
 
     Args:
         client: the transport's.
         address: the process's own, which nobody else has.
+        numbers: how many queues an address has left behind; shared by all that are opened under it, one after the
+            other.
     """
 
-    def __init__(self, client: RabbitClient, address: Address) -> None:
+    def __init__(
+        self, client: RabbitClient, address: Address, numbers: MutableMapping[Address, int] | None = None
+    ) -> None:
         super().__init__(address)
         self._client = client
+        self._numbers: MutableMapping[Address, int] = {} if numbers is None else numbers
+        self._left = set(range(self._number))
         self._listener: Listener | None = None
         self._channel: ReceivingChannel | None = None
         self._told: deque[Arrival] = deque()
@@ -67,27 +78,52 @@ class RabbitReplies(Replies):
                 await asyncio.sleep(_AGAIN.seconds(failures, self._random))
             self._channel = None
 
+    @property
+    def _number(self) -> int:
+        return self._numbers.get(self.address, 0)
+
+    @property
+    def _queue(self) -> str:
+        return self._client.names.reply(self.address, self._number)
+
     async def _open(self) -> ReceivingChannel:
         """Consume the queue; if it is not there, or not any more, make it, and say so."""
         client = self._client
-        if await client.is_missing(client.names.reply(self.address)):
+        if await self._is_lost():
             if self._was_made:
                 client.forget()
             self._was_made = True
-            await client.provide_reply(self.address)
+            await client.provide_reply(self.address, self._number)
             if self._listener is not None:
                 self._listener.resync()
         connection = await client.consuming.connection(seconds=client.command_timeout)
         channel = await ReceivingChannel.open(
             connection,
             "",
-            client.names.reply(self.address),
+            self._queue,
             self._take,
             self._changed.set,
             command_timeout=client.command_timeout,
         )
         await channel.consume(PREFETCH)
         return channel
+
+    async def _is_lost(self) -> bool:
+        """Tell whether the queue has to be made; from one that is out of reach, turn to the next."""
+        try:
+            return await self._client.is_missing(self._queue)
+        except NodeDown as error:
+            logger.warning("Results that were not heard of yet are lost: %s", error)
+            self._left.add(self._number)
+            self._numbers[self.address] = self._number + 1
+            return True
+
+    async def _delete_left(self) -> None:
+        """Delete the queues before this one: once their nodes are back, they are told all that this one is told."""
+        for number in list(self._left):
+            with suppress(NodeDown):
+                await self._client.delete(self._client.names.reply(self.address, number))
+                self._left.discard(number)
 
     async def _serve(self, channel: ReceivingChannel) -> None:
         while channel.is_open and not channel.was_cancelled:
@@ -97,6 +133,7 @@ class RabbitReplies(Replies):
                     await self._changed.wait()
             except TimeoutError:
                 await channel.ask()
+                await self._delete_left()
         if channel.was_cancelled:
             await channel.close()
 

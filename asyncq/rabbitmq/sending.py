@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from asyncq.errors import PublishRefused
 from asyncq.ledger import Copy
+from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.client import RabbitClient
+from asyncq.rabbitmq.confirming import Nowhere
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.wire import NOTHING, Facts
 from asyncq.transport import Delivery, Envelope
@@ -16,12 +18,12 @@ class Parcel(NamedTuple):
 
     Attributes:
         queue: where it ends up; empty: it is known to be there, or it does not matter.
-        delay_ms: for how long it waits on the ladder; 0: it does not.
+        route: its way through the ladder; None: it does not go there.
     """
 
     message: Message
     queue: str = ""
-    delay_ms: int = 0
+    route: delays.Route | None = None
 
 
 class Sending:
@@ -36,8 +38,9 @@ class Sending:
         """Return a call on its way to its queue, or to the ladder while it is not due."""
         id, queue, body, priority, due_ms, _ = envelope
         if due_ms and (delay_ms := due_ms - self._now_ms()) > 0:
-            message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, delay_ms=delay_ms, facts=facts)
-            return Parcel(message, queue, delay_ms)
+            route = delays.route(delay_ms)
+            message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, route=route, facts=facts)
+            return Parcel(message, queue, route)
         return Parcel(self._wire.ready(id, queue, body, priority, facts=facts), queue)
 
     def returned(self, call: Delivery | Copy, *, facts: Facts) -> Parcel:
@@ -59,7 +62,7 @@ class Sending:
         await self._provide(parcels)
         refusals = await self._client.publisher.publish([parcel.message for parcel in parcels])
         lost = [index for index, refusal in enumerate(refusals) if refusal and parcels[index].queue]
-        if any(_is_nowhere(refusals[index]) for index in lost):
+        if any(isinstance(refusals[index], Nowhere) for index in lost):
             self._client.forget()
             again = [parcels[index] for index in lost]
             await self._provide(again)
@@ -72,10 +75,6 @@ class Sending:
         for queue in {parcel.queue for parcel in parcels}:
             if queue:
                 await self._client.provide(queue)
-        longest_ms = max(parcel.delay_ms for parcel in parcels)
-        if longest_ms:
-            await self._client.provide_delay(longest_ms)
-
-
-def _is_nowhere(refusal: PublishRefused | None) -> bool:
-    return refusal is not None and ("no queue" in str(refusal) or "no exchange" in str(refusal))
+        routes = {parcel.route for parcel in parcels if parcel.route}
+        if routes:
+            await self._client.provide_ladder(routes)

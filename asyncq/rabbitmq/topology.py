@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from asyncq.rabbitmq import delays
+from asyncq.rabbitmq.delays import Rung
 from asyncq.rabbitmq.names import Names
 
 DELIVERY_LIMIT = 20
@@ -141,6 +142,7 @@ class Topology:
             *self._due(),
             Exchange(names.ready, "direct"),
             Exchange(names.dead, "direct"),
+            Exchange(names.replies, "direct"),
             Queue(full, self._arguments(name)),
             Queue(dead, _KEPT_TO_BE_LOOKED_AT),
             Binding(names.ready, "queue", full, name),
@@ -148,15 +150,25 @@ class Topology:
             Binding(names.dead, "queue", dead, name),
         ]
 
-    def delays(self, level: int) -> list[Declaration]:
-        """Return the ladder up to a level."""
-        levels = range(delays.LOWEST, level + 1)
-        return [*self._due(), *(part for each in levels for part in self._level(each))]
+    def ladder(self, rungs: Iterable[Rung]) -> list[Declaration]:
+        """Return these rungs, and what is needed for going past the others below the highest of them."""
+        rungs = sorted(rungs)
+        levels = range(max((rung.level for rung in rungs), default=-1) + 1)
+        return [
+            *self._due(),
+            *(part for level in levels for part in self._level(level)),
+            *(part for rung in rungs for part in self._rung(rung)),
+        ]
 
-    def reply(self, name: str) -> list[Declaration]:
-        """Return what results for one process need."""
+    def reply(self, address: str, number: int = 0) -> list[Declaration]:
+        """Return what results for one process need.
+
+        They go through an exchange of their own: a queue on a node that is down can be neither deleted nor declared
+        anew, but the address can be bound to another one.
+        """
+        queue, replies = self.names.reply(address, number), self.names.replies
         arguments = (("x-queue-type", "classic"), ("x-expires", REPLIES_EXPIRE_MS))
-        return [Queue(self.names.reply(name), arguments)]
+        return [Exchange(replies, "direct"), Queue(queue, arguments), Binding(replies, "queue", queue, address)]
 
     def _arguments(self, name: str) -> Arguments:
         priority = self._priorities.get(name, 0)
@@ -185,18 +197,20 @@ class Topology:
         ]
 
     def _level(self, level: int) -> list[Declaration]:
-        name, below = self.names.delay(level), self.names.delay(level - 1)
+        name, below = self.names.level(level), self.names.level(level - 1)
+        return [Exchange(name, "topic"), Binding(name, "exchange", below, delays.pattern(level, 0))]
+
+    def _rung(self, rung: Rung) -> list[Declaration]:
+        name = self.names.rung(rung)
         arguments = (
             ("x-queue-type", "quorum"),
-            ("x-message-ttl", 1 << level),
-            ("x-dead-letter-exchange", below),
+            ("x-message-ttl", rung.wait_ms),
+            ("x-dead-letter-exchange", self.names.level(rung.level - 1)),
             *_DEAD_LETTERS_STAY,
         )
         return [
-            Exchange(name, "topic"),
             Queue(name, arguments),
-            Binding(name, "queue", name, delays.pattern(level, 1)),
-            Binding(name, "exchange", below, delays.pattern(level, 0)),
+            Binding(self.names.level(rung.level), "queue", name, delays.pattern(*rung)),
         ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from asyncq.ledger import Copy
-from asyncq.rabbitmq import delays
+from asyncq.rabbitmq.delays import Route
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.frames import Message, call_id
 from asyncq.rabbitmq.inbound import Properties
@@ -95,14 +95,13 @@ class Wire:
         priority: int,
         *,
         due_ms: int,
-        delay_ms: int,
+        route: Route,
         facts: Facts = NOTHING,
     ) -> Message:
-        """Return a call that is due in so many milliseconds, 1 or more. It says when, in case it comes too early."""
-        route = delays.route(delay_ms)
+        """Return a call that goes through the ladder first. It says when it is due, in case it comes too early."""
         level = server_priority(priority, is_handed_back=False)
         headers = {**facts.headers(), HEADER_DUE: due_ms}
-        return Message(self.names.delay(route.level), route.key(queue), body, id, headers, level)
+        return Message(self.names.level(route.level), route.key(queue), body, id, headers, level)
 
     def letter(self, delivery: Delivery, reason: str, record: bytes | None, *, died_us: int, ttl_ms: int) -> Message:
         """Return a dead letter: the record stands behind the message, as a header it might be too long for a frame."""
@@ -116,7 +115,7 @@ class Wire:
     def reply(self, address: str, id: str, record: bytes | None) -> Message:
         """Return what tells a process how a call has ended; None: no record is kept."""
         headers = {HEADER_RECORD: False} if record is None else None
-        return Message("", self.names.reply(address), record or b"", id, headers)
+        return Message(self.names.replies, address, record or b"", id, headers)
 
     def delivery(self, arrival: Arrival, token: str, crashes: int) -> Delivery:
         """Return what has arrived as a worker gets it."""

@@ -71,31 +71,32 @@ async def ask(server: Server, visit: Visit) -> list[Reply]:
 async def exchange(server: Server, wire: Wire, commands: Sequence[Command]) -> list[Reply]:
     """Send commands and return a reply to each; what the server has against one is its reply."""
     await server.send(wire, commands)
-    return [await _read(wire) for _ in commands]
+    replies: list[Reply] = []
+    for _ in commands:
+        try:
+            replies.append(await wire.read_response())
+        except ResponseError as error:
+            replies.append(_kept(error))
+    return replies
 
 
 def exchange_in_thread(server: Server, wire: ThreadWire, commands: Sequence[Command]) -> list[Reply]:
     """Do the same in a thread."""
     wire.send_packed_command(server.pack(commands), check_health=False)
-    return [_read_in_thread(wire) for _ in commands]
+    replies: list[Reply] = []
+    for _ in commands:
+        try:
+            replies.append(wire.read_response())
+        except ResponseError as error:
+            replies.append(_kept(error))
+    return replies
 
 
-async def _read(wire: Wire) -> Reply:
-    try:
-        return await wire.read_response()
-    except ResponseError as error:
-        if is_passing(error):
-            raise
-        return error
-
-
-def _read_in_thread(wire: ThreadWire) -> Reply:
-    try:
-        return wire.read_response()
-    except ResponseError as error:
-        if is_passing(error):
-            raise
-        return error
+def _kept(error: ResponseError) -> ResponseError:
+    """Return what a command was refused for; raise it where another connection, or a little time, may help."""
+    if is_passing(error):
+        raise error
+    return error
 
 
 class _Tour:

@@ -1,5 +1,7 @@
 """The faults: what the server's errors, and those of the way to it, mean for what comes next."""
 
+from collections.abc import Iterable
+
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -58,9 +60,9 @@ def pauses(error: BaseException) -> Backoff:
     return _SOON
 
 
-def is_unknown_script(reply: object) -> bool:
-    """Say whether the server does not know the script."""
-    return isinstance(reply, NoScriptError)
+def has_unknown_script(replies: Iterable[object]) -> bool:
+    """Say whether one of the replies is that the server does not know the script."""
+    return NoScriptError in map(type, replies)
 
 
 def is_full(reply: object) -> bool:

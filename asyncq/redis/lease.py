@@ -6,7 +6,7 @@ from typing import Any
 from asyncq.clock import ServerClock
 from asyncq.errors import BrokerUnavailable
 from asyncq.redis.connecting import connect_thread, exchange_in_thread
-from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script
+from asyncq.redis.faults import FAULTS, has_unknown_script, is_passing
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.server import Command, Plan, Reply, Server, call
 from asyncq.redis.takeover import RECLAIM, reclaim_expired
@@ -105,7 +105,7 @@ class ThreadLink:
                 self.close()
             wire = self._wire or self._connect()
             replies = exchange_in_thread(self._server, wire, commands)
-            if any(map(is_unknown_script, replies)):
+            if has_unknown_script(replies):
                 self._teach(wire, self._server.repeat_unknown(commands, replies))
         except BaseException as error:
             if self._wire is not None and self._node is not None:

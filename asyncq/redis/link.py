@@ -1,8 +1,8 @@
 """The link: one connection that is opened when it is needed, and again after it broke."""
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from asyncq.errors import BrokerUnavailable
 from asyncq.redis.connecting import connect, exchange
-from asyncq.redis.faults import FAULTS, is_passing, is_unknown_script, pauses
+from asyncq.redis.faults import FAULTS, has_unknown_script, is_passing, pauses
 from asyncq.redis.server import Command, Plan, Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
@@ -104,7 +104,10 @@ class Link:
         self._server.check_loop()
         try:
             async with asyncio.timeout(seconds) as scope, self._turn:
-                with self._watched(scope) if waits else nullcontext():
+                if waits:
+                    with _Watch(self, self._server, scope):
+                        replies = await self._talk(commands, scope)
+                else:
                     replies = await self._talk(commands, scope)
         except BrokerUnavailable:
             raise
@@ -137,25 +140,11 @@ class Link:
         if wire is not None:
             await wire.disconnect(nowait=True)
 
-    @contextmanager
-    def _watched(self, scope: asyncio.Timeout) -> Generator[None]:
-        loop = asyncio.get_running_loop()
-        is_over = False
-
-        def cut_here() -> None:
-            if not (is_over or self._is_cut or self._wire is None) and self._era != self._server.era:
-                self._is_cut = True
-                scope.reschedule(loop.time())
-
-        def cut() -> None:
-            with suppress(RuntimeError):  # the loop was closed: nobody waits
-                loop.call_soon_threadsafe(cut_here)
-
-        with self._server.watched(cut):
-            try:
-                yield
-            finally:
-                is_over = True
+    def cut(self, scope: asyncio.Timeout) -> None:
+        """End a wait over a connection of an era that is over."""
+        if not self._is_cut and self._wire is not None and self._era != self._server.era:
+            self._is_cut = True
+            scope.reschedule(asyncio.get_running_loop().time())
 
     async def _talk(self, commands: Sequence[Command], scope: asyncio.Timeout) -> list[Reply]:
         try:
@@ -163,7 +152,7 @@ class Link:
                 await self.disconnect()
             wire = self._wire or await self._connect()
             replies = await exchange(self._server, wire, commands)
-            if any(map(is_unknown_script, replies)):
+            if has_unknown_script(replies):
                 await self._teach(wire, self._server.repeat_unknown(commands, replies))
         except BaseException as error:
             if self._wire is not None and self._node is not None and not self._is_cut:
@@ -196,3 +185,32 @@ class Link:
     def _check_open(self) -> None:
         if self._is_closed:
             raise BrokerUnavailable(f"The connection to Redis at {self._server.address} is closed.")
+
+
+class _Watch:
+    """Cuts a link while it waits. A class, for there is one for each fetch of an idle worker."""
+
+    __slots__ = ("_is_over", "_link", "_loop", "_scope", "_server")
+
+    def __init__(self, link: Link, server: Server, scope: asyncio.Timeout) -> None:
+        self._link = link
+        self._server = server
+        self._scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._is_over = False
+
+    def __enter__(self) -> None:
+        self._server.watch(self._told)
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._server.unwatch(self._told)
+
+    def _told(self) -> None:
+        """Cut it; called in any thread."""
+        with suppress(RuntimeError):  # the loop was closed: nobody waits
+            self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        if not self._is_over:
+            self._link.cut(self._scope)

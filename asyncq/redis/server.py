@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
@@ -136,14 +135,13 @@ class Server:
                 host, port = cast(tuple[str, int], cast(Any, error).node_addr)
                 self.topology.prefer(Node(host or node.host, port))
 
-    @contextmanager
-    def watched(self, cut: Callable[[], None]) -> Generator[None]:
+    def watch(self, cut: Callable[[], None]) -> None:
         """Guard a long wait: `cut` is called, in any thread, when another era begins. It would learn that last."""
         self._cuts.add(cut)
-        try:
-            yield
-        finally:
-            self._cuts.discard(cut)
+
+    def unwatch(self, cut: Callable[[], None]) -> None:
+        """Guard it no longer."""
+        self._cuts.discard(cut)
 
     def connection(self, visit: Visit) -> Wire:
         """Return a new connection for an event loop, not connected yet."""

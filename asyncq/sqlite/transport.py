@@ -58,7 +58,7 @@ class SQLiteTransport(Transport):
         clock: tells due times, leases and expiry. All processes should see the same.
     """
 
-    capabilities = Capabilities(is_shared=True)
+    capabilities = Capabilities(is_shared=True, spans_machines=False)
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ class Capabilities:
 
     Attributes:
         is_shared: other processes reach the same messages, so a worker may be one of them.
+        spans_machines: also those of other machines.
         has_memory: calls are known by their ids: an id is given once, calls are looked at, watched and withdrawn, and
             consumers are members under a lease, whose crashes are counted and may be taken back. Without it `Taken` is
             never a receipt, `withdraw` raises NotSupported, `members` and `release` find nobody, leases are `NoLease`,
@@ -33,6 +34,7 @@ class Capabilities:
     """
 
     is_shared: bool
+    spans_machines: bool = True
     has_memory: bool = True
     keeps_place: bool = True
     has_priorities: bool = True

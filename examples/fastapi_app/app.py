@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from asyncq import (
@@ -21,7 +19,6 @@ from asyncq import (
     Event,
     Handle,
     NotSupported,
-    Progress,
     PublishRefused,
     ResultMissing,
     ResultTimeout,
@@ -29,7 +26,8 @@ from asyncq import (
 )
 from asyncq.integrations.fastapi import BrokerDep, Pending, asyncq_lifespan, value_or_pending
 from examples.fastapi_app.analysis import Report
-from examples.fastapi_app.tasks import Words, analyse, broker, count_words, deliver, remind, settings, square
+from examples.fastapi_app.models import Accepted, Batch, CallState, Order, Reminder, Squares, Text, state_of
+from examples.fastapi_app.tasks import Reminded, Words, analyse, broker, count_words, deliver, remind, settings, square
 from examples.fastapi_app.uploads import UploadTooLarge, remove_stale, shown_name, store_upload
 
 R = TypeVar("R")
@@ -37,8 +35,14 @@ R = TypeVar("R")
 PATIENCE = 1.0
 """Seconds that POST /quick waits for its result before it answers 202."""
 
+LONG_PATIENCE = 60.0
+"""The same where nobody could be asked later: without a store, only who waits sees a result."""
+
 STALE = 24 * 3600.0
 """Seconds after which an upload is removed that nobody has reported on."""
+
+Wait = Annotated[float, Query(ge=0, le=30)]
+"""Seconds that a request waits for the end of a call."""
 
 ReportId = Annotated[str, InPath(pattern=r"^report-[0-9a-f]{32}$")]
 
@@ -53,71 +57,39 @@ async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
 app = FastAPI(title="Reports", lifespan=asyncq_lifespan(broker, lifespan))
 
 
-class CallState(BaseModel, Generic[R]):
-    """How a call stands.
+class End:
+    """What a request is answered that has made a call, and may want to wait for its end."""
 
-    Attributes:
-        result: what the task returned, once it has succeeded.
-        error: what it raised, once it has failed.
-        attempts: how many were used, once it has ended.
-    """
+    def __init__(self, request: Request, response: Response, broker: BrokerDep, wait: Wait = 0) -> None:
+        self._request = request
+        self._response = response
+        self._remembers = broker.capabilities.has_memory
+        self._wait = wait
 
-    id: str
-    status: Status
-    progress: Progress | None = None
-    result: R | None = None
-    error: str | None = None
-    attempts: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """Work was handed over. Ask for it at `url`."""
-
-    id: str
-    url: str
-
-
-class Text(BaseModel):
-    """A text to count the words of; `pause` makes the work last that many seconds longer."""
-
-    text: str = Field(min_length=1, max_length=100_000)
-    pause: float = Field(default=0, ge=0, le=30)
-
-
-class Order(BaseModel):
-    """An order to deliver to a partner that is down for the first `outages` attempts."""
-
-    order: int = Field(ge=1)
-    outages: int = Field(default=2, ge=0, le=10)
-
-
-class Reminder(BaseModel):
-    """A text to be reminded of in so many seconds."""
-
-    text: str = Field(min_length=1, max_length=1000)
-    seconds: float = Field(gt=0, le=30 * 24 * 3600)
-
-
-class Batch(BaseModel):
-    """The square numbers below `count`, each computed by a task of its own."""
-
-    count: int = Field(ge=1, le=10_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Squares:
-    """What a batch gave, and the seconds it took to publish its tasks and to have all results."""
-
-    squares: list[int]
-    published_in: float
-    finished_in: float
+    async def of(self, handle: Handle[R]) -> CallState[R] | Accepted:
+        """Return how the call ended if that is in time, with 200; else that it was accepted, and where to ask."""
+        if self._wait:
+            with suppress(ResultTimeout, ResultMissing):
+                result = await handle.result(self._wait)
+                self._response.status_code = 200
+                return state_of(handle, Event(result.status, result=result))
+        if not self._remembers:
+            return Accepted(handle.id, None)
+        url = self._request.url_for("call", call_id=handle.id).path
+        self._response.headers["Location"] = url
+        return Accepted(handle.id, url)
 
 
 @app.exception_handler(BrokerUnavailable)
 async def unavailable(_: Request, __: Exception) -> JSONResponse:
     """Tell the client to come back: publishing the same again is safe."""
     return JSONResponse({"detail": "The task queue cannot be reached."}, 503, headers={"Retry-After": "5"})
+
+
+@app.exception_handler(ResultMissing)
+async def missing(_: Request, error: Exception) -> JSONResponse:
+    """Tell the client that the work may be done, and its result is lost."""
+    return JSONResponse({"detail": str(error)}, 503)
 
 
 @app.exception_handler(PublishRefused)
@@ -132,13 +104,24 @@ async def not_supported(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 501)
 
 
+def remembering(broker: BrokerDep) -> None:
+    """Refuse what nobody could ask for later before anything of it is taken in."""
+    if not broker.capabilities.has_memory:
+        raise broker.capabilities.without_memory("Reports")
+
+
 @app.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """Show the page."""
     return FileResponse(Path(__file__).with_name("page.html"), headers={"Cache-Control": "no-cache"})
 
 
-@app.post("/reports", status_code=202, openapi_extra={"requestBody": {"content": {"text/csv": {}}, "required": True}})
+@app.post(
+    "/reports",
+    status_code=202,
+    dependencies=[Depends(remembering)],
+    openapi_extra={"requestBody": {"content": {"text/csv": {}}, "required": True}},
+)
 async def upload(request: Request, response: Response, name: Annotated[str, Query(max_length=500)] = "") -> Accepted:
     """Take the body of the request, a CSV file, and have it analysed."""
     report_id = f"report-{uuid4().hex}"
@@ -148,7 +131,9 @@ async def upload(request: Request, response: Response, name: Annotated[str, Quer
     except BaseException:
         _forget(settings.path_of(report_id))
         raise
-    return _accepted(response, report_id, request.url_for("report", report_id=report_id).path)
+    url = request.url_for("report", report_id=report_id).path
+    response.headers["Location"] = url
+    return Accepted(report_id, url)
 
 
 async def _store(request: Request, path: Path) -> None:
@@ -170,7 +155,7 @@ async def _store(request: Request, path: Path) -> None:
 @app.get("/reports/{report_id}")
 async def report(report_id: ReportId) -> CallState[Report]:
     """Tell how a report stands, or what it says."""
-    return await _state_of(analyse.handle(report_id))
+    return await _state_now(analyse.handle(report_id))
 
 
 @app.get("/reports/{report_id}/events")
@@ -184,26 +169,25 @@ async def report_events(report_id: ReportId) -> StreamingResponse:
 
 
 @app.post("/quick")
-async def quick(text: Text, request: Request, response: Response) -> Words | Pending:
+async def quick(text: Text, broker: BrokerDep, request: Request, response: Response) -> Words | Pending:
     """Count words while the client waits, or tell it where to look when that takes too long."""
     handle = await count_words.kiq(text.text, text.pause)
     url = request.url_for("call", call_id=handle.id).path
-    return await value_or_pending(handle, response, timeout=PATIENCE, url=url)
+    patience = PATIENCE if broker.capabilities.has_memory else LONG_PATIENCE
+    return await value_or_pending(handle, response, timeout=patience, url=url)
 
 
 @app.post("/deliveries", status_code=202)
-async def delivery(order: Order, request: Request, response: Response) -> Accepted:
+async def delivery(order: Order, end: Annotated[End, Depends()]) -> CallState[str] | Accepted:
     """Hand an order to a partner who may have to be asked more than once."""
-    handle = await deliver.kiq(order.order, order.outages)
-    return _accepted(response, handle.id, request.url_for("call", call_id=handle.id).path)
+    return await end.of(await deliver.kiq(order.order, order.outages))
 
 
 @app.post("/reminders", status_code=202)
-async def reminder(reminder: Reminder, request: Request, response: Response) -> Accepted:
+async def reminder(reminder: Reminder, end: Annotated[End, Depends()]) -> CallState[Reminded] | Accepted:
     """Have the broker keep a call until its time has come; no worker and no server needs to be up until then."""
     due = datetime.now(UTC) + timedelta(seconds=reminder.seconds)
-    handle = await remind.options(at=due).kiq(reminder.text, due)
-    return _accepted(response, handle.id, request.url_for("call", call_id=handle.id).path)
+    return await end.of(await remind.options(at=due).kiq(reminder.text, due))
 
 
 @app.post("/squares")
@@ -217,57 +201,37 @@ async def squares(batch: Batch, broker: BrokerDep) -> Squares:
 
 
 @app.get("/calls/{call_id}")
-async def call(call_id: str, broker: BrokerDep, wait: Annotated[float, Query(ge=0, le=30)] = 0) -> CallState[Any]:
+async def call(call_id: str, broker: BrokerDep, wait: Wait = 0) -> CallState[Any]:
     """Tell how any call stands; wait up to so many seconds for its end."""
     handle = broker.handle(call_id)
     if wait:
         with suppress(ResultTimeout, ResultMissing):
             await handle.result(wait)
-    return await _state_of(handle)
+    return await _state_now(handle)
 
 
 def _forget(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _accepted(response: Response, id: str, url: str) -> Accepted:
-    response.headers["Location"] = url
-    return Accepted(id, url)
-
-
-async def _state_of(handle: Handle[R]) -> CallState[R]:
+async def _state_now(handle: Handle[R]) -> CallState[R]:
     status = await handle.status()
     if status is Status.UNKNOWN:
         raise _unknown(handle)
     if not status.is_final:
-        return _shown(handle, Event(status, await handle.progress()))
+        return state_of(handle, Event(status, await handle.progress()))
     try:
         result = await handle.result()
     except ResultMissing as error:  # forgotten between the two questions
         raise _unknown(handle) from error
-    return _shown(handle, Event(status, result=result))
-
-
-def _shown(handle: Handle[R], event: Event[R]) -> CallState[R]:
-    result = event.result
-    if result is None:
-        return CallState(id=handle.id, status=event.status, progress=event.progress)
-    error = f"{type(result.error).__name__}: {result.error}" if result.error else None
-    return CallState(
-        id=handle.id,
-        status=event.status,
-        progress=event.progress,
-        result=result.value,
-        error=error,
-        attempts=result.attempts,
-    )
+    return state_of(handle, Event(status, result=result))
 
 
 async def _events_of(handle: Handle[R]) -> AsyncIterator[str]:
     with suppress(ResultMissing):  # forgotten while we looked: the stream just ends
         async for event in handle.events():
             name = "end" if event.status.is_final else "state"
-            yield f"event: {name}\ndata: {_shown(handle, event).model_dump_json()}\n\n"
+            yield f"event: {name}\ndata: {state_of(handle, event).model_dump_json()}\n\n"
 
 
 def _unknown(handle: Handle[Any]) -> HTTPException:

@@ -33,6 +33,17 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any], statu
     return _answer(await client.post(path, json=body), status)
 
 
+async def outcome(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send JSON and wait for the end of the call that it makes; return its state.
+
+    What takes longer than a request may is asked for afterwards, where the service remembers it.
+    """
+    response = await client.post(path, params={"wait": WAIT}, json=body)
+    if response.status_code == 202 and (url := response.json()["url"]):
+        return await end_of(client, url)
+    return _answer(response, 200)
+
+
 async def end_of(client: httpx.AsyncClient, call_url: str) -> dict[str, Any]:
     """Wait until a call has ended; return its state."""
     while True:

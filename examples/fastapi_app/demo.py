@@ -11,7 +11,6 @@ from time import perf_counter
 
 import httpx
 
-from asyncq import broker_from_url
 from asyncq.retry import leaves_of
 from examples.fastapi_app.sample import Sample, write_sample
 from examples.fastapi_app.screen import Screen
@@ -49,7 +48,7 @@ def run(folder: Path, rows: int, screen: Screen) -> int:
         asyncio.run(check_broker(settings))
         with running_service(settings, folder) as service:
             screen.title(f"An HTTP server at {service.address}, a worker (process {service.worker.popen.pid}),")
-            screen.line("and between them " + broker_from_url(settings.broker_url).describe())
+            screen.line("and between them " + settings.broker().describe())
             if not _succeeds(service, screen, settings, write_sample(folder / "orders.csv", rows)):
                 return 1
     except CannotStart as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from asyncq import AsyncqError, broker_from_url
+from asyncq import AsyncqError
 from examples.fastapi_app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,7 +148,7 @@ def _end(popen: subprocess.Popen[bytes]) -> None:
 async def check_broker(settings: Settings) -> None:
     """Raise CannotStart, with one sentence, unless the broker can be reached from several processes."""
     try:
-        async with broker_from_url(settings.broker_url, namespace=settings.namespace) as broker:
+        async with settings.broker() as broker:
             if not broker.capabilities.is_shared:
                 raise CannotStart(f"{broker.describe()} lives inside one process; the server and the worker are two.")
     except AsyncqError as error:

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from asyncq import Context, Depends, RetryPolicy, broker_from_url
+from asyncq import Context, Depends, RetryPolicy
 from examples.fastapi_app.analysis import Analysis, Report
 from examples.fastapi_app.csv_file import BadCsv
 from examples.fastapi_app.settings import settings_from
@@ -14,7 +14,7 @@ from examples.fastapi_app.settings import settings_from
 ROWS_A_STEP = 2_000
 
 settings = settings_from()
-broker = broker_from_url(settings.broker_url, namespace=settings.namespace)
+broker = settings.broker()
 
 
 class PartnerDown(Exception):

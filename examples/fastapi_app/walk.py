@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from examples.fastapi_app.client import end_of, follow, post, upload
+from examples.fastapi_app.client import end_of, follow, outcome, post, upload
 from examples.fastapi_app.sample import Sample
 from examples.fastapi_app.screen import Screen
 from examples.fastapi_app.settings import Settings
@@ -38,21 +38,25 @@ class Walk:
         self._settings = settings
         self._sample = sample
         self._screen = screen
+        self._remembers = settings.broker().capabilities.has_memory
 
     async def run(self) -> None:
         """Go through all chapters. Raises WrongResult, or what the client raises."""
         await self._first_answer()
-        await self._report()
+        if self._remembers:
+            await self._report()
         await self._quick()
         await self._retried()
         await self._delayed()
         await self._many()
-        await self._refused()
-        await self._cleaned_up()
+        if self._remembers:
+            await self._refused()
+            await self._cleaned_up()
+        else:
+            await self._without_memory()
 
     async def _first_answer(self) -> None:
-        accepted = await post(self._client, "/deliveries", {"order": 1, "outages": 0})
-        state = await end_of(self._client, accepted["url"])
+        state = await outcome(self._client, "/deliveries", {"order": 1, "outages": 0})
         expect("the first task", state["result"], "order 1 delivered at attempt 1")
         self._screen.line("Both are up: a first task went all the way.")
 
@@ -96,6 +100,10 @@ class Walk:
         words = await post(self._client, "/quick", {"text": _TEXT}, 200)
         expect("the words", words, _WORDS)
         self._screen.line(f"200 after {1000 * (perf_counter() - start):.0f} ms: {words['count']} words")
+        if self._remembers:
+            await self._late()
+
+    async def _late(self) -> None:
         start = perf_counter()
         pending = await post(self._client, "/quick", {"text": _TEXT, "pause": 1.5}, 202)
         self._screen.line(f"a slower one: 202 after {perf_counter() - start:.2f} s, to be found at {pending['url']}")
@@ -106,15 +114,13 @@ class Walk:
     async def _retried(self) -> None:
         self._screen.title("A task that fails twice")
         start = perf_counter()
-        accepted = await post(self._client, "/deliveries", {"order": 17, "outages": 2})
-        state = await end_of(self._client, accepted["url"])
+        state = await outcome(self._client, "/deliveries", {"order": 17, "outages": 2})
         expect("the delivery", (state["result"], state["attempts"]), ("order 17 delivered at attempt 3", 3))
         self._screen.line(f"{state['result']}, after {perf_counter() - start:.2f} s")
 
     async def _delayed(self) -> None:
         self._screen.title("A task that is due in one second")
-        accepted = await post(self._client, "/reminders", {"text": "tea is ready", "seconds": 1})
-        state = await end_of(self._client, accepted["url"])
+        state = await outcome(self._client, "/reminders", {"text": "tea is ready", "seconds": 1})
         expect("the reminder", state["result"]["text"], "tea is ready")
         late = state["result"]["late"]
         # Due times are whole milliseconds, so it may come that little early.
@@ -143,6 +149,19 @@ class Walk:
         answer = await self._client.get(f"/reports/report-{0:032x}")
         expect("the status of an unknown report", answer.status_code, 404)
         self._screen.line("a report that nobody asked for: 404")
+
+    async def _without_memory(self) -> None:
+        self._screen.title("What needs a memory of calls is refused")
+        accepted = await post(self._client, "/deliveries", {"order": 18, "outages": 0})
+        expect("where to ask for it", accepted["url"], None)
+        self._screen.line("an order whose end nobody waits for: 202, and no address to ask at")
+        await self._unsupported("asking for a call", await self._client.get(f"/calls/{accepted['id']}"))
+        await self._unsupported("a report", await self._client.post("/reports", content=b"a,b\n1,2\n"))
+        self._screen.line("ASYNCQ_STORE=redis://... or sqlite:///... gives the service one.")
+
+    async def _unsupported(self, what: str, answer: httpx.Response) -> None:
+        expect(f"the status of {what}", answer.status_code, 501)
+        self._screen.line(f"{what}: 501, {answer.json()['detail']}")
 
     async def _cleaned_up(self) -> None:
         self._screen.title("Uploads do not stay")

@@ -308,6 +308,17 @@ def test_urls(tmp_path: Path) -> None:
     assert shown == "redis://user:***@localhost:6379/3"
 
 
+def test_only_rabbitmq_takes_a_store(tmp_path: Path) -> None:
+    """A URL's broker takes `store=` where it has no memory of its own; others refuse it, and show no password."""
+    broker = broker_from_url("amqp://user:secret@host", store="redis://:secret@host/1")
+    assert broker.describe() == "amqp://user:***@host with store redis://:***@host/1"
+    assert not broker_from_url("amqp://host", store=None).capabilities.has_memory
+    assert broker_from_url(f"sqlite:///{tmp_path}/a.db", store=None).capabilities.has_memory
+    with pytest.raises(ConfigurationError, match="store= is for amqp://") as caught:
+        broker_from_url("redis://:secret@host", store="sqlite:///a.db")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "options", [{"namespace": "a:b"}, {"namespace": ""}, {"command_timeout": 0}, {"max_message_size": -1}]
 )

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 
 from asyncq import Broker, broker_from_url
-from asyncq.rabbitmq.delays import HIGHEST, LOWEST
+from asyncq.rabbitmq.delays import LEVELS, VALUES, Rung
 from asyncq.rabbitmq.names import Names
 from tests.chaos.faults import OF_NODE, Fault, FaultKind
 from tests.chaos.networks import FAULTS, Networks
@@ -14,9 +14,9 @@ from tests.rabbitmq_servers import RabbitMQServer
 
 NAMES = Names(NAMESPACE)
 QUEUE, LETTERS = NAMES.queue("default"), NAMES.dead_letters("default")
-LADDER = {NAMES.delay(level) for level in range(LOWEST, HIGHEST + 1)}
-QUEUES = {QUEUE, LETTERS, NAMES.stray, *LADDER}
-EXCHANGES = {NAMES.ready, NAMES.dead, NAMES.due, NAMES.stray, *LADDER}
+RUNGS = {NAMES.rung(Rung(level, value)) for level in range(LEVELS) for value in VALUES}
+QUEUES = {QUEUE, LETTERS, NAMES.stray, *RUNGS}
+EXCHANGES = {NAMES.ready, NAMES.dead, NAMES.due, NAMES.stray, *map(NAMES.level, range(LEVELS))}
 
 CRASH_CHANNELS = "[exit(Channel, kill) || Channel <- rabbit_channel:list()]."
 CRASH_QUEUES = """

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -12,16 +13,30 @@ from examples.fastapi_app.settings import Settings
 LEASE = 1.0
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def broker_url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> str:
-    """The URL of a broker of each kind."""
-    return redis_url if request.param == "redis" else f"sqlite:///{tmp_path / 'asyncq.db'}"
+class Place(NamedTuple):
+    """Where the tasks are, and what else remembers calls."""
+
+    broker_url: str
+    store_url: str = ""
 
 
 @pytest.fixture
-def settings(broker_url: str, namespace: str, tmp_path: Path) -> Settings:
+def place(kind: str, tmp_path: Path, redis_url: str, rabbitmq_url: str) -> Place:
+    """A broker of a kind: "sqlite", "redis" or "rabbitmq", and with it what remembers, "rabbitmq+redis" say."""
+    urls = {"sqlite": f"sqlite:///{tmp_path / 'asyncq.db'}", "redis": redis_url, "rabbitmq": rabbitmq_url}
+    return Place(*(urls[each] for each in kind.split("+")))
+
+
+@pytest.fixture(params=["sqlite", "redis", "rabbitmq+redis"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kinds of broker that remember calls, unless a test says otherwise."""
+    return request.param
+
+
+@pytest.fixture
+def settings(place: Place, namespace: str, tmp_path: Path) -> Settings:
     """Settings of a service of this test alone."""
-    return Settings(broker_url, namespace, tmp_path / "uploads", max_upload=20_000_000, keep_upload=0.2)
+    return Settings(*place, namespace, tmp_path / "uploads", max_upload=20_000_000, keep_upload=0.2)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from examples.fastapi_app.service import ROOT
+from tests.examples.conftest import Place
 from tests.leftovers import process_name
 
 
@@ -51,14 +52,35 @@ async def children_of(process: Process) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-async def test_the_demo_gets_every_result_right(broker_url: str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "rabbitmq+redis", "rabbitmq+sqlite"])
+async def test_the_demo_gets_every_result_right(place: Place) -> None:
     """The demo shows its chapters, every tenth of its progress, and ends by itself with 0."""
-    async with program("demo", "--rows", "20000", ASYNCQ_URL=broker_url) as demo:
+    async with program("demo", "--rows", "20000", ASYNCQ_URL=place.broker_url, ASYNCQ_STORE=place.store_url) as demo:
         code, out, error = await output_of(demo)
     assert (code, error) == (0, ""), out
     assert "100%  20,000 of 20,000 rows" in out
     assert "order 17 delivered at attempt 3" in out
     assert "Every result came back right" in out
+
+
+async def test_the_demo_on_rabbitmq_brings_its_own_store(rabbitmq_url: str) -> None:
+    """With RabbitMQ's URL alone the demo is whole: a SQLite file in its folder remembers the calls."""
+    async with program("demo", "--rows", "5000", ASYNCQ_URL=rabbitmq_url) as demo:
+        code, out, error = await output_of(demo)
+    assert (code, error) == (0, ""), out
+    assert re.search(r"between them amqp://\S+ with store sqlite:///\S+asyncq\.db\n", out)
+    assert "Uploads do not stay" in out
+
+
+async def test_the_demo_on_rabbitmq_without_a_store(rabbitmq_url: str) -> None:
+    """Where nothing remembers calls the demo shows what works all the same, and what is refused with what to add."""
+    async with program("demo", ASYNCQ_URL=rabbitmq_url, ASYNCQ_STORE="") as demo:
+        code, out, error = await output_of(demo)
+    assert (code, error) == (0, ""), out
+    assert "order 17 delivered at attempt 3" in out
+    assert "1,000 small tasks at once" in out
+    assert out.count("501, ") == 2
+    assert 'RabbitMQBroker(url, store="redis://...")' in out
 
 
 async def test_a_server_that_is_not_there_is_one_sentence() -> None:

@@ -15,6 +15,7 @@ import pytest
 from examples.fastapi_app.service import ROOT
 
 FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTS = [str(path.relative_to(ROOT)) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -175,9 +176,22 @@ def test_the_fastapi_page_runs_its_worker_inside(tmp_path: Path) -> None:
         assert client.get("/double/21").json() == 42
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/quickstart.md", "docs/fastapi.md"])
+def anchors_of(path: Path) -> set[str]:
+    """Return what a link may name in a document: its headings, as GitHub makes anchors of them, and its own anchors."""
+    text = path.read_text()
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="(\w+)">', text))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
-    """Every relative link of a document leads to a file or folder that is there."""
-    text = (ROOT / document).read_text()
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    assert [link for link in links if link and not ((ROOT / document).parent / link).exists()] == []
+    """Every relative link of a document leads to a file or folder that is there, and to a heading that is in it."""
+    path = ROOT / document
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link

@@ -1,12 +1,14 @@
 """RabbitMQ as a backend of the conformance suites, and for tests that use their stage."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from asyncq import Queue
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
 from asyncq.store import Store
 from asyncq.testing.conformance import Backend
+from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE
 from asyncq.transport import Transport
 
 
@@ -69,3 +71,24 @@ class RememberingRabbitMQ(RabbitMQ):
 
     async def published(self, transport: Transport) -> None:
         await self._noters[transport].tried()
+
+
+class _WithPriorities(RabbitMQ):
+    """Queues that ask for all priorities."""
+
+    def make_pair(self, namespace: str, *, queues: Sequence[Queue], dead_cap: int) -> tuple[Transport, Store]:
+        declared = {queue.name: queue for queue in queues}
+        every = [replace(declared.get(name, Queue(name)), max_priority=9) for name in {QUEUE, OTHER_QUEUE, *declared}]
+        return super().make_pair(namespace, queues=every, dead_cap=dead_cap)
+
+
+class PrioritizedRabbitMQ(_WithPriorities):
+    """A server with such queues."""
+
+    capabilities = replace(RabbitMQ.capabilities, has_priorities=True)
+
+
+class PrioritizedRememberingRabbitMQ(_WithPriorities, RememberingRabbitMQ):
+    """The same with a store beside it."""
+
+    capabilities = replace(RememberingRabbitMQ.capabilities, has_priorities=True)

@@ -3,13 +3,24 @@
 import pytest
 
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
-from tests.rabbitmq.backend import RabbitMQ
+from asyncq.testing.conformance.fetching import FetchingSuite
+from asyncq.testing.conformance.reviving import RevivingSuite
+from asyncq.testing.conformance.settling import SettlingSuite
+from tests.rabbitmq.backend import PrioritizedRabbitMQ, RabbitMQ
 
 
 class TestTransport(TransportSuite):
     @pytest.fixture
     def backend(self, rabbitmq_url: str) -> Backend:
         return RabbitMQ(rabbitmq_url)
+
+
+class TestTransportWithPriorities(FetchingSuite, SettlingSuite, RevivingSuite):
+    """Queues that ask for priorities are of another kind."""
+
+    @pytest.fixture
+    def backend(self, rabbitmq_url: str) -> Backend:
+        return PrioritizedRabbitMQ(rabbitmq_url)
 
 
 class TestStore(StoreSuite):

@@ -59,16 +59,15 @@ async def test_what_is_known_costs_nothing(channels: Channels, topology: Topolog
     assert await publish(channels, topology.names.ready, "urgent")
 
 
-async def test_only_the_levels_that_are_needed_are_declared(
+async def test_only_the_rungs_that_are_needed_are_declared(
     channels: Channels, topology: Topology, rabbitmq_server: RabbitMQServer
 ) -> None:
-    """A delay brings the levels up to its own, and a longer one those above."""
+    """A delay brings the queues that it waits in."""
     declarer = Declarer(channels, topology)
-    await declarer.delay(100)
-    assert levels(rabbitmq_server, topology) == [4, 5, 6]
-    await declarer.delay(1)
-    await declarer.delay(300)
-    assert levels(rabbitmq_server, topology) == [4, 5, 6, 7, 8]
+    await declarer.ladder([delays.route(100)])
+    assert waits_ms(rabbitmq_server, topology) == [112]
+    await declarer.ladder([delays.route(1), delays.route(300)])
+    assert waits_ms(rabbitmq_server, topology) == [16, 48, 112, 256]
 
 
 async def test_a_delay_leads_to_a_queue(channels: Channels, topology: Topology) -> None:
@@ -76,8 +75,8 @@ async def test_a_delay_leads_to_a_queue(channels: Channels, topology: Topology) 
     declarer = Declarer(channels, topology)
     await declarer.queue("b")
     await declarer.queue("a.b")
-    await declarer.delay(16)
-    assert await publish(channels, topology.names.delay(4), delays.route(16).key("a.b"))
+    await declarer.ladder([delays.route(16)])
+    assert await publish(channels, topology.names.level(0), delays.route(16).key("a.b"))
     channel = await channels()
     assert await hand_back(channel, topology.names.queue("a.b")) == 0
     assert (await channel.basic_get(topology.names.queue("b"))).body == b""
@@ -88,8 +87,8 @@ async def test_what_is_never_settled_becomes_a_dead_letter(channels: Channels, t
     """The server puts a message among the dead letters after 20 deliveries too many, also if it was delayed."""
     declarer = Declarer(channels, topology)
     await declarer.queue("mail")
-    await declarer.delay(16)
-    assert await publish(channels, topology.names.delay(4), delays.route(16).key("mail"))
+    await declarer.ladder([delays.route(16)])
+    assert await publish(channels, topology.names.level(0), delays.route(16).key("mail"))
     channel = await channels()
     waiting, dead = topology.names.queue("mail"), topology.names.dead_letters("mail")
     for count in range(DELIVERY_LIMIT + 1):
@@ -162,8 +161,8 @@ async def test_without_declaring_all_that_is_missing_is_listed(
     file = tmp_path / "definitions.json"
     for ask, missing in (
         (lambda: declarer.queue("mail"), topology.queue("mail")),
-        (lambda: declarer.queue("urgent"), topology.queue("urgent")[6:]),  # the exchanges are there by now
-        (lambda: declarer.delay(100), topology.delays(6)[4:]),
+        (lambda: declarer.queue("urgent"), topology.queue("urgent")[7:]),  # the exchanges are there by now
+        (lambda: declarer.ladder([delays.route(300)]), topology.ladder(delays.rungs_up_to(1))[4:]),
     ):
         with pytest.raises(ConfigurationError, match="declare=False") as caught:
             await ask()
@@ -174,7 +173,7 @@ async def test_without_declaring_all_that_is_missing_is_listed(
     declarer = Declarer(channels, topology)
     await declarer.queue("mail")
     await declarer.queue("urgent")
-    await declarer.delay(100)
+    await declarer.ladder([delays.route(300)])
 
 
 async def test_without_declaring_nothing_is_made(channels: Channels, topology: Topology) -> None:
@@ -230,7 +229,7 @@ async def hand_back(channel: AbstractChannel, queue: str) -> int:
     return count
 
 
-def levels(server: RabbitMQServer, topology: Topology) -> list[int]:
-    """Return the levels of the ladder that have a queue."""
+def waits_ms(server: RabbitMQServer, topology: Topology) -> list[int]:
+    """Return how long messages wait in the queues of the ladder that there are."""
     prefix = f"{topology.names.due}:"
     return sorted(int(name.removeprefix(prefix)) for name in server.queues() if name.startswith(prefix))

@@ -15,26 +15,29 @@ DELAYS = st.integers(1, delays.LONGEST_MS) | st.integers(1, 100_000)
 @example(1)
 @example(16)
 @example(17)
+@example(16 * 16)
 @example(delays.LONGEST_MS)
 def test_a_message_waits_as_long_as_it_should(delay_ms: int) -> None:
-    """The levels that it waits in are together as long as the delay, and less than 16 ms longer."""
-    assert delay_ms <= sum(1 << level for level in levels_of(delays.route(delay_ms))) < delay_ms + 16
+    """The queues that it goes through take together as long as the delay, and less than 16 ms longer."""
+    assert delay_ms <= sum(rung.wait_ms for rung in delays.route(delay_ms).rungs) < delay_ms + 16
 
 
 @given(DELAYS)
-def test_a_message_enters_at_its_highest_level(delay_ms: int) -> None:
-    """A way begins at the first level that is waited in."""
+def test_a_message_goes_down_from_its_highest_level(delay_ms: int) -> None:
+    """A way begins at the first level that is waited in, and comes to no level twice."""
     route = delays.route(delay_ms)
-    assert route.level == max(levels_of(route))
-    assert route.delay_ms == sum(1 << level for level in levels_of(route))
+    levels = [rung.level for rung in route.rungs]
+    assert levels == sorted(set(levels), reverse=True)
+    assert route.level == levels[0]
+    assert {*route.rungs} <= {*delays.rungs_up_to(route.level)}
 
 
 @pytest.mark.parametrize("beyond", [1, 10**12])
 def test_a_delay_longer_than_the_ladder_takes_all_of_it(beyond: int) -> None:
-    """What is due later than the ladder is long goes through all levels."""
+    """What is due later than the ladder is long waits the longest at each level."""
     route = delays.route(delays.LONGEST_MS + beyond)
-    assert levels_of(route) == list(range(4, 32))
-    assert route.delay_ms == delays.LONGEST_MS == 2**32 - 16
+    assert route == delays.route(delays.LONGEST_MS)
+    assert sum(rung.wait_ms for rung in route.rungs) == delays.LONGEST_MS == 2**32 - 16
 
 
 @pytest.mark.parametrize("delay_ms", [0, -5])
@@ -49,18 +52,12 @@ def test_a_key_matches_one_way_at_each_level_and_one_queue(delay_ms: int, queue:
     """At each level either the queue's or the passing binding matches, and below them the queue's own alone."""
     route = delays.route(delay_ms)
     key = route.key(queue)
-    for level in range(delays.LOWEST, delays.HIGHEST + 1):
-        is_waited_in = level in levels_of(route)
-        assert matches(delays.pattern(level, 1), key) is is_waited_in
-        assert matches(delays.pattern(level, 0), key) is not is_waited_in
+    waits = {rung.level: rung.value for rung in route.rungs}
+    for level in range(delays.LEVELS):
+        matching = [value for value in range(16) if matches(delays.pattern(level, value), key)]
+        assert matching == [waits.get(level, 0)]
     assert matches(delays.due_pattern(queue), key)
     assert matches(delays.due_pattern(other), key) is (other == queue)
-
-
-def levels_of(route: delays.Route) -> list[int]:
-    """Return the levels that are waited in, the lowest first."""
-    bits = reversed(route.bits.split("."))
-    return [level for level, bit in enumerate(bits, delays.LOWEST) if bit == "1"]
 
 
 def matches(pattern: str, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Inbound frames: deliveries are put together, and aiormq gets all the rest."""
+"""Inbound frames: deliveries and confirms are read, and aiormq gets all the rest."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from asyncq.rabbitmq.inbound import Deliveries, Inbound, Properties
+from asyncq.rabbitmq.inbound import Deliveries, Inbound, Outcomes, Properties, Taker
 
 OURS, THEIRS = 3, 4
 
@@ -77,11 +77,11 @@ class Heard:
         )
 
 
-async def read_all(data: bytes, chunk: int, heard: Heard) -> bytes:
+async def read_all(data: bytes, chunk: int, taker: Taker, *, sign_of_life: float = 60) -> bytes:
     """Feed bytes in chunks, and return what is left to aiormq, which reads as it does."""
     reader = asyncio.StreamReader()
-    inbound = Inbound(reader)
-    inbound.takers[OURS] = heard.taker
+    inbound = Inbound(reader, sign_of_life=sign_of_life)
+    inbound.takers[OURS] = taker
     for start in range(0, len(data), chunk):
         reader.feed_data(data[start : start + chunk])
     reader.feed_eof()
@@ -99,7 +99,7 @@ def test_deliveries_are_put_together(sent: Sequence[Sent | bytes], chunk: int, f
     """However the stream is cut, deliveries of our channel arrive whole and in order, and aiormq reads all others."""
     pieces = [b"".join(each.frames(OURS, frame_size)) if isinstance(each, Sent) else each for each in sent]
     heard = Heard()
-    left = asyncio.run(read_all(b"".join(pieces), chunk, heard))
+    left = asyncio.run(read_all(b"".join(pieces), chunk, heard.taker))
     assert heard.arrived == [each for each in sent if isinstance(each, Sent)]
     assert left == b"".join(each for each in sent if isinstance(each, bytes))
 
@@ -110,7 +110,7 @@ async def test_frames_of_another_channel_may_come_between() -> None:
     sent = Sent("1", 5, True, Properties("7:a"), b"abcdef")
     other = marshal(Basic.Ack(7), THEIRS)
     data = other.join(sent.frames(OURS, 2))
-    assert await read_all(data, 1000, heard) == other * (len(sent.frames(OURS, 2)) - 1)
+    assert await read_all(data, 1000, heard.taker) == other * (len(sent.frames(OURS, 2)) - 1)
     assert heard.arrived == [sent]
 
 
@@ -119,7 +119,7 @@ async def test_what_aiormq_has_asked_for_is_left_to_it() -> None:
     heard = Heard()
     sent = Sent("1", 5, False, Properties("7:a"), b"body")
     got = marshal(Basic.GetOk(6, False, "", "key", 0), OURS) + b"".join(sent.frames(OURS, 100)[1:])
-    assert await read_all(got + b"".join(sent.frames(OURS, 100)) + got, 1000, heard) == got * 2
+    assert await read_all(got + b"".join(sent.frames(OURS, 100)) + got, 1000, heard.taker) == got * 2
     assert heard.arrived == [sent]
 
 
@@ -131,5 +131,34 @@ async def test_the_end_is_told_and_left_to_aiormq(frame: Any, event: str) -> Non
     """The end of a consumer, or of the channel, is told before aiormq reads of it."""
     heard = Heard()
     data = marshal(frame, OURS)
-    assert await read_all(data, 1000, heard) == data
+    assert await read_all(data, 1000, heard.taker) == data
     assert heard.events == [event]
+
+
+@given(st.lists(st.sampled_from(["ack", "acks", "nack", "return", "other"]), max_size=8), st.integers(1, 60))
+def test_what_becomes_of_published_messages_is_read(kinds: Sequence[str], chunk: int) -> None:
+    """Confirms, refusals and returned messages of our channel are told in order, and aiormq reads all others."""
+    told: list[object] = []
+    returned = marshal(Basic.Return(312, "NO_ROUTE", "", "key"), OURS)
+    returned += b"".join(Sent("", 0, False, Properties("7:a"), b"body").frames(OURS, 3)[1:])
+    frames = {
+        "ack": marshal(Basic.Ack(5), OURS),
+        "acks": marshal(Basic.Ack(2**40, True), OURS),
+        "nack": marshal(Basic.Nack(6, False, False), OURS),
+        "return": returned,
+        "other": marshal(Basic.QosOk(), OURS),
+    }
+    expected = {"ack": (5, False, True), "acks": (2**40, True, True), "nack": (6, False, False), "return": "7:a"}
+    taker = Outcomes(lambda *outcome: told.append(outcome), told.append)
+    left = asyncio.run(read_all(b"".join(frames[kind] for kind in kinds), chunk, taker))
+    assert told == [expected[kind] for kind in kinds if kind != "other"]
+    assert left == frames["other"] * kinds.count("other")
+
+
+async def test_aiormq_sees_a_heartbeat_while_all_is_taken() -> None:
+    """Who takes everything shows that the server is there: else aiormq gives the connection up."""
+    heard = Heard()
+    sent = Sent("1", 5, False, Properties("7:a"), b"body")
+    left = await read_all(b"".join(sent.frames(OURS, 100)) * 2, 1000, heard.taker, sign_of_life=0)
+    assert heard.arrived == [sent, sent]
+    assert left == marshal(Heartbeat(), 0) * 6

@@ -59,7 +59,7 @@ class Ladder:
         try:
             declarer = Declarer(connection.channel, Topology(self._names))
             await declarer.queue(QUEUE)
-            await declarer.delay(8_000)
+            await declarer.ladder(map(delays.route, range(16, 8_001, 16)))
             channel = await connection.channel()
             await channel.basic_qos(prefetch_count=IN_FLIGHT)
             await channel.basic_consume(self._names.queue(QUEUE), partial(self._receive, channel))
@@ -79,7 +79,7 @@ class Ladder:
                 self._sent[number] = time.monotonic()
                 await channel.basic_publish(
                     str(number).encode(),
-                    exchange=self._names.delay(route.level),
+                    exchange=self._names.level(route.level),
                     routing_key=route.key(queue),
                     mandatory=True,
                     properties=Basic.Properties(delivery_mode=2, message_id=str(number)),

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance.fetching import FetchingSuite
+from asyncq.testing.conformance.settling import SettlingSuite
 from tests.conformance.backends import Redis, SQLite
-from tests.rabbitmq.backend import RememberingRabbitMQ
+from tests.rabbitmq.backend import PrioritizedRememberingRabbitMQ, RememberingRabbitMQ
 
 
 class OnRedis:
@@ -39,3 +41,11 @@ class TestTransportOnSQLite(OnSQLite, TransportSuite):
 
 class TestStoreOnSQLite(OnSQLite, StoreSuite):
     """What remembers calls."""
+
+
+class TestTransportWithPriorities(FetchingSuite, SettlingSuite):
+    """Queues that ask for priorities are of another kind."""
+
+    @pytest.fixture
+    def backend(self, rabbitmq_url: str, tmp_path: Path) -> Backend:
+        return PrioritizedRememberingRabbitMQ(rabbitmq_url, SQLite(tmp_path / "asyncq.db"))

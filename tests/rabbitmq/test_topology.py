@@ -6,32 +6,43 @@ from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.topology import Binding, Queue, Topology, definitions, server_priority, text
 
+ALL = delays.rungs_up_to(delays.LEVELS - 1)
 TOPOLOGY = Topology(Names("shop"), {"urgent": 9})
 
 
 def test_nothing_that_holds_messages_expires() -> None:
     """Only queues of replies have `x-expires`: to the server, publishing is not using."""
-    declarations = [*TOPOLOGY.queue("mail"), *TOPOLOGY.queue("urgent"), *TOPOLOGY.delays(delays.HIGHEST)]
+    declarations = [*TOPOLOGY.queue("mail"), *TOPOLOGY.queue("urgent"), *TOPOLOGY.ladder(ALL)]
     queues = [part for part in declarations if isinstance(part, Queue)]
-    assert len({queue.name for queue in queues}) == 5 + 28
+    assert len({queue.name for queue in queues}) == 5 + 7 * 15
     assert not [queue for queue in queues if "x-expires" in dict(queue.arguments)]
-    (replies,) = TOPOLOGY.reply("7f")
-    assert isinstance(replies, Queue)
+    (replies,) = (part for part in TOPOLOGY.reply("7f") if isinstance(part, Queue))
     assert dict(replies.arguments) == {"x-queue-type": "classic", "x-expires": 600_000}
 
 
-def test_a_ladder_is_whole_up_to_its_level() -> None:
-    """Each level leads to the one below it, twice: by its queue's dead letters, and past its queue."""
-    ladder = TOPOLOGY.delays(6)
+def test_a_ladder_leads_down() -> None:
+    """From each level one goes to the next, past its queues; from each queue, too, by its dead letters."""
+    ladder = TOPOLOGY.ladder([delays.Rung(2, 3), delays.Rung(0, 15)])
     queues = {part.name: dict(part.arguments) for part in ladder if isinstance(part, Queue) and ":delay:" in part.name}
-    below = {"asyncq:shop:delay:6": "asyncq:shop:delay:5", "asyncq:shop:delay:5": "asyncq:shop:delay:4"}
-    below["asyncq:shop:delay:4"] = "asyncq:shop:delay"
-    assert {name: arguments["x-dead-letter-exchange"] for name, arguments in queues.items()} == below
-    assert sorted(arguments["x-message-ttl"] for arguments in queues.values()) == [16, 32, 64]
+    assert {
+        name: (arguments["x-message-ttl"], arguments["x-dead-letter-exchange"]) for name, arguments in queues.items()
+    } == {
+        "asyncq:shop:delay:12288": (3 * 16 * 16 * 16, "asyncq:shop:delay:256"),
+        "asyncq:shop:delay:240": (15 * 16, "asyncq:shop:delay"),
+    }
     passing = {
         part.source: part.destination for part in ladder if isinstance(part, Binding) and part.kind == "exchange"
     }
-    assert passing == below
+    assert passing == {
+        "asyncq:shop:delay:4096": "asyncq:shop:delay:256",
+        "asyncq:shop:delay:256": "asyncq:shop:delay:16",
+        "asyncq:shop:delay:16": "asyncq:shop:delay",
+    }
+
+
+def test_the_longest_wait_is_one_that_the_server_takes() -> None:
+    """No queue has a time to live that needs more than 32 bits."""
+    assert max(rung.wait_ms for rung in ALL) < 2**32
 
 
 def test_a_queue_with_priorities_has_a_level_above_each() -> None:
@@ -54,5 +65,5 @@ def test_text_names_everything() -> None:
 def test_definitions_name_the_virtual_host() -> None:
     """Each part of what is imported says where it belongs."""
     parts = json.loads(definitions(TOPOLOGY.queue("mail"), "/shop"))
-    assert {name: len(part) for name, part in parts.items()} == {"exchanges": 4, "queues": 3, "bindings": 4}
+    assert {name: len(part) for name, part in parts.items()} == {"exchanges": 5, "queues": 3, "bindings": 4}
     assert {part["vhost"] for name in parts for part in parts[name]} == {"/shop"}

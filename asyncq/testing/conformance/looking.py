@@ -8,7 +8,7 @@ from asyncq.transport import SUSPECT_CRASHES, Outcome
 class LookingSuite(Suite):
     """What stands first in line, which queues there are, and who consumes them."""
 
-    @needs(has_priorities=True)
+    @needs(has_priorities=True, shows_line=True)
     async def test_the_oldest_of_each_priority_is_first_in_line(self, stage: Stage, process: Process) -> None:
         """The first of each priority is told, behind those that were fetched, and nothing that is not due."""
         later_ms = process.transport.now_ms() + 60_000

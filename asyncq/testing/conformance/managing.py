@@ -51,7 +51,7 @@ class ManagingSuite(Suite):
 
         await stage.until(is_ready, "the message to be ready")
 
-    @needs(has_memory=True, counts_calls=True)
+    @needs(has_memory=True)
     async def test_a_waiting_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """A message that nobody has fetched is taken out: its record is kept, its publisher told, and it never runs."""
         other = await stage.process()
@@ -63,7 +63,7 @@ class ManagingSuite(Suite):
         assert sighting.record == RECORD
         assert (await other.end_of("b")).record in {RECORD, None}
         assert await stage.fetch_ids(await process.consumer(), 2) == ["a", "c"]
-        assert await process.counts() == process.counted(running=2)
+        await process.expect_counts(running=2)
 
     @needs(has_memory=True)
     async def test_a_scheduled_message_can_be_withdrawn(self, process: Process) -> None:
@@ -83,7 +83,7 @@ class ManagingSuite(Suite):
         assert await process.transport.withdraw("a", QUEUE, KEPT)
         assert await process.counts() == NOTHING
 
-    @needs(has_memory=True, counts_calls=True)
+    @needs(has_memory=True)
     async def test_a_returned_message_can_be_withdrawn(self, stage: Stage, process: Process) -> None:
         """So is one that was handed back, for it does not run; one that was reclaimed, too."""
         await process.publish_ids("a", "b")
@@ -93,7 +93,7 @@ class ManagingSuite(Suite):
         assert await process.transport.withdraw("a", QUEUE, KEPT)
         assert await process.transport.release([consumer.name]) == 1
         assert await process.transport.withdraw("b", QUEUE, KEPT)
-        assert await process.counts() == NOTHING
+        await process.expect_counts()
         assert list(await (await process.consumer()).fetch(LIMITS, 10, wait=False)) == []
 
     @needs(has_memory=True)

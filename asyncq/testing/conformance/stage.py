@@ -81,9 +81,12 @@ class Stage:
         await self.until(is_done, wanted)
         return task.result()
 
-    async def fetch(self, consumer: Consumer, count: int, limits: Mapping[str, int] = LIMITS) -> list[Delivery]:
-        """Fetch so many messages, however often that takes."""
-        return await self.outcome(self.start(_fetch_all(consumer, count, limits)), f"{count} messages to fetch")
+    async def fetch(
+        self, consumer: Consumer, count: int, limits: Mapping[str, int] = LIMITS, *, suspects: int | None = None
+    ) -> list[Delivery]:
+        """Fetch so many messages, however often that takes; so many suspects each time, or any number."""
+        fetching = self.start(_fetch_all(consumer, count, limits, suspects))
+        return await self.outcome(fetching, f"{count} messages to fetch")
 
     async def fetch_ids(self, consumer: Consumer, count: int, limits: Mapping[str, int] = LIMITS) -> list[str]:
         """Fetch so many messages and return their ids."""
@@ -159,6 +162,17 @@ class Process(Onlooker):
         counts = Counts(ready, scheduled, running, dead)
         return counts if self.transport.capabilities.counts_running else counts._replace(scheduled=0, running=0)
 
+    async def expect_counts(self, *, ready: int = 0, scheduled: int = 0, running: int = 0, dead: int = 0) -> None:
+        """Assert how the queue stands, as far as the transport counts calls: messages that are ready may be more."""
+        counts = await self.counts()
+        if not self.transport.capabilities.counts_calls:
+            counts = counts._replace(ready=ready)
+        assert counts == self.counted(ready=ready, scheduled=scheduled, running=running, dead=dead)
+
+    def in_line(self, found: Iterable[Any]) -> list[Any]:
+        """Return what stands in this order, in any order where the transport keeps no places: sorted then."""
+        return list(found) if self.transport.capabilities.keeps_place else sorted(found)
+
     async def standing(self, id: str) -> tuple[Counts, Sighting | None]:
         """Return the counts, and what is known of a call where anything is."""
         return await self.counts(), await self.look(id) if self.remembers else None
@@ -189,11 +203,11 @@ def body_of(id: str) -> bytes:
     return f"body of {id}".encode()
 
 
-async def _fetch_all(consumer: Consumer, count: int, limits: Mapping[str, int]) -> list[Delivery]:
+async def _fetch_all(consumer: Consumer, count: int, limits: Mapping[str, int], suspects: int | None) -> list[Delivery]:
     deliveries: list[Delivery] = []
     while len(deliveries) < count:
         left = count - len(deliveries)
-        deliveries += await consumer.fetch(limits, left, suspects=left)
+        deliveries += await consumer.fetch(limits, left, suspects=left if suspects is None else suspects)
     return deliveries
 
 
