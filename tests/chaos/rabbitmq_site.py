@@ -16,7 +16,7 @@ NAMES = Names(NAMESPACE)
 QUEUE, LETTERS = NAMES.queue("default"), NAMES.dead_letters("default")
 RUNGS = {NAMES.rung(Rung(level, value)) for level in range(LEVELS) for value in VALUES}
 QUEUES = {QUEUE, LETTERS, NAMES.stray, *RUNGS}
-EXCHANGES = {NAMES.ready, NAMES.dead, NAMES.due, NAMES.stray, *map(NAMES.level, range(LEVELS))}
+EXCHANGES = {NAMES.ready, NAMES.dead, NAMES.due, NAMES.stray, NAMES.replies, *map(NAMES.level, range(LEVELS))}
 
 CRASH_CHANNELS = "[exit(Channel, kill) || Channel <- rabbit_channel:list()]."
 CRASH_QUEUES = """
