@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from asyncq import ConfigurationError, Context, Depends, DuplicateId, Queue, RabbitMQBroker, Status, Worker
+from asyncq import ConfigurationError, Context, Depends, DuplicateId, Queue, RabbitMQBroker, RetryPolicy, Status, Worker
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
@@ -18,6 +18,7 @@ from tests.rabbitmq.backend import RememberingRabbitMQ
 from tests.rabbitmq_servers import RabbitMQServer
 from tests.servers import StartRedis
 from tests.waiting import wait_until
+from tests.working import working
 
 
 @pytest_asyncio.fixture
@@ -199,6 +200,41 @@ async def test_a_publish_that_failed_is_tried_again(
                 await work.options(id="a").kiq("another")
             await Worker(broker, burst=True).run()
     assert ran == ["declared", "a"]
+
+
+async def test_a_value_waits_for_no_other_call(
+    rabbitmq_server: RabbitMQServer, redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While RabbitMQ can't be reached a value is told, though the next attempt of another call can't be published."""
+    with Proxy(rabbitmq_server.port) as network:
+        broker = RabbitMQBroker(network.url("amqp", "/"), store=redis_url, namespace=namespace, command_timeout=1)
+        started, may_fail, may_end = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
+
+        @broker.task(retry=RetryPolicy(max_attempts=2, delay=0.1))
+        async def failing(ctx: Context = Depends()) -> int:
+            started.release()
+            await may_fail.wait()
+            if ctx.attempt == 1:
+                raise OSError("the first attempt")
+            return ctx.attempt
+
+        @broker.task
+        async def work() -> str:
+            started.release()
+            await may_end.wait()
+            return "done"
+
+        async with broker, working(broker):
+            failed, handle = await failing.kiq(), await work.kiq()
+            await started.acquire()
+            await started.acquire()
+            network.blackhole()
+            may_fail.set()
+            await wait_until(lambda: "Cannot settle 1" in caplog.text, "the attempt to wait")
+            may_end.set()
+            assert await asyncio.wait_for(handle, 10) == "done"
+            network.heal()
+            assert await asyncio.wait_for(failed, 20) == 2
 
 
 async def test_a_call_that_has_expired(rabbitmq_url: str, redis_url: str, namespace: str) -> None:
