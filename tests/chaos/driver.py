@@ -7,25 +7,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asyncq import AsyncqError, Broker
+from asyncq import AsyncqError
 from tests.chaos.calls import calls_of
-from tests.chaos.checker import check, check_letters
 from tests.chaos.crew import Member
 from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
 from tests.chaos.history import History
 from tests.chaos.journal import Journal, JournalReader
+from tests.chaos.judging import Report, judge
 from tests.chaos.site import Site
 from tests.chaos.sites import site_of
-from tests.chaos.table import table_of
-from tests.chaos.watching import value_of
 
 START_UP = 3.0
 """Seconds from the start of the processes until the first call and the first fault may come."""
 
 POLL = 0.1
 DUMP_TIMEOUT = 5.0
-LAST_LOOKS = 500
 
 KILLED = -signal.SIGKILL
 WORKERS_END = {0, KILLED, -signal.SIGTERM, 33, 70}
@@ -62,14 +59,6 @@ class Settings:
             f"--broker {self.broker} --tasks {self.tasks} --faults {self.faults} --seconds {self.seconds:g} "
             f"--processes {self.processes} --seed {self.seed}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came of it: the table, and each claim that does not hold, with what there is to find out why."""
-
-    table: str
-    wrong: Sequence[str]
 
 
 async def run(settings: Settings, folder: Path) -> Report:
@@ -118,7 +107,8 @@ class Driver:
                 self._wrong.append(f"These did not stop in order: {[m.name for m in self._crew if m.pids()]}")
             for member in members:
                 member.cancel()
-        return await self._judge()
+        wrong = [*self._wrong, *(end for member in self._crew for end in member.wrong_ends)]
+        return await judge(self._plan, self._history(), self._site, wrong)
 
     # The crew
 
@@ -254,16 +244,6 @@ class Driver:
         logs = [f"== {member.name}, pids {member.pids()}\n{member.tail()}" for member in self._crew]
         return "\n".join([f"Waiting until {self._waiting_for}; the queue: {counts}; left: {left}.", *logs])
 
-    async def _judge(self) -> Report:
-        history = self._history()
-        verdict = check(history)
-        verdict.wrong += self._wrong + [end for member in self._crew for end in member.wrong_ends]
-        async with self._site.broker() as broker:
-            dead = await self._look_again(broker, history, verdict.wrong)
-        if left := await self._site.left_behind():
-            verdict.wrong.append(f"Left behind: {left}")
-        return Report(table_of(self._plan, history, verdict, dead), verdict.wrong)
-
     def _history(self) -> History:
         is_file = self._settings.broker.endswith("sqlite")
         is_late = self._settings.broker.startswith("rabbitmq")
@@ -273,22 +253,6 @@ class Driver:
         for member in (*self._producers, *self._waiters):
             history.take_watcher(member.name, JournalReader(self._folder / member.name).read())
         return history
-
-    async def _look_again(self, broker: Broker, history: History, wrong: list[str]) -> int:
-        """Check that results are still what was seen, and that nothing else is left; return how many dead letters."""
-        ids = list(history.seen)
-        for start in range(0, len(ids), LAST_LOOKS):
-            some = ids[start : start + LAST_LOOKS]
-            results = await asyncio.gather(*(broker.handle(id).result(timeout=0) for id in some))
-            for id, result in zip(some, results, strict=True):
-                if value_of(result) not in {each.value for each in history.seen[id]}:
-                    wrong.append(f"{id} was seen to end as {history.seen[id]}, and now has {result}")
-        letters = [letter.id for letter in await broker.dead.list(limit=None)]
-        [counts] = await (await broker.open()).transport.counts(["default"])
-        wrong += check_letters(history, letters)
-        if tuple(counts) != (0, 0, 0, len(letters)):
-            wrong.append(f"There are {len(letters)} dead letters, and the queue holds {counts}")
-        return counts.dead
 
 
 def victims_of(fault: Fault, pids: Sequence[int]) -> Sequence[int]:
