@@ -172,6 +172,10 @@ class RabbitMQServer:
         """The port of who knows the ports of the nodes that it talks with."""
         return self._distribution.epmd_port
 
+    def log(self) -> str:
+        """Return what it has logged."""
+        return self._log.read_text()
+
     def queues(self) -> dict[str, int]:
         """Return the queues of the virtual host "/", and how many messages each has, the unacknowledged included."""
         return json.loads(self.evaluate(_COUNT_MESSAGES))
@@ -185,8 +189,15 @@ class RabbitMQServer:
         self.evaluate("[ok = dets:sync(Table) || Table <- dets:all()].")
 
     def block_publishers(self) -> None:
-        """Let it find that it has no memory left: it reads no more from connections that publish."""
+        """Let it find that it has no memory left: it reads no more from connections that publish.
+
+        Returns once each connection has been told: what is asked after that is answered after that.
+        """
         self._set_watermark("0.0")
+        self.evaluate(
+            "rabbit_alarm:get_alarms(), "
+            "[rabbit_reader:info(Connection, [state]) || Connection <- rabbit_networking:connections()], ok."
+        )
 
     def unblock_publishers(self) -> None:
         """Let it have memory again."""

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from aiormq.channel import Channel
 
-from asyncq.errors import PublishRefused
+from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
 from asyncq.rabbitmq.faults import FAULTS
 from asyncq.rabbitmq.frames import Message, number_in, publication
@@ -25,8 +25,10 @@ class Nowhere(PublishRefused):
     """There is no exchange or no queue for a message."""
 
 
-class NotTaken(PublishRefused):
+class NotTaken(PublishRefused, BrokerUnavailable):
     """A queue is there and has not taken a message: it is full, or has no leader, or this channel knows the wrong one.
+
+    It is refused for sure, and may be taken later: so it is both of these errors.
 
     A server before 3.12.5 whose channel first meets a quorum queue while its leader is taken to be on a node that is
     down asks that node for as long as it is down, and refuses all that is for the queue: on this channel, and no other.
@@ -177,4 +179,4 @@ def _nowhere(message: Message) -> PublishRefused:
 def _not_taken(message: Message) -> PublishRefused:
     key, exchange = message.routing_key, message.exchange
     queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else f"for queue {key!r}"
-    return NotTaken(f"RabbitMQ took nothing more {queue}: the queue is full, or failed.")
+    return NotTaken(f"RabbitMQ took nothing more {queue}: the queue is full, or has no leader.")

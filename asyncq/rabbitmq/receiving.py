@@ -55,7 +55,7 @@ class Intake:
         self._flushes: list[asyncio.Future[None]] = []
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._answered_at = 0.0
+        self._answered_at = time.monotonic()
         self._is_starving = False
         self._is_closed = False
         self._random = Random()

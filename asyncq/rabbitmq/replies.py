@@ -73,7 +73,7 @@ class RabbitReplies(Replies):
                 await self._serve(channel)
             except BrokerUnavailable as error:
                 failures += 1
-                if failures == 1:
+                if failures == 1 and not self._client.outage.is_on:  # else it is in the log
                     logger.warning("Results cannot be heard of: %s", error)
                 await asyncio.sleep(_AGAIN.seconds(failures, self._random))
             self._channel = None

@@ -65,6 +65,7 @@ async def run(settings: Settings, folder: Path) -> Report:
     """Have a run in an empty folder, which holds the journals and logs afterwards."""
     (folder / "misbehaved").mkdir()
     with site_of(settings.broker, folder) as site:
+        await site.prepare()
         return await Driver(settings, folder, site).run()
 
 

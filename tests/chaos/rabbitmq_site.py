@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 
 from asyncq import Broker, broker_from_url
-from asyncq.rabbitmq.delays import LEVELS, VALUES, Rung
+from asyncq.rabbitmq import RabbitClient
+from asyncq.rabbitmq.delays import LEVELS, VALUES, Rung, route
 from asyncq.rabbitmq.names import Names
 from tests.chaos.faults import OF_NODE, Fault, FaultKind
 from tests.chaos.networks import FAULTS, Networks
@@ -46,6 +47,16 @@ class RabbitMQSite(Site):
 
     def broker(self) -> Broker:
         return broker_from_url(self.url, namespace=NAMESPACE, store=self._store.url)
+
+    async def prepare(self) -> None:
+        """Declare the queues: one that is new when the node is killed is lost, and what was confirmed in it."""
+        client = RabbitClient(self.url, namespace=NAMESPACE, priorities={}, connect_timeout=10, command_timeout=30)
+        await client.open()
+        try:
+            await client.provide("default")
+            await client.provide_ladder([route(Rung(level, value).wait_ms) for level in range(3) for value in VALUES])
+        finally:
+            await client.close()
 
     def variables_of(self, crew: int) -> Mapping[str, str]:
         return {**super().variables_of(crew), "CHAOS_STORE": self._store.url_of(crew)}

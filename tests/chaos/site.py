@@ -23,6 +23,10 @@ class Site(ABC):
         """Return a broker there that no fault touches."""
         return broker_from_url(self.url, namespace=NAMESPACE)
 
+    async def prepare(self) -> None:
+        """Have there what has to be there before the first fault."""
+        return
+
     def variables_of(self, crew: int) -> Mapping[str, str]:
         """Return what tells a member of the crew its way."""
         return {"CHAOS_URL": self.url_of(crew), "CHAOS_NAMESPACE": NAMESPACE}

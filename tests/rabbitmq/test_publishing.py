@@ -1,6 +1,7 @@
 """Publishing: what is confirmed is there, what is refused is told why, and nothing hangs."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -124,6 +125,25 @@ async def test_a_full_queue_refuses(rabbitmq_url: str, namespace: str) -> None:
         await wait_until(lambda: _is_taken(publishing, namespace), "it takes messages again")
 
 
+async def test_what_is_not_taken_is_offered_again(rabbitmq_url: str, namespace: str) -> None:
+    """A queue that takes a message a moment later has it, once; what else is on its way meanwhile is not disturbed."""
+    await declare(rabbitmq_url, namespace, {"x-max-length": 1, "x-overflow": "reject-publish"})
+    await declare(rabbitmq_url, f"{namespace}-other")
+    async with publisher(rabbitmq_url, command_timeout=20) as publishing:
+        assert await publishing.publish(messages(namespace, 1, prefix="first")) == [None]
+        filling = asyncio.create_task(publishing.publish(messages(namespace, 5)))
+        others = [publishing.publish(messages(f"{namespace}-other", 50)) for _ in range(10)]
+        for receipts in await asyncio.gather(*others):
+            assert receipts == [None] * 50
+        taken: list[str] = []
+        while not filling.done():
+            taken += await take_ids(rabbitmq_url, namespace)
+        assert await filling == [None] * 5
+    taken += await take_ids(rabbitmq_url, namespace)
+    assert sorted(taken) == [*(f"call-{number}" for number in range(5)), "first-0"]
+    assert len(await take_all(rabbitmq_url, f"{namespace}-other")) == 500
+
+
 async def _is_taken(publishing, queue: str) -> bool:
     return await publishing.publish(messages(queue, 1)) == [None]
 
@@ -239,8 +259,11 @@ async def test_a_batch_goes_on_when_the_server_comes_back(
     assert len(taken) - len(confirmed) <= 4 * 50
 
 
-async def test_a_server_without_memory_is_named_in_time(rough_server: RabbitMQServer, namespace: str) -> None:
+async def test_a_server_without_memory_is_named_in_time(
+    rough_server: RabbitMQServer, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """While the server takes nothing, publishing says so within its time, and goes on when it takes messages again."""
+    caplog.set_level(logging.INFO, "asyncq")
     await declare(rough_server.url, namespace)
     async with publisher(rough_server.url) as publishing:
         await publishing.publish(messages(namespace, 1))
@@ -258,6 +281,9 @@ async def test_a_server_without_memory_is_named_in_time(rough_server: RabbitMQSe
     taken = await take_ids(rough_server.url, namespace)
     assert taken.count("waited-0") == 1
     assert taken.count("blocked-0") <= 1  # the second one was not even sent
+    said = [record.getMessage() for record in caplog.records if "takes" in record.getMessage()]
+    assert said[0].endswith("takes no messages: it is short of memory or of disk.")
+    assert said[-1].endswith("takes messages again.")
 
 
 async def test_a_frozen_server_is_given_up_in_time(rough_server: RabbitMQServer, namespace: str) -> None:
