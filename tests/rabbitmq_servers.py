@@ -168,6 +168,12 @@ class RabbitMQServer:
         return self._running().pid
 
     @property
+    def pids(self) -> set[int]:
+        """All processes that are there for it."""
+        processes = [*self._processes, *([self._watchdog] if self._watchdog else [])]
+        return {process.pid for process in processes}
+
+    @property
     def epmd_port(self) -> int:
         """The port of who knows the ports of the nodes that it talks with."""
         return self._distribution.epmd_port
@@ -203,6 +209,19 @@ class RabbitMQServer:
         """Let it have memory again."""
         self._set_watermark("0.4")
 
+    def fill_disk(self) -> None:
+        """Let it find that its disk is full: it reads no more from connections that publish."""
+        self._set_disk_limit(1 << 60)
+
+    def empty_disk(self) -> None:
+        """Let it have room again."""
+        self._set_disk_limit(50_000_000)
+
+    def set_consumer_timeout(self, milliseconds: int) -> None:
+        """Let it lend a message for no longer on channels that are opened from now on; they look each second."""
+        self.evaluate("application:set_env(rabbit, channel_tick_interval, 1000).")
+        self.evaluate(f"application:set_env(rabbit, consumer_timeout, {milliseconds}).")
+
     def close_connections(self) -> None:
         """Close all connections of clients, as an operator does."""
         self.evaluate('[rabbit_networking:close_connection(C, "by a test") || C <- rabbit_networking:connections()].')
@@ -224,6 +243,9 @@ class RabbitMQServer:
 
     def _set_watermark(self, fraction: str) -> None:
         self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({fraction}).")
+
+    def _set_disk_limit(self, free: int) -> None:
+        self.evaluate(f"rabbit_disk_monitor:set_disk_free_limit({free}).")
 
     def _run(self, command: Sequence[str], text: str) -> str:
         ended = subprocess.run(

@@ -10,7 +10,16 @@ from asyncq.broker.outrunning import outrunning
 from asyncq.broker.urls import hidden_password
 from asyncq.errors import ConfigurationError
 from asyncq.findings import Finding, Severity
-from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
+from asyncq.rabbitmq import (
+    HEARTBEAT,
+    HEARTBEAT_WITH_LEDGER,
+    NotedStore,
+    Noter,
+    RabbitClient,
+    RabbitReplies,
+    RabbitTransport,
+    RememberingTransport,
+)
 from asyncq.rabbitmq.checks import examine, needed, priorities
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.topology import Topology, definitions
@@ -34,7 +43,8 @@ class RabbitMQBroker(Broker):
         store: what remembers: the URL of a Redis, a SQLite file or `memory://`, or a broker there; what is in it of
             this namespace belongs to this broker alone. Losing it loses results, never a task. None: nothing does.
         heartbeat: seconds of silence after which the server and we take each other for gone; None: as the URL says, or
-            60. A worker whose event loop is blocked for twice that loses its connection.
+            60, with a store 15. A worker whose event loop is blocked for twice that loses its connection; with a store
+            what it runs is its own all the same. What was sent to a frozen worker is sent to others after two or three.
         consumer_timeout: seconds, as the server has it. With a store a task may take longer.
         declare: whether exchanges and queues are declared here; False: they are there already, and only looked for.
         options: see `Broker`.
@@ -87,6 +97,7 @@ class RabbitMQBroker(Broker):
             connect_timeout=self.connect_timeout,
             command_timeout=self.command_timeout,
             heartbeat=self.heartbeat,
+            usual_heartbeat=HEARTBEAT if self.store is None else HEARTBEAT_WITH_LEDGER,
             declare=self.declare,
         )
         if self.store is None:

@@ -16,7 +16,7 @@ from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
 from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
 from asyncq.rabbitmq.topology import Topology
-from asyncq.rabbitmq.urls import read_urls
+from asyncq.rabbitmq.urls import HEARTBEAT, read_urls
 from asyncq.rabbitmq.wire import Wire
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ class RabbitClient:
         namespace: where all names are.
         priorities: the largest priority of each queue that has any.
         heartbeat: seconds; None: as the URLs say.
+        usual_heartbeat: of URLs that say none.
         declare: False: what is missing is an error.
         connect_timeout, command_timeout: seconds.
 
@@ -51,13 +52,15 @@ class RabbitClient:
         connect_timeout: float,
         command_timeout: float,
         heartbeat: int | None = None,
+        usual_heartbeat: int = HEARTBEAT,
         declare: bool = True,
     ) -> None:
         self.names = Names(namespace)
         self.wire = Wire(self.names, priorities)
         self.command_timeout = command_timeout
         self._targets = [
-            target if heartbeat is None else target._replace(heartbeat=heartbeat) for target in read_urls(urls)
+            target if heartbeat is None else target._replace(heartbeat=heartbeat)
+            for target in read_urls(urls, heartbeat=usual_heartbeat)
         ]
         self._topology = Topology(self.names, priorities)
         self._connect_timeout = connect_timeout

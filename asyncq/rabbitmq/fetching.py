@@ -41,7 +41,7 @@ class FetchingConsumer(Consumer):
         self._wire = client.wire
         self._event = asyncio.Event()
         self._intakes = {queue: Intake(client, queue, self._told) for queue in queues}
-        self._returning = Returning(client, now_ms, self._intakes.values(), facts_of)
+        self._returning = Returning(client, now_ms, self._intakes.values(), facts_of, self._event.set)
         self._command_timeout = client.command_timeout
         self._is_interrupted = False
         self._has_left = False

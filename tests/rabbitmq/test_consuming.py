@@ -81,28 +81,6 @@ async def test_what_is_fetched_without_waiting_while_more_comes(stage: Stage, pr
     assert sorted(fetched, key=int) == [str(number) for number in range(100)]
 
 
-async def test_a_lost_connection_costs_nothing_but_a_second_run(own_rabbitmq: StartRabbitMQ) -> None:
-    """What ran meanwhile settles nothing, and its waiter is told all the same; the message comes again."""
-    server = await asyncio.to_thread(own_rabbitmq)
-    stage = Stage(RabbitMQ(server.url))
-    try:
-        process = await stage.process()
-        reply = await process.listen()
-        await process.publish_ids("a", "b")
-        consumer = await process.consumer()
-        a, b = await stage.fetch(consumer, 2)
-        await asyncio.to_thread(server.close_connections)
-        (again, other) = await stage.fetch(consumer, 2)
-        assert {(each.id, each.crashes) for each in (again, other)} == {("a", 1), ("b", 1)}
-        outcome = Outcome(b"{}", MINUTE_MS, reply)
-        assert list(await consumer.settle([Done(a, outcome), Return(b)])) == [False, False]
-        assert (await process.end_of("a")).record == b"{}"
-        assert list(await consumer.settle([Done(again, Outcome(None)), Done(other, Outcome(None))])) == [True, True]
-        assert (await process.counts()).ready == 0
-    finally:
-        await stage.close()
-
-
 @pytest.mark.timeout(120)
 async def test_a_server_that_is_away_is_waited_for(own_rabbitmq: StartRabbitMQ) -> None:
     """While it is away, fetching and settling say so; when it is back, what was settled late is settled."""
