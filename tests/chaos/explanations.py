@@ -36,6 +36,9 @@ DOUBT = 2.0
 BACK = 0.5
 """Seconds in which who was taken for dead learns of that, and says that it is not."""
 
+ANSWERING = 0.5
+"""Seconds that an answer may be on its way, and so be out of date."""
+
 NOTING = 0.5
 """Seconds from when a call is confirmed until it is known, where that comes after."""
 
@@ -104,7 +107,7 @@ class Explanations:
         A publisher that died is not to make it known any more: whoever runs it does.
         """
         publisher, accepted_at = self._publishers[missing.id], self._accepted_at[missing.id]
-        if any(run.begin < missing.at for run in self._runs.get(missing.id, ())):
+        if any(run.begin < missing.at - ANSWERING for run in self._runs.get(missing.id, ())):
             return False
         through = accepted_at + NOTING
         for hit in self._hits:

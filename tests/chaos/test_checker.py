@@ -200,7 +200,7 @@ def test_what_is_right(verdict: Verdict) -> None:
                 story(run("b", WORKER, 100, 101), hits=hits, missing=[Missing(ID, "waiter", at)], is_late=True),
                 "Told that there is no result",
             )
-            for at, hits in ((99.6, ()), (100.1, [UNHEARD]), (99.6, [OTHERS]))
+            for at, hits in ((99.6, ()), (100.6, [UNHEARD]), (99.6, [OTHERS]))
         ),
         (
             story(run("b", WORKER, 100, 101), kind=Kind.CANCELLED, cancelled=Cancelled(99, took_effect=True)),
