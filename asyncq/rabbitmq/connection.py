@@ -166,7 +166,8 @@ class Connection:
             await self._loop.finish()
             if isinstance(error, FAULTS) and (refusal := self._streams.refusal()) is not None:
                 raise refusal from error
-            if is_foreign_cancellation(error):
+            # RuntimeError is what uvloop says of a stream that has ended.
+            if is_foreign_cancellation(error) or isinstance(error, RuntimeError):
                 raise ConnectionResetError("It ended while it was being opened.") from error
             raise
         try:

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from asyncq.errors import MessageError, PublishRefused
-from asyncq.ledger import ClaimReceipt, Ledger
+from asyncq.errors import DecodeError, PublishRefused
+from asyncq.ledger import Claimed, ClaimReceipt, Ledger
 from asyncq.message import decode_message
 from asyncq.rabbitmq.noting import Noter
 from asyncq.rabbitmq.sending import Sending
@@ -18,8 +18,25 @@ Bound: TypeAlias = Callable[[Sequence[Envelope]], Awaitable[Sequence[PublishRefu
 """Says of each message what it is to be refused for, or None."""
 
 
+class _Issue(NamedTuple):
+    """What is to be published.
+
+    Attributes:
+        envelope: ours, or that of who had claimed its id before.
+        generation: to publish it with.
+        receipt: what is said of ours when that is done.
+    """
+
+    envelope: Envelope
+    generation: int
+    receipt: Taken | None = None
+
+
 class Issuing:
     """Publishes calls, those of ids that a caller chose only where nobody has them.
+
+    An id that somebody has claimed who may have died before its message was published is taken once that was published
+    here: else the second try of a publish that had failed would be taken for done.
 
     Args:
         ledger, noter: who knows.
@@ -35,24 +52,18 @@ class Issuing:
         """Publish calls; return of each what `Transport.publish` does. Raises BrokerUnavailable."""
         await self._noter.room()
         receipts: list[Receipt] = [None] * len(envelopes)
-        generations = await self._claimed(envelopes, receipts)
-        if bound is not None and generations:
-            bounded = await bound([envelopes[index] for index in generations])
-            for index, refusal in zip(list(generations), bounded, strict=True):
+        issues = await self._issues(envelopes, receipts)
+        if bound is not None and issues:
+            bounded = await bound([issue.envelope for issue in issues.values()])
+            for index, refusal in zip(list(issues), bounded, strict=True):
                 receipts[index] = refusal
-        sent = [_Sent(index, envelopes[index], generations[index]) for index in generations if receipts[index] is None]
-        sent += await self._in_doubt(envelopes, receipts)
-        refusals = await self._sending.send(
-            [self._sending.call(envelope, facts=_facts(generation)) for _, envelope, generation in sent]
-        )
-        for (index, *_), refusal in zip(sent, refusals, strict=True):
-            receipts[index] = refusal or receipts[index]
-        self._noter.note([each.envelope for each, refusal in zip(sent, refusals, strict=True) if refusal is None])
-        await self._strike([envelopes[index] for index in generations if receipts[index] is not None])
+        await self._send({index: issue for index, issue in issues.items() if receipts[index] is None}, receipts)
+        refused = [issue for index, issue in issues.items() if isinstance(receipts[index], PublishRefused)]
+        await self._strike([issue.envelope for issue in refused if issue.receipt is None])
         return receipts
 
-    async def _claimed(self, envelopes: Sequence[Envelope], receipts: list[Receipt]) -> dict[int, int]:
-        """Return the generation of each that is to be published, by index; write down why the others are not."""
+    async def _issues(self, envelopes: Sequence[Envelope], receipts: list[Receipt]) -> dict[int, _Issue]:
+        """Return what is to be published for each, by index; write down why nothing is for the others."""
         chosen = [index for index, envelope in enumerate(envelopes) if not envelope.is_fresh]
         claims: list[ClaimReceipt] = [0] * len(envelopes)
         if chosen:
@@ -60,35 +71,27 @@ class Issuing:
             found = await self._ledger.claim([envelopes[index] for index in chosen], ttl_ms=CLAIM_MS)
             for index, claim in zip(chosen, found, strict=True):
                 claims[index] = claim
-        generations: dict[int, int] = {}
-        for index, claim in enumerate(claims):
+        issues: dict[int, _Issue] = {}
+        for index, (envelope, claim) in enumerate(zip(envelopes, claims, strict=True)):
             if isinstance(claim, int):
-                generations[index] = claim
-            else:
+                issues[index] = _Issue(envelope, claim)
+            elif not isinstance(claim, Claimed):
                 receipts[index] = claim
-        return generations
+            elif (claimed := _envelope_of(envelope.id, claim.body)) is not None:
+                issues[index] = _Issue(claimed, claim.generation, Taken(claim.body, None))
+            else:
+                receipts[index] = Taken(claim.body, None)
+        return issues
 
-    async def _in_doubt(self, envelopes: Sequence[Envelope], receipts: Sequence[Receipt]) -> "list[_Sent]":
-        """Return what others are about to publish under ids that are asked for here, or were when they failed.
-
-        It is published once more before anybody is told that the id is taken. A copy does no harm.
-        """
-        ours = {envelope.id for envelope, receipt in zip(envelopes, receipts, strict=True) if receipt is None}
-        taken = {
-            index: _as_published(envelopes[index], receipt.body)
-            for index, receipt in enumerate(receipts)
-            if isinstance(receipt, Taken) and receipt.body is not None and envelopes[index].id not in ours
-        }
-        if not taken:
-            return []
-        claims = await self._ledger.claim(
-            list(taken.values()), ttl_ms=CLAIM_MS
-        )  # of a body that is claimed: it is ours
-        return [
-            _Sent(index, envelope, claim)
-            for (index, envelope), claim in zip(taken.items(), claims, strict=True)
-            if isinstance(claim, int)
+    async def _send(self, issues: dict[int, _Issue], receipts: list[Receipt]) -> None:
+        """Publish, and have noted what was published."""
+        parcels = [
+            self._sending.call(envelope, facts=_facts(generation)) for envelope, generation, _ in issues.values()
         ]
+        refusals = await self._sending.send(parcels)
+        for (index, issue), refusal in zip(issues.items(), refusals, strict=True):
+            receipts[index] = refusal or issue.receipt
+        self._noter.note([issue.envelope for index, issue in issues.items() if receipts[index] is issue.receipt])
 
     async def _strike(self, refused: Sequence[Envelope]) -> None:
         claimed = [envelope for envelope in refused if not envelope.is_fresh]
@@ -96,25 +99,13 @@ class Issuing:
             await self._ledger.strike(claimed)
 
 
-class _Sent(NamedTuple):
-    """What is published.
-
-    Attributes:
-        number: of what was asked for.
-    """
-
-    number: int
-    envelope: Envelope
-    generation: int
-
-
-def _as_published(envelope: Envelope, body: bytes) -> Envelope:
-    """Return another call of the same id, of which there is only this body."""
+def _envelope_of(id: str, body: bytes) -> Envelope | None:
+    """Return a message as whoever had claimed its id would publish it; None: it is none of ours."""
     try:
         message = decode_message(body)
-    except MessageError:
-        return Envelope(envelope.id, envelope.queue, body)
-    return Envelope(envelope.id, message.queue, body, message.priority, message.due_ms)
+    except DecodeError:
+        return None
+    return Envelope(id, message.queue, body, message.priority, message.due_ms)
 
 
 def _facts(generation: int) -> Facts:
