@@ -34,8 +34,12 @@ _COUNT_MESSAGES = """
 Count = fun(Queue) ->
     case amqqueue:get_type(Queue) of
         rabbit_quorum_queue ->
-            {ok, {_, Total}, _} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1),
-            Total;
+            case amqqueue:get_pid(Queue) of
+                none -> 0; % it is being declared
+                Leader ->
+                    {ok, {_, Total}, _} = ra:leader_query(Leader, fun rabbit_fifo:query_messages_total/1),
+                    Total
+            end;
         _ ->
             proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
     end

@@ -56,8 +56,13 @@ class RabbitConsumer(FetchingConsumer):
 
     async def leave(self) -> int:
         await self._stop_intakes()
+        waiting = [
+            arrival
+            for intake in self._intakes.values()
+            for arrival in intake.take_older_than(math.inf)
+            if not self._is_known(arrival)
+        ]
         held = self._holding.take_all()
-        waiting = [arrival for intake in self._intakes.values() for arrival in intake.take_older_than(math.inf)]
         try:
             await self._returning.hand_back([*held, *waiting])
         finally:
@@ -74,6 +79,9 @@ class RabbitConsumer(FetchingConsumer):
             taken = len(deliveries) - before
             intake.want(limit - taken, most - taken)
         return deliveries
+
+    def _is_known(self, arrival: Arrival) -> bool:
+        return self._holding.recognise(arrival)
 
     def _pick(self, intake: Intake, count: int, suspects: int, deliveries: list[Delivery]) -> int:
         """Move up to so many from a buffer among the deliveries; return how many suspects are among them."""

@@ -49,6 +49,8 @@ class Returning:
         intakes: of the consumer.
         facts_of: what a message goes on saying.
         sent: called when what was to be sent on, or round, is not here any more.
+        is_known: tells of what has waited whether it runs here already, so that it is not to be sent back. It has been
+            taken care of then.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class Returning:
         intakes: Collection[Intake],
         facts_of: Callable[[Arrival], Facts],
         sent: Callable[[], None],
+        is_known: Callable[[Arrival], bool],
     ) -> None:
         self._sending = Sending(client, now_ms)
         self._now_ms = now_ms
         self._intakes = intakes
         self._facts_of = facts_of
         self._sent = sent
+        self._is_known = is_known
         self._is_sending = False
         self._early: list[_Early] = []
         self._has_work = asyncio.Event()
@@ -144,7 +148,7 @@ class Returning:
                 for intake in self._intakes:
                     intake.pause()
             for intake in self._intakes:
-                stale = intake.take_older_than(now - STALE)
+                stale = [arrival for arrival in intake.take_older_than(now - STALE) if not self._is_known(arrival)]
                 if stale:  # it has been let too much
                     intake.pause()
                 try:

@@ -72,15 +72,19 @@ class _Reader:
         self.read = reader.read
         self._reader = reader
         self._inbound = inbound
+        self._is_listening = True
         self.readexactly = self._read_and_record
 
     def forget(self) -> None:
+        self._is_listening = False  # a read may be under way
         self.heard.clear()
         self.readexactly = self._inbound.readexactly
         self.at_eof = self._inbound.at_eof
 
     async def _read_and_record(self, size: int) -> bytes:
         data = await self._reader.readexactly(size)
+        if not self._is_listening:
+            return data
         self.heard += data
         if self.heard[0] not in _FIRST_BYTES:
             raise ConfigurationError(
