@@ -5,9 +5,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSimError
 
 from asyncq.errors import ScheduleError, near_names
+from asyncq.schedules.cronwalk import CronWalk
 from asyncq.schedules.instants import EPOCH
 from asyncq.schedules.schedule import Recurring
 
@@ -44,8 +45,8 @@ class Cron(Recurring):
     - If one does (`*/5 * * * *`, hourly `0 * * * *`), ticks go by elapsed time. A skipped hour has none, a repeated one
       has them twice: every five minutes stays every five minutes. So has a single hour: `*/30 2 * * *` has none or four
       ticks on a day that skips or repeats the hour from two.
-    - If none does (`30 2 * * *`), each day has each time once: one that is skipped comes at the end of the gap, together
-      with others there, and one that comes twice counts the first time.
+    - If none does (`30 2 * * *`), each day has each time once. One that is skipped comes at the end of the gap, as
+      one tick with others that are; of one that comes twice it is the first.
 
     Attributes:
         expression: the five fields; or `@hourly`, `@daily` (`@midnight`), `@weekly`, `@monthly`, `@yearly`
@@ -64,12 +65,12 @@ class Cron(Recurring):
             raise self.error(f"{self.expression!r} never comes: no day is all that it asks for.")
 
     def _tick_after(self, instant: datetime) -> datetime | None:
-        walker = CronSim(_fields_of(self.expression), instant.astimezone(self._zone))
         try:
-            tick = next(walker, None)
+            walk = CronWalk(_fields_of(self.expression), instant.astimezone(self._zone))
+            tick = next(walk, None)
             # From within a repeated hour it also returns times of the hour before, which was the first one.
             while tick is not None and tick.astimezone(UTC) <= instant:
-                tick = next(walker, None)
+                tick = next(walk, None)
         except OverflowError:  # beyond the year 9999
             return None
         return None if tick is None else tick.astimezone(UTC)
@@ -94,24 +95,27 @@ def _fields_of(expression: str) -> str:
 
 def _check(expression: object) -> None:
     if not isinstance(expression, str) or not expression.isascii() or len(expression) > MAX_LENGTH:
-        raise Cron.error(f"the expression is a text of five fields, {MAX_LENGTH} characters at most; got {expression!r}.")
+        raise Cron.error(
+            f"the expression is a text of five fields, {MAX_LENGTH} characters at most; got {expression!r}."
+        )
     fields = _fields_of(expression).split()
     if expression.lstrip().startswith("@") and len(fields) == 1:
         raise Cron.error(f"{expression!r} is none of {', '.join(_NICKNAMES)}.{near_names(expression, _NICKNAMES)}")
     if len(fields) != len(_FIELDS):
         hint = " For seconds there is Every." if len(fields) == len(_FIELDS) + 1 else ""
         raise Cron.error(
-            f"{expression!r} has {len(fields)} fields; wanted are five: {', '.join(_FIELDS)}, such as '0 8 * * mon-fri'.{hint}"
+            f"{expression!r} has {len(fields)} fields; wanted are five: {', '.join(_FIELDS)}, "
+            f"such as '0 8 * * mon-fri'.{hint}"
         )
     for position, (name, values) in enumerate(_FIELDS.items()):
         alone = ["*"] * len(_FIELDS)
         alone[position] = fields[position]
         try:
-            CronSim(" ".join(alone), EPOCH)
+            CronWalk(" ".join(alone), EPOCH)
         except CronSimError as error:
             raise _bad_field(expression, name, values, fields[position]) from error
     try:
-        CronSim(" ".join(fields), EPOCH)
+        CronWalk(" ".join(fields), EPOCH)
     except CronSimError as error:
         raise Cron.error(f"{expression!r} never comes: none of its months has such a day.") from error
 
