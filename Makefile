@@ -37,7 +37,8 @@ bench: ## Measure asyncq beside its peers (ARGS go to it)
 
 chaos: ## Kill, freeze and cut off everything under load, and check (ARGS="--broker sqlite --processes 2 --seed 1")
 	@scripts/venv dev
-	@server="$$(scripts/redis-server-path)" && ASYNCQ_REDIS_SERVER="$$server" $(PYTHON) -m tests.chaos $(ARGS)
+	@redis="$$(scripts/redis-server-path)" && rabbitmq="$$(scripts/rabbitmq-server-path)" && \
+		ASYNCQ_REDIS_SERVER="$$redis" ASYNCQ_RABBITMQ_SERVER="$$rabbitmq" $(PYTHON) -m tests.chaos $(ARGS)
 
 soak: ## Run at half of the peak for ten minutes, and see what grows (ARGS="--seconds 60")
 	@scripts/venv dev

@@ -48,6 +48,7 @@ from asyncq.errors import (
     TaskTimeout,
     UnknownTask,
 )
+from asyncq.findings import Finding, Severity
 from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Attempt, Progress, Result, Status
@@ -80,6 +81,7 @@ __all__ = [
     "DuplicateTask",
     "Event",
     "FailedCall",
+    "Finding",
     "Handle",
     "LeaseLost",
     "MemoryBroker",
@@ -103,6 +105,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "SQLiteBroker",
+    "Severity",
     "Snooze",
     "Status",
     "SyncTask",

@@ -77,7 +77,19 @@ Verdict: TypeAlias = Lent | Held | None
 """What becomes of a copy. None: it is not wanted any more, because its call has ended or has gone on without it."""
 
 
-ClaimReceipt: TypeAlias = Taken | PublishRefused | int
+class Claimed(NamedTuple):
+    """Another message has claimed the id, and nobody knows yet whether it was published: its publisher may have died.
+
+    Attributes:
+        generation: to publish it with.
+        body: of that message.
+    """
+
+    generation: int
+    body: bytes
+
+
+ClaimReceipt: TypeAlias = Taken | Claimed | PublishRefused | int
 """What became of a claim: who has the id, why nobody has it, or the generation to publish its message with."""
 
 
@@ -176,7 +188,9 @@ class Ledger(ABC):
         Returns:
             For each the generation to publish it with: a later life than any of that id whose end is remembered; or who
             has the id; or, not raised, that there is no room for more. Who claims it for the same body while the claim
-            is open gets it, too: the outcome of the publish is not known yet, and a copy does no harm.
+            is open gets it, too: the outcome of the publish is not known yet, and a copy does no harm. For the same
+            reason who finds the open claim of another body (`Claimed`) is to publish that, before saying that the id is
+            taken by it; the claim holds for as long again.
         """
 
     @abstractmethod

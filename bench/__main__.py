@@ -17,7 +17,6 @@ from bench.scale import QUICK, Scale
 from bench.scenarios import SCENARIOS
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def main() -> None:
@@ -36,10 +35,19 @@ def main() -> None:
 
 
 def write_docs(results: Results) -> None:
-    """Put the figures between the marks in docs/benchmarks.md."""
-    section = f"{BEGIN}\n\n{report(results)}\n\n{END}"
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    DOCUMENT.write_text(pattern.sub(lambda _: section, DOCUMENT.read_text()))
+    """Put the figures of each broker of which all scenarios were measured between its marks in docs/benchmarks.md."""
+    whole = [broker for broker in get_args(Broker) if results.has_all_of(broker)]
+    if not whole:
+        sys.exit("bench: nothing written: there is no broker of which all scenarios were measured")
+    text = DOCUMENT.read_text()
+    for broker in whole:
+        begin, end = f"<!-- {broker}: begin -->", f"<!-- {broker}: end -->"
+        section = f"{begin}\n\n{report(results.of(broker))}\n\n{end}"
+        text = re.sub(
+            f"{re.escape(begin)}.*{re.escape(end)}", lambda _, section=section: section, text, flags=re.DOTALL
+        )
+    DOCUMENT.write_text(text)
+    print(f"\nWritten into {DOCUMENT.relative_to(ROOT)}: {', '.join(whole)}.")
 
 
 def _measured(arguments: Namespace) -> Results:
@@ -72,7 +80,9 @@ def _arguments() -> Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="samples of each; their medians are told (3)")
     parser.add_argument("--quick", action="store_true", help="fewer tasks, one round: to see that all works")
     parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing, report a saved run")
-    parser.add_argument("--write-docs", action="store_true", help=f"put the report into {DOCUMENT.relative_to(ROOT)}")
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"put it into {DOCUMENT.relative_to(ROOT)}, broker by broker"
+    )
     return parser.parse_args()
 
 

@@ -19,7 +19,7 @@ from bench.results import Results
 from bench.scale import Scale
 from bench.scenarios import Scenario
 from bench.servers import RedisServer, redis_server
-from bench.stage import SampleSkipped, Stage
+from bench.stage import Stage
 
 TOLD = frozenset({"aiormq", "asyncq", "redis", "hiredis", "uvloop", "orjson", "msgspec"})
 
@@ -67,9 +67,6 @@ async def _sample(stage: Stage, scenario: Scenario, peer: Peer, results: Results
     started = time.monotonic()
     try:
         sample = await scenario.measure(stage, peer)
-    except SampleSkipped as reason:
-        results.add_failure(scenario.name, peer.name, str(reason))
-        outcome = f"skipped: {reason}"
     except Exception as failure:  # whatever one library does, the others are measured
         results.add_failure(scenario.name, peer.name, f"{type(failure).__name__}: {failure}")
         outcome = f"FAILED: {failure}"

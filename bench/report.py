@@ -58,7 +58,7 @@ def _table_of(results: Results, scenario: Scenario) -> str:
         ratios = [_ratio(middle, best), _ratio(middle, floor)]
         rest = [_number(results.median(scenario.name, peer, each.key), each) for each in others]
         rows.append([peer, _number(middle, first), spread, *ratios, *rest])
-    return f"### {scenario.title}\n\n`{scenario.name}`, {direction}.\n\n{_table(headings, rows)}"
+    return f"#### {scenario.title}\n\n`{scenario.name}`, {direction}.\n\n{_table(headings, rows)}"
 
 
 def _bars(results: Results) -> str:
@@ -70,8 +70,8 @@ def _bars(results: Results) -> str:
     if not rows:
         return "No bar of asyncq was measured."
     passed = sum(row[-1] == "pass" for row in rows)
-    summary = f"{passed} of {len(rows)} reached; {len(BARS) - len(rows)} not measured."
-    return f"### Bars for {SUBJECT}\n\n{summary}\n\n{_table(['row', 'bar', 'found', ''], rows, is_text=True)}"
+    summary = f"{passed} of {len(rows)} reached."
+    return f"#### Bars for {SUBJECT}\n\n{summary}\n\n{_table(['row', 'bar', 'found', ''], rows, is_text=True)}"
 
 
 def _failures(results: Results) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from bench.figures import median
-from bench.scenarios import Sample, Scenario
+from bench.lineup import Broker
+from bench.scenarios import SCENARIOS, Sample, Scenario
 
 
 @dataclass(slots=True)
@@ -45,6 +46,19 @@ class Results:
         if not medians:
             return None
         return min(medians) if scenario.column(key).is_less_better else max(medians)
+
+    def has_all_of(self, broker: Broker) -> bool:
+        """Tell whether all scenarios of a broker were measured."""
+        return all(name in self.samples for name, scenario in SCENARIOS.items() if scenario.broker == broker)
+
+    def of(self, broker: Broker) -> Self:
+        """Return what was measured of one broker."""
+        names = [name for name, scenario in SCENARIOS.items() if scenario.broker == broker]
+        return replace(
+            self,
+            samples={name: self.samples[name] for name in names if name in self.samples},
+            failures={name: self.failures[name] for name in names if name in self.failures},
+        )
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,10 +34,6 @@ class SampleFailed(Exception):
     """A sample could not be taken; the text says why, with the end of the process's log."""
 
 
-class SampleSkipped(Exception):
-    """A sample cannot be taken yet; the text says what is missing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What a worker wrote when it had run all tasks.

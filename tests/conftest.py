@@ -57,11 +57,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail("A test opens with a docstring of one sentence: what it claims.", pytrace=False)
 
 
+@pytest.fixture
+def kept_processes() -> set[int]:
+    """What may outlive the test: a server that it has started again, and that others share."""
+    return set()
+
+
 @pytest.fixture(autouse=True)
-async def nothing_left_behind() -> AsyncIterator[None]:
+async def nothing_left_behind(kept_processes: set[int]) -> AsyncIterator[None]:
     """Fail a test that leaves a task, a thread or a process running."""
     before = Running.now()
     yield
+    before.processes.update(kept_processes)
     left = Running.now().left(before)
     assert not left, f"Left behind: {'; '.join(left)}"
 

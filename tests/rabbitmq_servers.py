@@ -34,8 +34,12 @@ _COUNT_MESSAGES = """
 Count = fun(Queue) ->
     case amqqueue:get_type(Queue) of
         rabbit_quorum_queue ->
-            {ok, {_, Total}, _} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1),
-            Total;
+            case amqqueue:get_pid(Queue) of
+                none -> 0; % it is being declared
+                Leader ->
+                    {ok, {_, Total}, _} = ra:leader_query(Leader, fun rabbit_fifo:query_messages_total/1),
+                    Total
+            end;
         _ ->
             proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
     end
@@ -168,9 +172,19 @@ class RabbitMQServer:
         return self._running().pid
 
     @property
+    def pids(self) -> set[int]:
+        """All processes that are there for it."""
+        processes = [*self._processes, *([self._watchdog] if self._watchdog else [])]
+        return {process.pid for process in processes}
+
+    @property
     def epmd_port(self) -> int:
         """The port of who knows the ports of the nodes that it talks with."""
         return self._distribution.epmd_port
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        return self._log.read_text()
 
     def queues(self) -> dict[str, int]:
         """Return the queues of the virtual host "/", and how many messages each has, the unacknowledged included."""
@@ -185,12 +199,32 @@ class RabbitMQServer:
         self.evaluate("[ok = dets:sync(Table) || Table <- dets:all()].")
 
     def block_publishers(self) -> None:
-        """Let it find that it has no memory left: it reads no more from connections that publish."""
+        """Let it find that it has no memory left: it reads no more from connections that publish.
+
+        Returns once each connection has been told: what is asked after that is answered after that.
+        """
         self._set_watermark("0.0")
+        self.evaluate(
+            "rabbit_alarm:get_alarms(), "
+            "[rabbit_reader:info(Connection, [state]) || Connection <- rabbit_networking:connections()], ok."
+        )
 
     def unblock_publishers(self) -> None:
         """Let it have memory again."""
         self._set_watermark("0.4")
+
+    def fill_disk(self) -> None:
+        """Let it find that its disk is full: it reads no more from connections that publish."""
+        self._set_disk_limit(1 << 60)
+
+    def empty_disk(self) -> None:
+        """Let it have room again."""
+        self._set_disk_limit(50_000_000)
+
+    def set_consumer_timeout(self, milliseconds: int) -> None:
+        """Let it lend a message for no longer on channels that are opened from now on; they look each second."""
+        self.evaluate("application:set_env(rabbit, channel_tick_interval, 1000).")
+        self.evaluate(f"application:set_env(rabbit, consumer_timeout, {milliseconds}).")
 
     def close_connections(self) -> None:
         """Close all connections of clients, as an operator does."""
@@ -213,6 +247,9 @@ class RabbitMQServer:
 
     def _set_watermark(self, fraction: str) -> None:
         self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({fraction}).")
+
+    def _set_disk_limit(self, free: int) -> None:
+        self.evaluate(f"rabbit_disk_monitor:set_disk_free_limit({free}).")
 
     def _run(self, command: Sequence[str], text: str) -> str:
         ended = subprocess.run(

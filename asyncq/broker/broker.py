@@ -1,20 +1,19 @@
 """The broker: tasks on one side, a transport and a store on the other, and the calls between them."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from asyncq.broker.bulk import Bulk
-from asyncq.broker.dead import DeadLetters
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
-from asyncq.broker.inspection import QueueCounts, WorkerInfo, counts_of, workers_of
 from asyncq.broker.letterbox import Letterbox
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
 from asyncq.broker.sessions import Sessions
+from asyncq.broker.upkeep import Upkeep
 from asyncq.clock import SystemClock
 from asyncq.errors import ConfigurationError
 from asyncq.ledger import Ledger
@@ -24,12 +23,12 @@ from asyncq.result import Record
 from asyncq.store import CallKey, Sighting, Store
 from asyncq.tasks import Handle, TaskOptions
 from asyncq.tasks.calls import Waiting
-from asyncq.transport import Capabilities, Transport
+from asyncq.transport import Transport
 
 T = TypeVar("T")
 
 
-class Broker(Declaring, ABC):
+class Broker(Declaring, Upkeep):
     """Publishes calls of tasks and knows how they stand.
 
     `async with broker:` opens and closes it; used before, it opens itself. It lives on one event loop at a time: when
@@ -46,8 +45,6 @@ class Broker(Declaring, ABC):
         dead_letter_ttl: seconds a dead letter is kept.
         dead_letter_cap: dead letters that are kept of each queue; beyond it the oldest make room.
     """
-
-    capabilities: Capabilities
 
     def __init__(
         self,
@@ -165,34 +162,11 @@ class Broker(Declaring, ABC):
         task = self.tasks.get(message.task)
         return Handle(self, None, message.id, message.queue) if task is None else task.handle_of(message)
 
-    # Looking after it
-
-    @property
-    def dead(self) -> DeadLetters:
-        """The calls that failed for good: to be listed, looked at, run again and dropped."""
-        return DeadLetters(self._transport, self._all_queues)
-
-    async def queue_counts(self) -> Sequence[QueueCounts]:
-        """Return how each queue stands: those that tasks and Queues name, and those that were ever published to.
-
-        What this broker cannot tell is None.
-        """
-        return await counts_of(await self._transport(), await self._all_queues())
-
-    async def workers(self) -> Sequence[WorkerInfo]:
-        """Return the workers of this namespace, wherever they run, as they last told of themselves.
-
-        Raises:
-            NotSupported: the broker has no memory.
-        """
-        self._need_memory("workers()")
-        return await workers_of(await self._transport())
-
     async def _transport(self) -> Transport:
         return (await self._sessions.open()).transport
 
-    async def _all_queues(self) -> Sequence[str]:
-        return sorted({*self._known_queues, *self.queues, *await (await self._transport()).known_queues()})
+    def _own_queues(self) -> Sequence[str]:
+        return sorted({*self._known_queues, *self.queues})
 
     # What tasks and handles ask (`asyncq.tasks.calls.Calls`)
 
@@ -241,10 +215,6 @@ class Broker(Declaring, ABC):
         session = await self._sessions.open()
         async for sighting in session.followers.follow(key):
             yield sighting
-
-    def _need_memory(self, what: str) -> None:
-        if not self.capabilities.has_memory:
-            raise self.capabilities.without_memory(what)
 
     def run_sync(self, call: Callable[[], Awaitable[T]], instead: str) -> T:
         """Run a coroutine from a thread without a running loop, on the broker's living loop or on one of its own."""

@@ -1,14 +1,29 @@
 """The broker on RabbitMQ."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from asyncq.broker.broker import Broker
 from asyncq.broker.kinds import broker_from_url
+from asyncq.broker.outrunning import outrunning
 from asyncq.broker.urls import hidden_password
 from asyncq.errors import ConfigurationError
-from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
+from asyncq.findings import Finding, Severity
+from asyncq.rabbitmq import (
+    HEARTBEAT,
+    HEARTBEAT_WITH_LEDGER,
+    NotedStore,
+    Noter,
+    RabbitClient,
+    RabbitReplies,
+    RabbitTransport,
+    RememberingTransport,
+)
+from asyncq.rabbitmq.checks import examine, needed, priorities
+from asyncq.rabbitmq.names import Names
+from asyncq.rabbitmq.topology import Topology, definitions
+from asyncq.rabbitmq.urls import read_urls
 from asyncq.store import Address, Store
 from asyncq.transport import Transport
 
@@ -28,7 +43,8 @@ class RabbitMQBroker(Broker):
         store: what remembers: the URL of a Redis, a SQLite file or `memory://`, or a broker there; what is in it of
             this namespace belongs to this broker alone. Losing it loses results, never a task. None: nothing does.
         heartbeat: seconds of silence after which the server and we take each other for gone; None: as the URL says, or
-            60. A worker whose event loop is blocked for twice that loses its connection.
+            60, with a store 15. A worker whose event loop is blocked for twice that loses its connection; with a store
+            what it runs is its own all the same. What was sent to a frozen worker is sent to others after two or three.
         consumer_timeout: seconds, as the server has it. With a store a task may take longer.
         declare: whether exchanges and queues are declared here; False: they are there already, and only looked for.
         options: see `Broker`.
@@ -77,10 +93,11 @@ class RabbitMQBroker(Broker):
         client = RabbitClient(
             self.urls,
             namespace=self.namespace,
-            priorities={queue.name: queue.max_priority for queue in queues if queue.max_priority},
+            priorities=self._largest_priorities(),
             connect_timeout=self.connect_timeout,
             command_timeout=self.command_timeout,
             heartbeat=self.heartbeat,
+            usual_heartbeat=HEARTBEAT if self.store is None else HEARTBEAT_WITH_LEDGER,
             declare=self.declare,
         )
         if self.store is None:
@@ -97,3 +114,39 @@ class RabbitMQBroker(Broker):
             consumer_timeout=self.consumer_timeout,
         )
         return transport, NotedStore(store, noter)
+
+    def definitions(self) -> str:
+        """Return all that this application needs on the server, but for queues of replies, which each process declares.
+
+        JSON for `rabbitmqadmin import` and `rabbitmqctl import_definitions`. Nothing is asked of the server.
+        """
+        return definitions(needed(self._topology(), self._own_queues()), read_urls(self.urls)[0].vhost)
+
+    def cautions(self, queues: Collection[str]) -> Sequence[Finding]:
+        """Return which tasks may run for longer than `consumer_timeout` where nothing but a message stands for them."""
+        return outrunning(self.tasks.values(), queues, self.consumer_timeout) if self.store is None else ()
+
+    async def _examine(self) -> Sequence[Finding]:
+        findings = await examine(
+            read_urls(self.urls),
+            self._topology(),
+            self._own_queues(),
+            declares=self.declare,
+            connect_timeout=self.connect_timeout,
+            command_timeout=self.command_timeout,
+        )
+        return [*findings, *priorities(self._largest_priorities()), *await self._examine_store()]
+
+    async def _examine_store(self) -> Sequence[Finding]:
+        if self.store is None:
+            text = f"There is none, so no call is known by its id. To add one: {self.capabilities.remedy}."
+            return [Finding(Severity.NOTE, "store", text)]
+        long = f"Tasks that run for longer than {self.consumer_timeout:g} s are held under a lease in the store."
+        found = [replace(finding, about=f"store: {finding.about}") for finding in await self.store.check()]
+        return [*found, Finding(Severity.OK, "consumer_timeout", long)]
+
+    def _topology(self) -> Topology:
+        return Topology(Names(self.namespace), self._largest_priorities())
+
+    def _largest_priorities(self) -> Mapping[str, int]:
+        return {queue.name: queue.max_priority for queue in self.queues.values() if queue.max_priority}

@@ -1,9 +1,11 @@
 """The broker on Redis."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from asyncq.broker.broker import Broker
 from asyncq.broker.urls import hidden_password
+from asyncq.findings import Finding
 from asyncq.ledger import Ledger
 from asyncq.redis import RedisClient, RedisLedger, RedisStore, RedisTransport
 from asyncq.store import Store
@@ -41,6 +43,15 @@ class RedisBroker(Broker):
     def connect_ledger(self) -> tuple[Ledger, Store]:
         client = self._client()
         return RedisLedger(client, namespace=self.namespace), RedisStore(client, namespace=self.namespace)
+
+    async def _examine(self) -> Sequence[Finding]:
+        client = self._client()
+        client.space(self.namespace)
+        try:
+            await client.open()
+            return await client.check()
+        finally:
+            await client.close()
 
     def _client(self) -> RedisClient:
         return RedisClient(self.url, connect_timeout=self.connect_timeout, command_timeout=self.command_timeout)

@@ -91,6 +91,13 @@ class Session:
             if not self._owner.cancelled():
                 self._owner.result()
 
+    async def broken(self) -> BaseException | None:
+        """Wait until it has ended; return what broke it."""
+        if self._owner is None:
+            return None
+        await asyncio.wait([self._owner])
+        return None if self._owner.cancelled() else self._owner.exception()
+
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
         """Run a doer until the session closes."""
         if self._group is None or self._closing.is_set():

@@ -1,9 +1,11 @@
 """The broker in one SQLite file: many processes of one machine, no server."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from asyncq.broker.broker import Broker
+from asyncq.findings import Finding
 from asyncq.ledger import Ledger
 from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTransport
 from asyncq.store import Store
@@ -44,6 +46,14 @@ class SQLiteBroker(Broker):
     def connect_ledger(self) -> tuple[Ledger, Store]:
         database = self._database()
         return SQLiteLedger(database, namespace=self.namespace), SQLiteStore(database, namespace=self.namespace)
+
+    async def _examine(self) -> Sequence[Finding]:
+        database = self._database()
+        await database.open(self)
+        try:
+            return database.check()
+        finally:
+            await database.close(self)
 
     def _database(self) -> SQLiteDatabase:
         return SQLiteDatabase(self.path, command_timeout=self.command_timeout, synchronous=self._synchronous)

@@ -45,9 +45,9 @@ def on_app(command: Command) -> Command:
     return app_argument(app_dir_option(json_option(command)))
 
 
-def load(app: str, app_dir: Path) -> Broker:
+def load(app: str, app_dir: Path, *, log_level: str = "warning") -> Broker:
     """Return the broker that APP names, or end the command with what is wrong."""
-    set_up_logging("warning", "text")
+    set_up_logging(log_level, "text")
     put_first_on_path(app_dir)
     try:
         return load_broker(app, app_dir)

@@ -3,6 +3,7 @@
 import click
 
 from asyncq import __version__
+from asyncq.cli.check import check
 from asyncq.cli.dead import dead
 from asyncq.cli.queues import queues
 from asyncq.cli.worker import worker
@@ -15,5 +16,5 @@ def main() -> None:
     """An asyncio-native distributed task queue."""
 
 
-for command in (worker, workers, queues, dead):
+for command in (worker, workers, queues, dead, check):
     main.add_command(command)

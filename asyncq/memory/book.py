@@ -4,6 +4,7 @@ from itertools import count, islice
 from typing import NamedTuple
 
 from asyncq.ledger import (
+    Claimed,
     Copy,
     Held,
     Lent,
@@ -67,7 +68,7 @@ class Book:
         self._forget_claim(id)
         self.space.add(Entry(id, queue, body, priority, generation=generation), due_ms, now_ms)
 
-    def claim(self, envelope: Envelope, ttl_ms: int, now_ms: int) -> Taken | int:
+    def claim(self, envelope: Envelope, ttl_ms: int, now_ms: int) -> Taken | Claimed | int:
         """Claim an id; return the generation to publish it in, or who has it."""
         id, body = envelope.id, envelope.body
         if (entry := self.space.entries.get(id)) is not None:
@@ -75,12 +76,11 @@ class Book:
         if (kept := self.space.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
         claim = self._claim(id, now_ms)
-        if claim is not None and claim.body != body:
-            return Taken(claim.body, None)
         generation = next_life(self._last_generation(id, now_ms)) if claim is None else claim.generation
-        self._claims[id] = Claim(body, generation, now_ms + ttl_ms)
+        claimed = body if claim is None else claim.body
+        self._claims[id] = Claim(claimed, generation, now_ms + ttl_ms)
         self._claim_ends.add(id, now_ms + ttl_ms, next(self._serials))
-        return generation
+        return generation if claimed == body else Claimed(generation, claimed)
 
     def strike(self, envelope: Envelope, now_ms: int) -> None:
         """Take a claim back."""

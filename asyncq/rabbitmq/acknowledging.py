@@ -11,7 +11,6 @@ _METHOD, _BASIC, _ACK, _END = 1, 60, 80, 0xCE
 _SIZE = 13
 
 SOON = 0.005
-"""Seconds."""
 
 
 class Acknowledgement(NamedTuple):
@@ -85,12 +84,14 @@ class Acknowledger:
     Args:
         connection: of the channel.
         channel: its number.
+        soon: seconds for which what nobody waits for may wait for what follows.
     """
 
-    def __init__(self, connection: Connection, channel: int) -> None:
+    def __init__(self, connection: Connection, channel: int, *, soon: float = SOON) -> None:
         self._connection = connection
         self._channel = channel
         self._tags = Tags()
+        self._soon = soon
         self._due: asyncio.Handle | None = None
         self._is_urgent = False
         self._is_closed = False
@@ -106,11 +107,11 @@ class Acknowledger:
 
         Args:
             tag: of the delivery.
-            is_urgent: in the next turn of the loop; else within `SOON`.
+            is_urgent: in the next turn of the loop, not just soon.
         """
         self._tags.settle(tag)
         if self._due is None:
-            self._due = self._loop.call_soon(self.send) if is_urgent else self._loop.call_later(SOON, self.send)
+            self._due = self._loop.call_soon(self.send) if is_urgent else self._loop.call_later(self._soon, self.send)
         elif is_urgent and not self._is_urgent:
             self._due.cancel()
             self._due = self._loop.call_soon(self.send)

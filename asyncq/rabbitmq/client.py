@@ -8,15 +8,15 @@ from aiormq import ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.rabbitmq.connection import is_foreign_cancellation
+from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
 from asyncq.rabbitmq.delays import Route
-from asyncq.rabbitmq.faults import FAULTS, is_node_down, mapped
+from asyncq.rabbitmq.faults import is_node_down
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
-from asyncq.rabbitmq.reconnecting import Reconnecting
+from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
 from asyncq.rabbitmq.topology import Topology
-from asyncq.rabbitmq.urls import read_urls
+from asyncq.rabbitmq.urls import HEARTBEAT, read_urls
 from asyncq.rabbitmq.wire import Wire
 
 T = TypeVar("T")
@@ -33,12 +33,14 @@ class RabbitClient:
         namespace: where all names are.
         priorities: the largest priority of each queue that has any.
         heartbeat: seconds; None: as the URLs say.
+        usual_heartbeat: of URLs that say none.
         declare: False: what is missing is an error.
         connect_timeout, command_timeout: seconds.
 
     Attributes:
         names, wire: of the namespace.
         command_timeout: seconds.
+        outage: whether connections are lost just now.
     """
 
     def __init__(
@@ -50,17 +52,20 @@ class RabbitClient:
         connect_timeout: float,
         command_timeout: float,
         heartbeat: int | None = None,
+        usual_heartbeat: int = HEARTBEAT,
         declare: bool = True,
     ) -> None:
         self.names = Names(namespace)
         self.wire = Wire(self.names, priorities)
         self.command_timeout = command_timeout
         self._targets = [
-            target if heartbeat is None else target._replace(heartbeat=heartbeat) for target in read_urls(urls)
+            target if heartbeat is None else target._replace(heartbeat=heartbeat)
+            for target in read_urls(urls, heartbeat=usual_heartbeat)
         ]
         self._topology = Topology(self.names, priorities)
         self._connect_timeout = connect_timeout
         self._declare = declare
+        self.outage = Outage()
         self._users = 0
         self._group: asyncio.TaskGroup | None = None
         self._doers: list[asyncio.Task[None]] = []
@@ -84,9 +89,7 @@ class RabbitClient:
             await self._stop()
             raise
         self._publisher = Publisher(publishing, command_timeout=self.command_timeout)
-        self._declarer = Declarer(
-            self._open_channel, self._topology, declare=self._declare, virtual_host=self._targets[0].vhost
-        )
+        self._declarer = Declarer(self._open_channel, self._topology, declare=self._declare)
         self._users = 1
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
@@ -162,18 +165,15 @@ class RabbitClient:
 
     async def _ask(self, wanted: str, ask: Callable[[AbstractChannel], Awaitable[T]]) -> T | None:
         """Return what the server answers; None: what it was asked about is not there. Raises BrokerUnavailable."""
-        async with self._asking:
+        async with self._asking, asking(wanted, self.address, seconds=self.command_timeout):
+            if self._asked is None or self._asked.is_closed:
+                self._asked = await self._open_channel()
             try:
-                async with asyncio.timeout(self.command_timeout):
-                    if self._asked is None or self._asked.is_closed:
-                        self._asked = await self._open_channel()
-                    return await ask(self._asked)
-            except BaseException as error:
-                if isinstance(error, ChannelNotFoundEntity) and not is_node_down(error):
-                    return None
-                if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                    raise mapped(wanted, self.address, error) from error
-                raise
+                return await ask(self._asked)
+            except ChannelNotFoundEntity as error:
+                if is_node_down(error):
+                    raise
+                return None
 
     async def _open_channel(self) -> AbstractChannel:
         if self._publishing is None:
@@ -188,15 +188,8 @@ class RabbitClient:
         return self._declarer
 
     async def _declared(self, declaring: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(self.command_timeout):
-                await declaring
-        except BaseException as error:
-            if isinstance(error, BrokerUnavailable):
-                raise
-            if isinstance(error, FAULTS) or is_foreign_cancellation(error):
-                raise mapped("declare", self.address, error) from error
-            raise
+        async with asking("declare", self.address, seconds=self.command_timeout):
+            await declaring
 
     @property
     def address(self) -> str:
@@ -206,7 +199,8 @@ class RabbitClient:
     def _connecting(self, purpose: str) -> Reconnecting:
         if self._group is None:
             raise _closed()
-        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=self._connect_timeout)
+        seconds = 0.9 * self._connect_timeout  # whoever waits for as long as is given is told what stood in the way
+        connecting = Reconnecting(self._targets, purpose=purpose, connect_timeout=seconds, outage=self.outage)
         self._doers.append(self._group.create_task(connecting.run()))
         return connecting
 

@@ -55,13 +55,10 @@ class Concluding:
             BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
         """
         effects = [False] * len(settlements)
-        ends, refused = await self._follow(await self._still_ours(self._ends(settlements)))
-        if ends:
-            answers = await self._told([settlement for _, settlement, _ in ends], [loan for _, _, loan in ends])
-            for (index, settlement, _), has_effect in zip(ends, answers, strict=True):
-                effects[index] = has_effect
-                self._loans.pop(settlement.delivery.token, None)
-            await self._let_go(ends, effects)
+        ends = self._ends(settlements)
+        await self._conclude([end for end in ends if not _is_followed(end)], effects)  # these wait for nothing
+        followed, refused = await self._follow(await self._still_ours([end for end in ends if _is_followed(end)]))
+        await self._conclude(followed, effects)
         if refused is not None:
             raise BrokerUnavailable(f"What follows from the end of a task cannot be published yet: {refused}")
         return effects
@@ -84,9 +81,19 @@ class Concluding:
                 ends[token] = (index, settlement, loan)
         return list(ends.values())
 
+    async def _conclude(self, ends: Sequence[End], effects: list[bool]) -> None:
+        """End what nothing more follows from, and write down whether that took effect."""
+        if not ends:
+            return
+        answers = await self._told([settlement for _, settlement, _ in ends], [loan for _, _, loan in ends])
+        for (index, settlement, _), has_effect in zip(ends, answers, strict=True):
+            effects[index] = has_effect
+            self._loans.pop(settlement.delivery.token, None)
+        await self._let_go(ends, effects)
+
     async def _still_ours(self, ends: Sequence[End]) -> Sequence[End]:
         """Ask the ledger for those from which something follows, and leave out what it does not want any more."""
-        asked = [end for end in ends if _has_followers(end[1]) and not (end[2].has_followed or end[2].is_doubtful)]
+        asked = [end for end in ends if not end[2].is_doubtful]
         if not asked:
             return ends
         try:
@@ -103,11 +110,10 @@ class Concluding:
 
     async def _follow(self, ends: Sequence[End]) -> tuple[list[End], PublishRefused | None]:
         """Publish what follows; return what may end now, and why others may not."""
-        followed = [end for end in ends if _has_followers(end[1]) and not end[2].has_followed]
-        if not followed:
-            return list(ends), None
+        if not ends:
+            return [], None
         refusals: dict[int, PublishRefused | None] = {}
-        then = [(end[0], envelope) for end in followed for envelope in _then(end[1])]
+        then = [(end[0], envelope) for end in ends for envelope in _then(end[1])]
         if then:  # first: if what comes now fails, a second copy of these does no harm, and one of a letter is seen
             receipts = await self._issuing.issue([envelope for _, envelope in then])
             for (index, _), receipt in zip(then, receipts, strict=True):
@@ -115,14 +121,14 @@ class Concluding:
                     refusals[index] = receipt
         parcels = {
             index: parcel
-            for index, settlement, loan in followed
+            for index, settlement, loan in ends
             if index not in refusals and (parcel := self._parcel(settlement, loan)) is not None
         }
         refusals |= zip(parcels, await self._sending.send(list(parcels.values())), strict=True)
         refused = {index: refusal for index, refusal in refusals.items() if refusal is not None}
-        for index, _, loan in followed:
+        for index, _, loan in ends:
             loan.has_followed = index not in refused
-        if buried := {end[1].delivery.queue for end in followed if isinstance(end[1], Dead)}:
+        if buried := {end[1].delivery.queue for end in ends if isinstance(end[1], Dead)}:
             with suppress(BrokerUnavailable):  # the next one will see to it
                 await self._letters.make_room(buried)
         return [end for end in ends if end[0] not in refused], next(iter(refused.values()), None)
@@ -215,5 +221,7 @@ def _then(settlement: Settlement) -> Sequence[Envelope]:
     return settlement.then if isinstance(settlement, (Done, Dead)) else ()
 
 
-def _has_followers(settlement: Settlement) -> bool:
-    return isinstance(settlement, (Again, Dead)) or bool(_then(settlement))
+def _is_followed(end: End) -> bool:
+    """Tell whether something is still to be published before the ledger is told."""
+    _, settlement, loan = end
+    return not loan.has_followed and (isinstance(settlement, (Again, Dead)) or bool(_then(settlement)))

@@ -1,9 +1,11 @@
 """The connection: one to any of several nodes, opened in time, and told when it ends."""
 
 import asyncio
+import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
 import aiormq
@@ -11,10 +13,14 @@ from aiormq.abc import AbstractChannel
 from yarl import URL
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
-from asyncq.rabbitmq.faults import FAULTS, explained, is_wrong
+from asyncq.rabbitmq.faults import FAULTS, explained, is_wrong, mapped
+from asyncq.rabbitmq.quiet import quiet
+from asyncq.rabbitmq.server import Server
 from asyncq.rabbitmq.streams import Streams, open_streams
 from asyncq.rabbitmq.tasks import NotingLoop
 from asyncq.rabbitmq.urls import Target
+
+logger = logging.getLogger("asyncq.rabbitmq")
 
 FRAMES = 100
 """How many frames are read before a channel's own reader looks at them: some 2 ms of the loop's time."""
@@ -48,6 +54,13 @@ class Connection:
         self._amqp.vhost = target.vhost  # from a URL it could not have every name
         self._streams = streams
         self._fault: BaseException | None = None
+        self._is_block_told = False
+
+    @property
+    def server(self) -> Server:
+        """What the other side says that it is."""
+        said = self._amqp.server_properties
+        return Server(str(said.get("product", "")), str(said.get("version", "")))
 
     @classmethod
     async def connect(cls, target: Target, purpose: str) -> Self:
@@ -65,7 +78,7 @@ class Connection:
     def fault(self) -> BrokerUnavailable:
         """Why it has ended."""
         fault = self._fault
-        said = "" if fault is None or isinstance(fault, asyncio.CancelledError) else f" {explained(fault)}"
+        said = "" if fault is None or isinstance(fault, asyncio.CancelledError) else f" {explained(fault).rstrip('.')}."
         error = BrokerUnavailable(f"The connection to RabbitMQ at {self.address} has ended.{said}")
         error.__cause__ = fault
         return error
@@ -86,9 +99,12 @@ class Connection:
         return True
 
     async def unblocked(self) -> None:
-        """Wait until the server takes something again, or the connection ends."""
+        """Wait until the server takes something again, or the connection ends. That is in the log once."""
         if not self.is_blocked:
             return
+        if not self._is_block_told:
+            self._is_block_told = True
+            logger.warning("RabbitMQ at %s takes no messages: it is short of memory or of disk.", self.address)
         waits = {asyncio.create_task(self._amqp.ready()), asyncio.create_task(self.ended.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +112,9 @@ class Connection:
             for wait in waits:
                 wait.cancel()
             await asyncio.wait(waits)
+        if self._is_block_told and not self.ended.is_set():
+            self._is_block_told = False
+            logger.info("RabbitMQ at %s takes messages again.", self.address)
 
     async def channel(self, *, confirms: bool = False) -> AbstractChannel:
         """Open a channel. Where that fails, or is cancelled, the connection is given up: it may be stuck.
@@ -109,7 +128,8 @@ class Connection:
         if self.ended.is_set():
             raise self.fault
         try:
-            return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
+            with quiet():
+                return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
         except BaseException as error:
             is_fault = isinstance(error, (*FAULTS, RuntimeError)) or is_foreign_cancellation(error)
             self.abort(error if is_fault else None)
@@ -139,14 +159,21 @@ class Connection:
 
     async def _open(self) -> None:
         try:
-            await self._amqp.connect()
+            with quiet():
+                await self._amqp.connect()
         except BaseException as error:
             self.abort()
             await self._loop.finish()
             if isinstance(error, FAULTS) and (refusal := self._streams.refusal()) is not None:
                 raise refusal from error
-            if is_foreign_cancellation(error):
+            # RuntimeError is what uvloop says of a stream that has ended.
+            if is_foreign_cancellation(error) or isinstance(error, RuntimeError):
                 raise ConnectionResetError("It ended while it was being opened.") from error
+            raise
+        try:
+            self.server.check()
+        except ConfigurationError:
+            await self.close()
             raise
         self._streams.opened()
         self._amqp.closing.add_done_callback(self._closed)
@@ -182,6 +209,31 @@ async def connect(targets: Sequence[Target], purpose: str, *, seconds: float) ->
             told.append(f"{target.name}: {what}")
     kind = ConfigurationError if all(map(is_wrong, faults)) else BrokerUnavailable
     raise kind(f"No connection to RabbitMQ. Tried {'; '.join(told)}") from faults[0]
+
+
+@asynccontextmanager
+async def asking(wanted: str, address: str, *, seconds: float) -> AsyncGenerator[None]:
+    """Raise in the place of what aiormq raises in this block, or of its time being up, an error of ours.
+
+    Args:
+        wanted: what is asked for, to say so: "declare".
+        address: of whom.
+        seconds: that it may take.
+
+    Raises:
+        BrokerUnavailable: there was no answer.
+        ConfigurationError: it was no, and will be.
+    """
+    try:
+        with quiet():
+            async with asyncio.timeout(seconds):
+                yield
+    except BrokerUnavailable:
+        raise
+    except BaseException as error:
+        if isinstance(error, FAULTS) or is_foreign_cancellation(error):
+            raise mapped(wanted, address, error) from error
+        raise
 
 
 def is_foreign_cancellation(error: BaseException) -> bool:

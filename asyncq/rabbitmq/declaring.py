@@ -3,17 +3,25 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from asyncq.errors import ConfigurationError
 from asyncq.rabbitmq.delays import Route, Rung, rungs_up_to
-from asyncq.rabbitmq.topology import Binding, Declaration, Exchange, Queue, Topology, definitions, text
+from asyncq.rabbitmq.faults import is_node_down
+from asyncq.rabbitmq.topology import Binding, Declaration, Exchange, Queue, Topology, text
 
 CHANNELS = 4
 """A channel does one thing after the other; a quorum queue takes the server 4 ms."""
+
+MAX_LINES = 12
+"""Of what is missing, in an error: without the ladder of delays that is a hundred queues."""
+
+OpenChannel: TypeAlias = Callable[[], Awaitable[AbstractChannel]]
+Step: TypeAlias = Callable[[AbstractChannel, Declaration], Awaitable[None]]
 
 _INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)' .*: received (.+) but current is (.+)")
 
@@ -27,7 +35,6 @@ class Declarer:
         open_channel: opens a channel, which is closed here.
         declare: False: nothing is made. It is only looked whether the exchanges and queues are there; whether the
             bindings are, cannot be seen. Queues of replies are made all the same: nobody can know their names before.
-        virtual_host: for what is to be imported.
 
     Methods raise ConfigurationError where the server has something else under a name, has nothing and `declare` is
     False, or forbids it; and what aiormq raises where the connection fails.
@@ -35,16 +42,14 @@ class Declarer:
 
     def __init__(
         self,
-        open_channel: Callable[[], Awaitable[AbstractChannel]],
+        open_channel: OpenChannel,
         topology: Topology,
         *,
         declare: bool = True,
-        virtual_host: str = "/",
     ) -> None:
         self._open_channel = open_channel
         self._topology = topology
         self._declares = declare
-        self._virtual_host = virtual_host
         self._turn = asyncio.Lock()
         self._known: set[Declaration] = set()
         self._queues: set[str] = set()
@@ -87,53 +92,58 @@ class Declarer:
         async with self._turn:
             missing = [declaration for declaration in wanted if declaration not in self._known]
             if declares:
-                await self._for_each(_declare, [part for part in missing if not isinstance(part, Binding)])
-                await self._for_each(_declare, [part for part in missing if isinstance(part, Binding)])
+                await for_each(self._open_channel, declare, [part for part in missing if not isinstance(part, Binding)])
+                await for_each(self._open_channel, declare, [part for part in missing if isinstance(part, Binding)])
             else:
                 await self._look_for(missing)
             self._known.update(missing)
 
-    async def _look_for(self, wanted: Iterable[Declaration]) -> None:
-        absent: set[Declaration] = set()
-
-        async def look(channel: AbstractChannel, declaration: Declaration) -> None:
-            if not await _is_there(channel, declaration):
-                absent.add(declaration)
-
-        wanted = list(wanted)
-        await self._for_each(look, [part for part in wanted if not isinstance(part, Binding)])
+    async def _look_for(self, wanted: Sequence[Declaration]) -> None:
+        absent = await absent_of(self._open_channel, wanted)
         if absent:
             names = {part.name for part in absent if not isinstance(part, Binding)}
-            raise _missing([part for part in wanted if part in absent or _touches(part, names)], self._virtual_host)
-
-    async def _for_each(
-        self, step: Callable[[AbstractChannel, Declaration], Awaitable[None]], parts: Iterable[Declaration]
-    ) -> None:
-        """Do something about each of them, on a few channels; raise the first error after all have stopped."""
-        todo = deque(parts)
-        errors: list[Exception] = []
-
-        async def work() -> None:
-            try:
-                while todo and not errors:
-                    channel = await self._open_channel()
-                    try:
-                        while todo and not errors and not channel.is_closed:  # what is refused closes the channel
-                            await step(channel, todo.popleft())
-                    finally:
-                        if not channel.is_closed:
-                            await channel.close()
-            except Exception as error:
-                errors.append(error)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(CHANNELS, len(todo))):
-                group.create_task(work())
-        if errors:
-            raise errors[0]
+            raise _missing([part for part in wanted if part in absent or _touches(part, names)])
 
 
-async def _declare(channel: AbstractChannel, declaration: Declaration) -> None:
+async def absent_of(open_channel: OpenChannel, wanted: Iterable[Declaration]) -> set[Declaration]:
+    """Return the exchanges and queues among `wanted` that the server does not have. Raises what aiormq raises."""
+    absent: set[Declaration] = set()
+
+    async def look(channel: AbstractChannel, declaration: Declaration) -> None:
+        if not await _is_there(channel, declaration):
+            absent.add(declaration)
+
+    await for_each(open_channel, look, [part for part in wanted if not isinstance(part, Binding)])
+    return absent
+
+
+async def for_each(open_channel: OpenChannel, step: Step, parts: Iterable[Declaration]) -> None:
+    """Do something about each of them, on a few channels; raise the first error after all have stopped."""
+    todo = deque(parts)
+    errors: list[Exception] = []
+
+    async def work() -> None:
+        try:
+            while todo and not errors:
+                channel = await open_channel()
+                try:
+                    while todo and not errors and not channel.is_closed:  # what is refused closes the channel
+                        await step(channel, todo.popleft())
+                finally:
+                    if not channel.is_closed:
+                        await channel.close()
+        except Exception as error:
+            errors.append(error)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(CHANNELS, len(todo))):
+            group.create_task(work())
+    if errors:
+        raise errors[0]
+
+
+async def declare(channel: AbstractChannel, declaration: Declaration) -> None:
+    """Declare one thing. Raises ConfigurationError where the server has another under its name, or forbids it."""
     try:
         match declaration:
             case Exchange(name, kind, arguments):
@@ -162,8 +172,8 @@ async def _is_there(channel: AbstractChannel, declaration: Declaration) -> bool:
                 await channel.queue_declare(name, passive=True)
             case Binding():
                 pass
-    except ChannelNotFoundEntity:
-        return False
+    except ChannelNotFoundEntity as error:
+        return is_node_down(error)
     return True
 
 
@@ -189,10 +199,9 @@ def _value(words: str) -> str:
     return quoted[1] if quoted else words
 
 
-def _missing(declarations: list[Declaration], virtual_host: str) -> ConfigurationError:
+def _missing(declarations: Iterable[Declaration]) -> ConfigurationError:
     return ConfigurationError(
-        "RabbitMQ lacks what is needed, and declare=False was given. Declare it, or leave that out:\n"
-        f"{text(declarations)}\n"
-        "The same for `rabbitmqadmin import` or `rabbitmqctl import_definitions`:\n"
-        f"{definitions(declarations, virtual_host)}"
+        f"RabbitMQ lacks what is needed, and declare=False was given:\n{text(declarations, most=MAX_LINES)}\n"
+        "`asyncq check APP --definitions` prints all that APP needs, for `rabbitmqadmin import` and `rabbitmqctl "
+        "import_definitions`."
     )

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, cast
 from aiormq.channel import Channel
 from pamqp.commands import Basic
 
-from asyncq.rabbitmq.acknowledging import Acknowledger
+from asyncq.rabbitmq.acknowledging import SOON, Acknowledger
 from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
 from asyncq.rabbitmq.faults import FAULTS, mapped
 from asyncq.rabbitmq.inbound import Deliveries, Properties, properties_of
@@ -77,6 +77,7 @@ class ReceivingChannel:
         take: called on the loop with each arrival; does not raise.
         told: called on the loop when the channel has ended, or the server has cancelled the consumer.
         command_timeout: seconds in which the server must answer.
+        soon: seconds for which an acknowledgement that is not urgent may wait for others.
 
     Attributes:
         connection, channel, queue: as given.
@@ -98,6 +99,7 @@ class ReceivingChannel:
         told: Callable[[], None],
         *,
         command_timeout: float,
+        soon: float = SOON,
     ) -> None:
         self.connection = connection
         self.queue = queue
@@ -114,7 +116,7 @@ class ReceivingChannel:
         self._seconds = command_timeout
         self._consumer = ""
         self._consumers = 0
-        self._acknowledger = Acknowledger(connection, channel.number)
+        self._acknowledger = Acknowledger(connection, channel.number, soon=soon)
         self._deliveries = Deliveries(self._arrived, self._cancelled, self._acknowledger.close)
         connection.takers[channel.number] = self._deliveries
         closing = cast("asyncio.Future[Any]", cast(Any, channel).closing)
@@ -130,10 +132,11 @@ class ReceivingChannel:
         told: Callable[[], None],
         *,
         command_timeout: float,
+        soon: float = SOON,
     ) -> Self:
         """Open one. Raises BrokerUnavailable or ConfigurationError."""
         channel = cast(Channel, await connection.channel())
-        return cls(connection, channel, queue, server_queue, take, told, command_timeout=command_timeout)
+        return cls(connection, channel, queue, server_queue, take, told, command_timeout=command_timeout, soon=soon)
 
     @property
     def is_open(self) -> bool:

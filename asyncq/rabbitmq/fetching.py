@@ -41,7 +41,7 @@ class FetchingConsumer(Consumer):
         self._wire = client.wire
         self._event = asyncio.Event()
         self._intakes = {queue: Intake(client, queue, self._told) for queue in queues}
-        self._returning = Returning(client, now_ms, self._intakes.values(), facts_of)
+        self._returning = Returning(client, now_ms, self._intakes.values(), facts_of, self._event.set, self._is_known)
         self._command_timeout = client.command_timeout
         self._is_interrupted = False
         self._has_left = False
@@ -80,6 +80,10 @@ class FetchingConsumer(Consumer):
     @abstractmethod
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
         """Take what may be taken of the buffers, and let the server send more."""
+
+    def _is_known(self, arrival: Arrival) -> bool:
+        """Tell whether a message runs here already; if so, take care of this copy."""
+        return False
 
     async def _taken(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
         if self._has_left:

@@ -57,7 +57,7 @@ class LedgerConsumer(FetchingConsumer):
         self._loans: dict[str, Loan] = {}
         self._concluding = Concluding(client.wire, sending, issuing, letters, self._returning, holder, self._loans)
         self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
-        self._yielding = Yielding(holder, self._returning, now_ms)
+        self._yielding = Yielding(holder, self._returning, now_ms, self._told)
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Keep the queues consumed, hear of what is withdrawn, and see to what is left behind."""
@@ -98,21 +98,24 @@ class LedgerConsumer(FetchingConsumer):
             self._loans.clear()
             await self._concluding.give_back(loans)
             waiting = [arrival for intake in self._intakes.values() for arrival in intake.take_older_than(math.inf)]
-            await self._returning.hand_back(waiting)
+            await self._returning.hand_back([*self._yielding.take_all(), *waiting])
         finally:
             await self._close_intakes()
         return count
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
-        while arrivals := self._picked(limits, count):
+        while arrivals := self._picked(limits, count, suspects):
             deliveries = await self._lent(arrivals, suspects)
             if deliveries:
                 return deliveries
         return []
 
-    def _picked(self, limits: Mapping[str, int], count: int) -> list[Arrival]:
-        """Take what may be taken out of the buffers, and let the server send more."""
+    def _picked(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Arrival]:
+        """Take what may be taken out of the buffers, after a suspect that waits, and let the server send more."""
         picked: list[Arrival] = []
+        if suspects and (suspect := self._yielding.take(limits)) is not None:
+            picked.append(suspect)
+            limits = {**limits, suspect.queue: limits[suspect.queue] - 1}
         for queue, limit in limits.items():
             intake = self._intakes[queue]
             before, most = len(picked), min(limit, count - len(picked))
@@ -175,6 +178,7 @@ class LedgerConsumer(FetchingConsumer):
         with suppress(BrokerUnavailable):  # the connection has ended, and the same comes of it
             await self._stop_intakes()
         self._loans.clear()
+        self._yielding.take_all()
         await self._close_intakes()
 
 

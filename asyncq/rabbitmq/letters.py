@@ -100,18 +100,20 @@ class LetterBox:
 
     @asynccontextmanager
     async def _opened(self, queue: str) -> AsyncGenerator[Sequence[tuple[DeadLetter, Arrival]]]:
-        """Give the letters of a queue with what can be acknowledged, the oldest first."""
+        """Give the letters of a queue with what can be acknowledged, the oldest first; of each id the newest only."""
         names = self._client.names
         async with self._turn, taking(self._client, queue, names.dead_letters(queue), names.looking(queue)) as arrivals:
             now_ms = self._now_ms()
-            there: list[tuple[DeadLetter, Arrival]] = []
-            for arrival in arrivals:
-                letter = letter_in(arrival)
+            newest: dict[object, tuple[DeadLetter, Arrival]] = {}
+            for letter, arrival in sorted(((letter_in(arrival), arrival) for arrival in arrivals), key=_place):
                 if 0 < expires_ms(letter, arrival) <= now_ms:
                     arrival.acknowledge()
-                else:
-                    there.append((letter, arrival))
-            yield sorted(there, key=_place)
+                    continue
+                key = arrival if letter.record is None else letter.id  # of what no worker has put aside each is another
+                if key in newest:  # its worker did not know whether it was published, and has published it again
+                    newest.pop(key)[1].acknowledge()
+                newest[key] = (letter, arrival)
+            yield list(newest.values())
 
 
 def _place(pair: tuple[DeadLetter, Arrival]) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 from asyncq.backoff import Backoff
@@ -37,6 +38,7 @@ class Noter:
         self._seen_to = 0
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wanted = asyncio.Event()
+        self._asked = asyncio.Event()
         self._failures = 0
         self._random = Random()
 
@@ -53,10 +55,11 @@ class Noter:
             await self.tried()
 
     async def tried(self) -> None:
-        """Wait until all is noted that was published here by now, or the store does not answer."""
-        if self._seen_to < self._published and not self._failures:
+        """Wait until all is noted that was published here by now, or the store does not answer, asked once more."""
+        if self._seen_to < self._published:
             future = asyncio.get_running_loop().create_future()
             self._waiters.append((self._published, future))
+            self._asked.set()
             await future
 
     async def run(self) -> None:
@@ -82,7 +85,10 @@ class Noter:
             self._waiting = [*batch, *self._waiting][-MOST:]
             self._seen_to = self._published - len(self._waiting)
             self._release(self._published)
-            await asyncio.sleep(_AGAIN.seconds(self._failures, self._random))
+            self._asked.clear()
+            with suppress(TimeoutError):  # the store may be there again for who asks it, and has not heard of these
+                async with asyncio.timeout(_AGAIN.seconds(self._failures, self._random)):
+                    await self._asked.wait()
         else:
             self._failures = 0
             self._seen_to += len(batch)

@@ -21,6 +21,8 @@ logger = logging.getLogger("asyncq.rabbitmq")
 SILENCE = 15.0
 """Seconds after which the server is asked whether it is there."""
 
+MAX_LOSSES = 100
+
 _AGAIN = Backoff(delay=0.05, max_delay=2.0)
 
 
@@ -39,6 +41,7 @@ class Intake:
         buffer: what has arrived, in order.
         arrivals: how many have arrived in all.
         fault: why there is no channel; None: there is one, or nobody knows yet.
+        losses_ms: when the latest of its channels have ended that it did not end itself, in ms since 1970.
     """
 
     def __init__(self, client: RabbitClient, queue: str, told: Callable[[], None]) -> None:
@@ -46,6 +49,7 @@ class Intake:
         self.buffer: deque[Arrival] = deque()
         self.arrivals = 0
         self.fault: BrokerUnavailable | None = None
+        self.losses_ms: deque[int] = deque(maxlen=MAX_LOSSES)
         self._client = client
         self._told = told
         self._channel: ReceivingChannel | None = None
@@ -55,7 +59,7 @@ class Intake:
         self._flushes: list[asyncio.Future[None]] = []
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._answered_at = 0.0
+        self._answered_at = time.monotonic()
         self._is_starving = False
         self._is_closed = False
         self._random = Random()
@@ -227,6 +231,7 @@ class Intake:
 
     def _mourn(self, channel: ReceivingChannel) -> None:
         """Forget a channel that has ended, and what it had brought: the server lends that again."""
+        self.losses_ms.append(time.time_ns() // 1_000_000)
         self._answered_at = channel.answered_at
         self._channel = None
         self._wanted = 0
@@ -240,8 +245,8 @@ class Intake:
         if isinstance(fault, ChannelPreconditionFailed) and "timed out" in str(fault):
             logger.error(
                 "RabbitMQ has taken queue %r from this worker: a task ran for longer than the server's setting "
-                "consumer_timeout. What runs here goes on, and runs once more. To prevent that, set consumer_timeout "
-                "in rabbitmq.conf to more than the longest time that a task may take.",
+                "consumer_timeout. What runs here goes on, and runs once more where it is sent now. To prevent that, "
+                "set consumer_timeout in rabbitmq.conf to more than the longest time that a task may take.",
                 self.queue,
             )
         elif fault is not None:

@@ -16,6 +16,31 @@ SETTLED = 10.0
 """Seconds after which a connection counts as a good one: a server that drops them at once is given pauses."""
 
 
+class Outage:
+    """Says once that connections of a process are lost, however many, and once that all of them are back."""
+
+    def __init__(self) -> None:
+        self._lost: set[object] = set()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether some connection is lost just now."""
+        return bool(self._lost)
+
+    def lost(self, who: object, fault: BrokerUnavailable) -> None:
+        """Take note that a connection has ended that will be replaced."""
+        if not self._lost:
+            logger.warning("%s Connecting again.", fault)
+        self._lost.add(who)
+
+    def back(self, who: object, address: str) -> None:
+        """Take note of a connection; if it is the last that was missed, say so."""
+        if who in self._lost:
+            self._lost.discard(who)
+            if not self._lost:
+                logger.info("Connected to RabbitMQ at %s again.", address)
+
+
 class Reconnecting:
     """Keeps a connection to whichever node answers, while it runs. It belongs to one event loop.
 
@@ -23,6 +48,7 @@ class Reconnecting:
         targets: the nodes, in the order in which they are tried.
         purpose: what the connection is for, as the server shows it.
         connect_timeout: seconds that one try may take, over all nodes.
+        outage: who says that the connection is lost, for this one and others; None: it is said of this one alone.
 
     Attributes:
         address: of the nodes, without secrets.
@@ -30,13 +56,16 @@ class Reconnecting:
         fault: why there is none; None: there is one, or the first try is under way.
     """
 
-    def __init__(self, targets: Sequence[Target], *, purpose: str, connect_timeout: float) -> None:
+    def __init__(
+        self, targets: Sequence[Target], *, purpose: str, connect_timeout: float, outage: Outage | None = None
+    ) -> None:
         self.address = ", ".join(target.name for target in targets)
         self.connections = 0
         self.fault: BrokerUnavailable | ConfigurationError | None = None
         self._targets = targets
         self._purpose = purpose
         self._connect_timeout = connect_timeout
+        self._outage = outage or Outage()
         self._random = Random()
         self._loop = asyncio.get_running_loop()
         self._try: asyncio.Future[Connection] = self._loop.create_future()
@@ -89,8 +118,7 @@ class Reconnecting:
             self._fail(fault)
             return fault
         self.connections += 1
-        if self.fault is not None:
-            logger.info("Connected to RabbitMQ at %s again.", connection.address)
+        self._outage.back(self, connection.address)
         self.fault = None
         try:
             self._try.set_result(connection)
@@ -99,7 +127,7 @@ class Reconnecting:
             self._try = self._loop.create_future()
             self.fault = connection.fault
             await connection.close()
-        logger.warning("%s Connecting again.", self.fault)
+        self._outage.lost(self, self.fault)
         return self.fault
 
     def _fail(self, fault: BrokerUnavailable | ConfigurationError) -> None:

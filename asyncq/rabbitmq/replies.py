@@ -18,6 +18,8 @@ from asyncq.store import Address, Listener, Replies
 
 logger = logging.getLogger("asyncq.rabbitmq")
 
+SOON = 0.1
+"""Seconds after which the server may forget a reply. What is told twice does no harm."""
 PREFETCH = 1_000
 """Replies that may be under way at a time."""
 
@@ -73,7 +75,7 @@ class RabbitReplies(Replies):
                 await self._serve(channel)
             except BrokerUnavailable as error:
                 failures += 1
-                if failures == 1:
+                if failures == 1 and not self._client.outage.is_on:  # else it is in the log
                     logger.warning("Results cannot be heard of: %s", error)
                 await asyncio.sleep(_AGAIN.seconds(failures, self._random))
             self._channel = None
@@ -104,6 +106,7 @@ class RabbitReplies(Replies):
             self._take,
             self._changed.set,
             command_timeout=client.command_timeout,
+            soon=SOON,
         )
         await channel.consume(PREFETCH)
         return channel

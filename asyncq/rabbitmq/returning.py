@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from random import Random
 from typing import NamedTuple
 
@@ -47,6 +48,9 @@ class Returning:
         now_ms: the time.
         intakes: of the consumer.
         facts_of: what a message goes on saying.
+        sent: called when what was to be sent on, or round, is not here any more.
+        is_known: tells of what has waited whether it runs here already, so that it is not to be sent back. It has been
+            taken care of then.
     """
 
     def __init__(
@@ -55,13 +59,19 @@ class Returning:
         now_ms: Callable[[], int],
         intakes: Collection[Intake],
         facts_of: Callable[[Arrival], Facts],
+        sent: Callable[[], None],
+        is_known: Callable[[Arrival], bool],
     ) -> None:
         self._sending = Sending(client, now_ms)
         self._now_ms = now_ms
         self._intakes = intakes
         self._facts_of = facts_of
+        self._sent = sent
+        self._is_known = is_known
+        self._is_sending = False
         self._early: list[_Early] = []
         self._has_work = asyncio.Event()
+        self._is_urgent = asyncio.Event()
         self._is_fetching = False
         self._fetched_at = time.monotonic()
         self._random = Random()
@@ -83,6 +93,12 @@ class Returning:
         """Let a message come again at a time."""
         self._early.append(_Early(arrival, due_ms, facts))
         self._has_work.set()
+        self._is_urgent.set()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something that is sent on, or round, is still here."""
+        return bool(self._early) or self._is_sending
 
     def wake(self) -> None:
         """Look after the buffers: something has arrived."""
@@ -109,21 +125,30 @@ class Returning:
 
     async def _send_early(self) -> None:
         early, self._early = self._early, []
+        self._is_urgent.clear()
+        if not early:
+            return
+        self._is_sending = True
         try:
             await self._send([(each.arrival, self._on(each)) for each in early if not each.arrival.is_lost])
         except BrokerUnavailable:
             self._early += early
             raise
+        finally:
+            self._is_sending = False
+        self._sent()
 
     async def _relieve(self) -> None:
         while any(intake.buffer for intake in self._intakes) and not self._early:
-            await asyncio.sleep(CROWDED)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CROWDED):
+                    await self._is_urgent.wait()
             now = time.monotonic()
             if not self._is_fetching and now - self._fetched_at >= CROWDED:
                 for intake in self._intakes:
                     intake.pause()
             for intake in self._intakes:
-                stale = intake.take_older_than(now - STALE)
+                stale = [arrival for arrival in intake.take_older_than(now - STALE) if not self._is_known(arrival)]
                 if stale:  # it has been let too much
                     intake.pause()
                 try:

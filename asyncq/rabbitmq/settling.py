@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.rabbitmq.client import RabbitClient
-from asyncq.rabbitmq.deliveries import Arrival
+from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.names import MAX_NAME
 from asyncq.rabbitmq.sending import Parcel, Sending
@@ -21,14 +21,16 @@ class _End(NamedTuple):
     Attributes:
         number: of the settlement.
         token: of the delivery.
-        held: as it came.
         parcels: how many have to be sent first.
+        is_final: nothing follows under its id.
+        has_effect: False: its channel has ended, so that it takes effect only if its copy has come here meanwhile.
     """
 
     number: int
     token: str
-    held: Arrival
     parcels: int
+    is_final: bool
+    has_effect: bool
 
 
 class Settling:
@@ -36,29 +38,20 @@ class Settling:
 
     All that follows from a batch is published and confirmed; then all of it is acknowledged. Who dies between leaves a
     message twice and never loses one. What the server lends anew, because the channel has ended on which it came, is
-    not settled here; but whoever waits for its result is told.
+    not settled here, unless it came here again; but whoever waits for its result is told.
 
     Args:
         client: its connections.
         now_ms: the time.
         letters: where room is made for new ones.
+        holding: what is held.
     """
 
-    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], letters: LetterBox) -> None:
+    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], letters: LetterBox, holding: Holding) -> None:
         self._wire = client.wire
         self._sending = Sending(client, now_ms)
         self._letters = letters
-        self._held: dict[str, Arrival] = {}
-
-    def hold(self, token: str, arrival: Arrival) -> None:
-        """Take note of what is lent."""
-        self._held[token] = arrival
-
-    def take_held(self) -> list[Arrival]:
-        """Return what was lent and has not ended; nothing of it can be settled any more."""
-        held = list(self._held.values())
-        self._held.clear()
-        return held
+        self._holding = holding
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End deliveries; return for each whether it took effect.
@@ -66,46 +59,57 @@ class Settling:
         Raises:
             BrokerUnavailable: some have not ended. The same may be settled again: those that have will give False.
         """
-        taken: dict[str, Arrival] = {}
         ends: list[_End] = []
+        lost: list[str] = []
         parcels: list[Parcel] = []
         replies: list[Parcel] = []
         for index, settlement in enumerate(settlements):
             token = settlement.delivery.token
-            held = self._held.pop(token, None)
+            held = self._holding.begin(token)
             if held is None:
                 continue
-            taken[token] = held
             replies += self._replies(settlement)
+            is_done = isinstance(settlement, Done)
             if not held.is_lost:
                 needed = self._parcels(settlement)
                 parcels += needed
-                ends.append(_End(index, token, held, len(needed)))
-        refusals: list[PublishRefused | None] = []
-        if parcels or replies:
-            try:
-                refusals = await self._sending.send(parcels + replies)
-            except BaseException:
-                self._held.update(taken)
-                raise
+                ends.append(_End(index, token, len(needed), is_done, True))
+            elif is_done and not settlement.then:
+                ends.append(_End(index, token, 0, True, False))
+            else:
+                self._holding.disown(token)
+                lost.append(token)
+        refusals = await self._sent([*parcels, *replies], [*(end.token for end in ends), *lost])
+        for token in lost:
+            self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))
         if buried := {each.delivery.queue for each in settlements if isinstance(each, Dead)}:
             with suppress(BrokerUnavailable):  # the next one will see to it
                 await self._letters.make_room(buried)
         return effects
 
+    async def _sent(self, parcels: Sequence[Parcel], tokens: Sequence[str]) -> Sequence[PublishRefused | None]:
+        """Publish what follows from ends, or give them up."""
+        if not parcels:
+            return ()
+        try:
+            return await self._sending.send(parcels)
+        except BaseException:
+            for token in tokens:
+                self._holding.give_up(token)
+            raise
+
     def _end(self, ends: Sequence[_End], refusals: Sequence[PublishRefused | None], effects: list[bool]) -> list[bool]:
         """Acknowledge what was waiting for nothing else. What becomes of a reply does not matter: nobody hears it."""
         start = 0
         refused: PublishRefused | None = None
-        for number, token, held, parcels in ends:
+        for number, token, parcels, is_final, has_effect in ends:
             refusal = next(filter(None, refusals[start : start + parcels]), None) if parcels else None
             start += parcels
             if refusal is None:
-                held.acknowledge()
-                effects[number] = True
+                effects[number] = self._holding.end_well(token, is_final=is_final) or has_effect
             else:
-                self._held[token] = held
+                self._holding.give_up(token)
                 refused = refusal
         if refused is not None:
             raise BrokerUnavailable(f"What follows from the end of a task cannot be published yet: {refused}")

@@ -16,6 +16,9 @@ from asyncq.keepalive import keepalive_options
 from asyncq.rabbitmq.inbound import Inbound
 from asyncq.rabbitmq.urls import Target, Tls
 
+_FIRST_BYTES = b"\x01A"
+"""Of a frame that starts a connection, and of a header that names another version of the protocol."""
+
 
 class Streams(TransportFactory):
     """The two directions of a connection, as aiormq takes them.
@@ -69,16 +72,24 @@ class _Reader:
         self.read = reader.read
         self._reader = reader
         self._inbound = inbound
+        self._is_listening = True
         self.readexactly = self._read_and_record
 
     def forget(self) -> None:
+        self._is_listening = False  # a read may be under way
         self.heard.clear()
         self.readexactly = self._inbound.readexactly
         self.at_eof = self._inbound.at_eof
 
     async def _read_and_record(self, size: int) -> bytes:
         data = await self._reader.readexactly(size)
+        if not self._is_listening:
+            return data
         self.heard += data
+        if self.heard[0] not in _FIRST_BYTES:
+            raise ConfigurationError(
+                "What answers there is no RabbitMQ, or one that wants TLS: amqps:// is for that, mostly on port 5671."
+            )
         return data
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from asyncq.rabbitmq.quiet import quiet
+
 GRACE = 1.0
 """Seconds."""
 
@@ -23,7 +25,8 @@ class NotingLoop:
 
     def create_task(self, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         """Start a task, and note it until it has ended."""
-        task = self._loop.create_task(work, **options)
+        with quiet():
+            task = self._loop.create_task(work, **options)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

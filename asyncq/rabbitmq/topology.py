@@ -223,9 +223,11 @@ def _listed(arguments: Arguments) -> str:
     return f" with {', '.join(f'{name}={value}' for name, value in arguments)}" if arguments else ""
 
 
-def text(declarations: Iterable[Declaration]) -> str:
-    """Return a line for each."""
-    return "\n".join(map(str, declarations))
+def text(declarations: Iterable[Declaration], *, most: int | None = None) -> str:
+    """Return a line for each; beyond `most` lines, how many more there are."""
+    lines = list(map(str, declarations))
+    more = len(lines[most:]) if most is not None else 0
+    return "\n".join([*lines[:most], *([f"and {more} more"] if more else [])])
 
 
 def definitions(declarations: Iterable[Declaration], virtual_host: str = "/") -> str:

@@ -12,7 +12,9 @@ SPELLINGS = (
     "several of them, separated by commas, are tried in this order"
 )
 PORT, TLS_PORT = 5672, 5671
-HEARTBEAT = 60
+HEARTBEAT, HEARTBEAT_WITH_LEDGER = 60, 15
+"""Seconds; the server takes back what it has sent to somebody after two or three of them. With a ledger, to lose a
+connection because the loop was blocked for so long costs nothing; so what was sent to who is frozen waits for less."""
 MAX_HEARTBEAT = 65_534
 
 _TLS_OPTIONS = ("cafile", "capath", "certfile", "keyfile", "no_verify_ssl")
@@ -63,16 +65,23 @@ class Target(NamedTuple):
         return f"{host}:{self.port}{where}"
 
 
-def read_urls(urls: str | Sequence[str]) -> tuple[Target, ...]:
-    """Return the nodes that one or several URLs name, in their order, at least one. Raises ConfigurationError."""
+def read_urls(urls: str | Sequence[str], *, heartbeat: int = HEARTBEAT) -> tuple[Target, ...]:
+    """Return the nodes that one or several URLs name, in their order, at least one. Raises ConfigurationError.
+
+    Args:
+        urls: one, or several.
+        heartbeat: of those that say none.
+    """
     several = [urls] if isinstance(urls, str) else urls
-    found = [target for some in several for url in _BETWEEN_URLS.split(some.strip()) for target in _read(url)]
+    found = [
+        target for some in several for url in _BETWEEN_URLS.split(some.strip()) for target in _read(url, heartbeat)
+    ]
     if not found:
         raise ConfigurationError(f"There is no URL of a RabbitMQ server. {_advice()}")
     return tuple(found)
 
 
-def _read(url: str) -> list[Target]:
+def _read(url: str, heartbeat: int) -> list[Target]:
     parts = _split(url)
     if parts.scheme not in ("amqp", "amqps"):
         raise ConfigurationError(f"This is no URL of a RabbitMQ server: its scheme is {parts.scheme!r}. {_advice()}")
@@ -83,7 +92,8 @@ def _read(url: str) -> list[Target]:
     entrance, _, hosts = parts.netloc.rpartition("@")
     user, password = _credentials(entrance, mechanism := _mechanism(options))
     vhost = unquote(parts.path.removeprefix("/")) or "/"
-    tls, heartbeat = _tls(options) if is_secure else None, _heartbeat(options)
+    tls = _tls(options) if is_secure else None
+    heartbeat = _heartbeat(options["heartbeat"]) if "heartbeat" in options else heartbeat
     nodes = [_node(host, TLS_PORT if is_secure else PORT) for host in hosts.split(",")]
     return [Target(host, port, user, password, vhost, tls, heartbeat, mechanism) for host, port in nodes]
 
@@ -122,8 +132,7 @@ def _credentials(entrance: str, mechanism: str) -> tuple[str, str]:
     return user, password
 
 
-def _heartbeat(options: Mapping[str, str]) -> int:
-    text = options.get("heartbeat", str(HEARTBEAT))
+def _heartbeat(text: str) -> int:
     if not text.isdecimal() or int(text) > MAX_HEARTBEAT:
         raise ConfigurationError(f"heartbeat= is a number of seconds, 0 (none) to {MAX_HEARTBEAT}; got {text!r}.")
     return int(text)

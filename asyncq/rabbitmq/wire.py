@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from asyncq.errors import MessageError
 from asyncq.ledger import Copy
+from asyncq.message import decode_message
 from asyncq.rabbitmq.delays import Route
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.frames import Message, call_id
@@ -131,15 +133,16 @@ def copy_of(arrival: Arrival) -> Copy:
     return Copy(id_of(properties), arrival.queue, arrival.body, properties.priority // 2, generation)
 
 
-def counted_facts(arrival: Arrival) -> Facts:
-    """Return what a message says on when it is published again and nobody remembers its call."""
-    return Facts(crashes_of(arrival))
-
-
 def remembered_facts(arrival: Arrival) -> Facts:
     """Return what a message says on when a ledger knows the rest."""
     headers = arrival.properties.headers
-    return Facts(0, generation_of(arrival), _number(headers, HEADER_ROUNDS)) if headers else NOTHING
+    return Facts(0, generation_of(arrival), rounds_of(arrival)) if headers else NOTHING
+
+
+def rounds_of(arrival: Arrival) -> int:
+    """Return how often a message was sent round."""
+    headers = arrival.properties.headers
+    return _number(headers, HEADER_ROUNDS) if headers else 0
 
 
 def generation_of(arrival: Arrival) -> int:
@@ -154,15 +157,26 @@ def id_of(properties: Properties) -> str:
 
 
 def crashes_of(arrival: Arrival) -> int:
-    """Return how many have died with a message, as far as the server and those who handed it back can tell.
+    """Return how many have died with a message, as far as those can tell who have handed it back."""
+    headers = arrival.properties.headers
+    return _number(headers, HEADER_CRASHES) if headers else 0
 
-    A quorum queue counts deliveries that were not settled; a classic one knows only that there was one.
+
+def losses_of(arrival: Arrival) -> int:
+    """Return how often somebody was lent a message since it was published and has not settled it, dead or cut off.
+
+    A quorum queue counts that; a classic one knows only whether there was anybody.
     """
     headers = arrival.properties.headers
-    if not headers:
-        return int(arrival.is_redelivered)
-    deliveries = _number(headers, _DELIVERIES) if _DELIVERIES in headers else int(arrival.is_redelivered)
-    return _number(headers, HEADER_CRASHES) + deliveries
+    return _number(headers, _DELIVERIES) if headers and _DELIVERIES in headers else int(arrival.is_redelivered)
+
+
+def published_ms(arrival: Arrival) -> int:
+    """Return when a call was first published, by the clock of who did that; 0: it does not say."""
+    try:
+        return decode_message(arrival.body).enqueued_ms
+    except MessageError:
+        return 0
 
 
 def due_of(arrival: Arrival) -> int:

@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 
 from asyncq.clock import SteadyClock
 from asyncq.errors import ConfigurationError
+from asyncq.findings import Finding
+from asyncq.redis.checks import eviction_flaw, facts_in, findings_of, setting_in, version_flaw
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.link import Link
 from asyncq.redis.lookout import Lookout
-from asyncq.redis.server import Reply, Server
+from asyncq.redis.server import Server
 
 logger = logging.getLogger("asyncq.redis")
-
-OLDEST = (6, 2)
 
 
 class RedisClient:
@@ -76,6 +75,17 @@ class RedisClient:
         while self._links:
             await self._links.pop().close()
 
+    async def check(self) -> Sequence[Finding]:
+        """Return what is to be said of the server and its settings. Raises what `open` raises."""
+        questions = [("INFO", part) for part in ("server", "memory", "persistence", "replication")]
+        *replies, setting = await self.commands.attempt(
+            [*questions, ("CONFIG", "GET", "appendfsync")],
+            wanted="check it",
+            seconds=self.server.command_timeout,
+            keeps_errors=True,
+        )
+        return findings_of(facts_in(replies), setting_in(setting), self.server.address)
+
     async def _examine(self) -> None:
         """Find out what kind of server it is, as far as this user may ask; what is unfit will say so at a script."""
         replies = await self.commands.attempt(
@@ -84,26 +94,10 @@ class RedisClient:
             seconds=self.server.connect_timeout,
             keeps_errors=True,
         )
-        facts = _facts(replies)
+        facts = facts_in(replies)
         if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):  # the second one is Valkey's
             self.server.join_cluster()
-        self._check_version(facts.get("redis_version", ""))
-        policy = facts.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction" and facts.get("maxmemory") != "0":
-            logger.warning(
-                "Redis at %s evicts keys when its memory is full (maxmemory-policy %s): it would lose messages and "
-                "results. Set maxmemory-policy to noeviction; publishing is then refused when it is full.",
-                self.server.address,
-                policy,
-            )
-
-    def _check_version(self, version: str) -> None:
-        found = re.match(r"(\d+)\.(\d+)", version)
-        if found and (int(found[1]), int(found[2])) < OLDEST:
-            raise ConfigurationError(f"Redis at {self.server.address} is version {version}; asyncq needs 6.2 or later.")
-
-
-def _facts(replies: Sequence[Reply]) -> dict[str, str]:
-    """Return the facts in replies to INFO by name."""
-    lines = [line for reply in replies if isinstance(reply, bytes) for line in reply.decode().splitlines()]
-    return {name: fact for name, colon, fact in (line.partition(":") for line in lines) if colon}
+        if flaw := version_flaw(facts):
+            raise ConfigurationError(f"Redis at {self.server.address} {flaw}")
+        if flaw := eviction_flaw(facts):
+            logger.warning("Redis at %s %s", self.server.address, flaw)

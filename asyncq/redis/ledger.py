@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from asyncq.errors import ConfigurationError
-from asyncq.ledger import WITHDRAWN_MS, ClaimReceipt, Copy, Ledger
+from asyncq.ledger import WITHDRAWN_MS, Claimed, ClaimReceipt, Copy, Ledger
 from asyncq.redis.client import RedisClient
 from asyncq.redis.faults import is_full
 from asyncq.redis.holder import RedisHolder
@@ -157,5 +157,7 @@ def _measure(envelope: Envelope) -> tuple[str, int]:
     return envelope.queue, len(envelope.body)
 
 
-def _taken(what: bytes, value: bytes) -> Taken:
+def _taken(what: bytes, value: bytes, generation: int = 0) -> Taken | Claimed:
+    if what == b"claim":
+        return Claimed(generation, value)
     return Taken(None, value) if what == b"record" else Taken(value, None)

@@ -1,10 +1,12 @@
 """What is checked before a file is trusted with messages: the place, the library, the file itself."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from asyncq.errors import ConfigurationError
+from asyncq.findings import Finding, Severity
 
 MIN_LIBRARY: Final = (3, 35, 0)
 """UPDATE ... FROM, RETURNING."""
@@ -100,6 +102,21 @@ def refusal(error: sqlite3.Error, path: Path) -> ConfigurationError | None:
             )
         case _:
             return None
+
+
+def findings_of(path: Path, synchronous: str) -> Sequence[Finding]:
+    """Return what is to be said of a file that could be opened."""
+    findings = [Finding(Severity.OK, "file", f"{str(path)!r} can be used, by SQLite {sqlite3.sqlite_version}.")]
+    if has_wal_reset_bug():
+        text = (
+            f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug: rarely, a file that several processes write is "
+            "damaged. asyncq makes it rarer still; a Python with SQLite 3.51.3 or later is safe from it."
+        )
+        findings.append(Finding(Severity.NOTE, "library", text))
+    if synchronous == "NORMAL":
+        text = "synchronous is NORMAL: a power cut may take the last calls, a crash of a process does not."
+        findings.append(Finding(Severity.NOTE, "persistence", text))
+    return findings
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -5,11 +5,13 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.sqlite.checks import check_library, has_wal_reset_bug
+from asyncq.findings import Finding
+from asyncq.sqlite.checks import check_library, findings_of, has_wal_reset_bug
 from asyncq.sqlite.connection import Connection, Synchronous
 from asyncq.sqlite.doorbell import Doorbell, doorbell_for
 from asyncq.sqlite.engine import Engine, Job, Reading, Writing
@@ -93,6 +95,10 @@ class SQLiteDatabase:
             BrokerUnavailable: there was no answer in time; the outcome is unknown.
         """
         return await self._submit(Job(None, work, self._deadline(), is_durable=is_durable))
+
+    def check(self) -> Sequence[Finding]:
+        """Return what is to be said of the file, while it is open, and of the library."""
+        return findings_of(self.path, self._synchronous)
 
     def connect(self) -> tuple[Connection, Ringer]:
         """Return a connection and a ringer for another thread's own use; both are to be closed there."""

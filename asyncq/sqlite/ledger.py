@@ -19,7 +19,7 @@ from asyncq.sqlite.noting import claim, note, strike
 from asyncq.sqlite.publishing import parts_of
 from asyncq.sqlite.reopening import orphans, place, reopen
 from asyncq.sqlite.schema import RUNNING, SCHEDULED
-from asyncq.transport import Envelope, Member, Outcome, Revival, Taken
+from asyncq.transport import Envelope, Member, Outcome, Revival
 
 _QUEUE: Final = """
 (SELECT queues.id FROM queues JOIN spaces ON spaces.id = queues.space WHERE spaces.name = ?1 AND queues.name = ?2)
@@ -131,7 +131,7 @@ class SQLiteLedger(Ledger):
         await self._database.write(work, is_durable=False)  # what is not known is lent
 
     async def _claim(self, envelopes: Sequence[Envelope], ttl_ms: int) -> Sequence[ClaimReceipt]:
-        def work(transaction: Transaction) -> list[Taken | int]:
+        def work(transaction: Transaction) -> Sequence[ClaimReceipt]:
             return claim(transaction, transaction.space(self._namespace), envelopes, ttl_ms, self._clock.now_ms())
 
         try:

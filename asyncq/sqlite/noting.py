@@ -1,9 +1,9 @@
 """Noting: what a transaction does to remember what a ledger's transport has, or is about to have."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from asyncq.ledger import next_life
+from asyncq.ledger import Claimed, next_life
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import last_generations
@@ -62,18 +62,6 @@ DELETE FROM claims WHERE space = ?1 AND (id, body) IN (
 """
 
 
-class Claimed(NamedTuple):
-    """An id that somebody is about to publish.
-
-    Attributes:
-        generation: in which.
-        body: the message.
-    """
-
-    generation: int
-    body: bytes
-
-
 def note(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> None:
     """Remember messages that are on their way, unless they are known or have ended."""
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
@@ -88,7 +76,7 @@ def note(transaction: Transaction, space: int, envelopes: Sequence[Envelope], no
 
 def claim(
     transaction: Transaction, space: int, envelopes: Sequence[Envelope], ttl_ms: int, now_ms: int
-) -> list[Taken | int]:
+) -> list[Taken | Claimed | int]:
     """Claim ids, in order; return for each the generation to publish it in, or who has it."""
     ids = [envelope.id for envelope in envelopes]
     last = last_generations(transaction, space, ids, now_ms)
@@ -98,20 +86,16 @@ def claim(
         for id, has_ended, body in transaction.rows(_KNOWN, (space, as_json(ids)))
     }
     claims = claims_of(transaction, space, ids, now_ms)
-    answers: list[Taken | int] = []
+    answers: list[Taken | Claimed | int] = []
+    held: dict[str, Claimed] = {}
     for id, _, body, *_ in envelopes:
         if id in taken:
             answers.append(taken[id])
             continue
-        found = claims.setdefault(id, Claimed(next_life(last.get(id)), body))
-        answers.append(found.generation if found.body == body else Taken(found.body, None))
-    own = {
-        envelope.id: (envelope.id, answer, envelope.body)
-        for envelope, answer in zip(envelopes, answers, strict=True)
-        if isinstance(answer, int)
-    }
-    if own:
-        rows, bodies = bundled(own.values())
+        found = held[id] = claims.setdefault(id, Claimed(next_life(last.get(id)), body))
+        answers.append(found.generation if found.body == body else found)
+    if held:
+        rows, bodies = bundled((id, generation, body) for id, (generation, body) in held.items())
         transaction.change(_CLAIM, (space, bodies, rows, now_ms + ttl_ms))
     return answers
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from asyncq.broker import Broker
+from asyncq.broker.session import Session
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.transport import Consumer
 from asyncq.worker.calling import Caller
@@ -117,6 +118,7 @@ class Membership:
                     upkeep = [doers.create_task(doer) for doer in doing]
                     receiving = doers.create_task(self._receive(receiver))
                     stopping = doers.create_task(self._wait_for_order())
+                    watching = doers.create_task(self._watch(session))
                     try:
                         await self._over.wait()
                         await self._stop_receiving(receiver, receiving)
@@ -129,7 +131,7 @@ class Membership:
                 if not self._is_lost and not settling.done():
                     await self._settle_rest(settler)
             await (self._absolve() if self._is_lost else self._leave())
-            for doer in (*upkeep, settling, receiving, stopping):
+            for doer in (*upkeep, settling, receiving, stopping, watching):
                 doer.cancel()
 
     def _caller(self, conclusions: Conclusions, group: asyncio.TaskGroup) -> Caller:
@@ -154,6 +156,12 @@ class Membership:
         await self._stopping.gracefully.wait()
         self._over.set()
 
+    async def _watch(self, session: Session) -> None:
+        """Stop for what has broken the session: nothing of this consumer would come back with the next one."""
+        fault = await session.broken()
+        if isinstance(fault, Exception):
+            self._fail(fault)
+
     def _lose(self) -> None:
         if self._has_left:  # a renewal has met that: there was nothing to lose
             return
@@ -166,7 +174,7 @@ class Membership:
         self._over.set()
 
     def _fail(self, fault: Exception) -> None:
-        """Stop for a fault of our own: without its heartbeat a worker must not go on."""
+        """Stop for a fault of our own: without its heartbeat, or its connections, a worker must not go on."""
         self._fault = fault
         self._cut_off.set()
         self._over.set()

@@ -21,7 +21,7 @@ _AGAIN = Backoff(delay=0.05, max_delay=0.5)
 class Settler:
     """Sends settlements: what is put in while one batch is under way goes together in the next.
 
-    During an outage it sends the same batch again until it has its answer; settling twice takes effect once.
+    During an outage it sends the same again until it has its answer; settling twice takes effect once.
 
     Args:
         consumer: whose deliveries they are.
@@ -69,25 +69,28 @@ class Settler:
             self._has_pending.clear()
             self._is_empty.clear()
             while self._pending:
-                batch = self._pending[:AT_ONCE]
-                effects, is_news = await self._settled(batch)
-                del self._pending[: len(batch)]
+                effects, sent_before = await self._settled()
+                batch = self._pending[: len(effects)]
+                del self._pending[: len(effects)]
                 self._has_room.set()
-                for settlement, took_effect in zip(batch, effects, strict=True):
+                for number, (settlement, took_effect) in enumerate(zip(batch, effects, strict=True)):
                     if not took_effect:
-                        self._refused(settlement, is_news)
+                        self._refused(settlement, number >= sent_before)
             self._is_empty.set()
 
-    async def _settled(self, batch: Sequence[Settlement]) -> tuple[Sequence[bool], bool]:
-        """Return for each whether it took effect, and whether this was the first sending."""
-        failures = 0
+    async def _settled(self) -> tuple[Sequence[bool], int]:
+        """Return for each of the first ones whether it took effect, and how many of them had been sent before.
+
+        What is put in while the server does not answer goes with the next try: it may need less than what is stuck.
+        """
+        failures = sent = 0
         while True:
+            batch = self._pending[:AT_ONCE]
             try:
-                effects = await self._consumer.settle(batch)
+                return await self._consumer.settle(batch), sent
             except BrokerUnavailable as error:
                 failures += 1
+                sent = len(batch)
                 if failures == 1:
                     logger.warning("Cannot settle %d finished tasks yet: %s", len(self._pending), error)
                 await asyncio.sleep(_AGAIN.seconds(failures, self._random))
-            else:
-                return effects, failures == 0

@@ -132,6 +132,7 @@ class Worker:
             BrokerUnavailable: the server cannot be reached at the start, with `fail_fast`.
             ConfigurationError: the broker's server or file cannot be used at all.
         """
+        self._say_cautions()
         was_open = self._broker.is_open()
         try:
             async with asyncio.TaskGroup() as group:
@@ -166,6 +167,10 @@ class Worker:
         """
         health = self._health
         return health is not None and health.is_good(within)
+
+    def _say_cautions(self) -> None:
+        for caution in self._broker.cautions(self.queues):
+            logger.log(logging.INFO if caution.is_fine else logging.WARNING, "%s", caution.text)
 
     async def _work(self, stopping: Stopping) -> None:
         settings = self._settings

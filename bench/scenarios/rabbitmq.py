@@ -1,14 +1,12 @@
 """Queues in RabbitMQ; results, where they are kept, in Redis."""
 
 from functools import partial
-from inspect import signature
 
-from asyncq import RabbitMQBroker
 from bench.figures import percentile
 from bench.lineup import Peer
 from bench.scenarios.round_trip import CALLS, LOST, P50, P99, idle
 from bench.scenarios.scenario import MICROSECONDS, MILLISECONDS, Column, Sample, Scenario
-from bench.stage import START_UP, Run, SampleFailed, SampleSkipped, Stage
+from bench.stage import START_UP, Run, SampleFailed, Stage
 
 SHORTEST, LONGEST = 0.1, 20.0
 SETTLING = 2.0
@@ -18,7 +16,7 @@ SETTLING = 2.0
 async def drain(stage: Stage, peer: Peer, *, keeps_results: bool) -> Sample:
     """Time from the start of the first task to the last acknowledgement."""
     count = stage.scale.drained
-    run = await _run(stage, peer, keeps_results=keeps_results, expected=count)
+    run = await stage.run(peer, keeps_results=keeps_results, expected=count)
     await run.ask("fill", count=count)
     before = _cpu(run)
     async with run.worker() as worker:
@@ -37,7 +35,7 @@ async def drain(stage: Stage, peer: Peer, *, keeps_results: bool) -> Sample:
 
 async def enqueue(stage: Stage, peer: Peer, *, do: str) -> Sample:
     """Publish with confirms."""
-    run = await _run(stage, peer)
+    run = await stage.run(peer)
     before = _cpu(run)
     answer = await run.ask(do, count=getattr(stage.scale, do))
     spent = _cpu(run) - before
@@ -51,7 +49,7 @@ async def enqueue(stage: Stage, peer: Peer, *, do: str) -> Sample:
 async def delays(stage: Stage, peer: Peer, *, is_burst: bool) -> Sample:
     """Publish tasks with random delays while a worker runs, and see how late each starts."""
     count = stage.scale.delayed
-    run = await _run(stage, peer, keeps_results=False, expected=count)
+    run = await stage.run(peer, keeps_results=False, expected=count)
     order = {"count": count, "rate": 0 if is_burst else stage.scale.delayed_rate}
     async with run.worker(start_up=START_UP) as worker:
         answer = await run.ask("delay", **order, shortest=SHORTEST, longest=LONGEST)
@@ -64,12 +62,6 @@ async def delays(stage: Stage, peer: Peer, *, is_burst: bool) -> Sample:
         "lost": count - len({due for due, _ in tally.lateness}),
         "published": count / answer["seconds"],
     }
-
-
-async def _run(stage: Stage, peer: Peer, *, keeps_results: bool = True, expected: int = 0) -> Run:
-    if peer.name == STORED and "store" not in signature(RabbitMQBroker).parameters:
-        raise SampleSkipped("RabbitMQBroker takes no store= yet")
-    return await stage.run(peer, keeps_results=keeps_results, expected=expected)
 
 
 def _cpu(run: Run) -> float:

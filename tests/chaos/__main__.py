@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.chaos.crew import ROOT
 from tests.chaos.driver import Settings, run
+from tests.chaos.faults import KINDS
 
 SHOWN = 20
 
@@ -17,7 +18,7 @@ SHOWN = 20
 def main() -> None:
     """Have a run, print its table, and fail if a claim does not hold."""
     parser = argparse.ArgumentParser(prog="make chaos ARGS=", description="Kill, freeze and cut off, and count.")
-    parser.add_argument("--broker", choices=["redis", "sqlite"], default="redis")
+    parser.add_argument("--broker", choices=list(KINDS), default="redis")
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=240, help="over which calls and faults are spread")

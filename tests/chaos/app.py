@@ -24,9 +24,14 @@ SOON = RetryPolicy(max_attempts=5, delay=0.1, max_delay=0.5)
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
 CREW = os.environ["CHAOS_CREW"]
+STORE = os.environ.get("CHAOS_STORE")
 
 broker = broker_from_url(
-    os.environ["CHAOS_URL"], namespace=os.environ["CHAOS_NAMESPACE"], connect_timeout=2, command_timeout=2
+    os.environ["CHAOS_URL"],
+    namespace=os.environ["CHAOS_NAMESPACE"],
+    connect_timeout=2,
+    command_timeout=2,
+    **({"store": STORE} if STORE else {}),
 )
 journal = Journal(FOLDER / "runs")
 

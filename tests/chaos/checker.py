@@ -24,6 +24,7 @@ class Verdict:
         poisoned: calls that were buried because their processes died.
         condemned: those among them that were innocent, and ran in three processes that died.
         lost: calls that somebody waited for in vain.
+        unknown: times that nobody knew a call yet, and a fault explains that.
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -31,12 +32,16 @@ class Verdict:
     poisoned: int = 0
     condemned: int = 0
     lost: int = 0
+    unknown: int = 0
 
 
 def check(history: History) -> Verdict:
     """Check everything that the journals can tell."""
-    verdict = Verdict(wrong=[f"Told that there is no result: {text}" for text in history.missing])
     explanations = Explanations(history)
+    verdict = Verdict(unknown=len(history.missing))
+    for missing in history.missing:
+        if not history.is_late or not explanations.may_be_unknown(missing):
+            verdict.wrong.append(f"Told that there is no result: {missing}; runs: {history.runs.get(missing.id)}")
     for id in history.calls:
         if id not in history.accepted:
             verdict.wrong.append(f"{id} was never confirmed.")

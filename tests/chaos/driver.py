@@ -3,28 +3,26 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asyncq import AsyncqError, Broker, broker_from_url
+from asyncq import AsyncqError
 from tests.chaos.calls import calls_of
-from tests.chaos.checker import check, check_letters
 from tests.chaos.crew import Member
 from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
 from tests.chaos.history import History
 from tests.chaos.journal import Journal, JournalReader
-from tests.chaos.sites import NAMESPACE, Site, site_of
-from tests.chaos.table import table_of
-from tests.chaos.watching import value_of
+from tests.chaos.judging import Report, judge
+from tests.chaos.site import Site
+from tests.chaos.sites import site_of
 
 START_UP = 3.0
 """Seconds from the start of the processes until the first call and the first fault may come."""
 
 POLL = 0.1
 DUMP_TIMEOUT = 5.0
-LAST_LOOKS = 500
 
 KILLED = -signal.SIGKILL
 WORKERS_END = {0, KILLED, -signal.SIGTERM, 33, 70}
@@ -38,7 +36,7 @@ class Settings:
     """A run.
 
     Attributes:
-        broker: "redis" or "sqlite".
+        broker: one of `KINDS`.
         tasks, faults: how many.
         seed: what all else follows from.
         seconds: over which they are spread.
@@ -63,18 +61,11 @@ class Settings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came of it: the table, and each claim that does not hold, with what there is to find out why."""
-
-    table: str
-    wrong: Sequence[str]
-
-
 async def run(settings: Settings, folder: Path) -> Report:
     """Have a run in an empty folder, which holds the journals and logs afterwards."""
     (folder / "misbehaved").mkdir()
     with site_of(settings.broker, folder) as site:
+        await site.prepare()
         return await Driver(settings, folder, site).run()
 
 
@@ -88,6 +79,7 @@ class Driver:
         self._plan = plan(settings.seed, settings.faults, settings.seconds, settings.broker)
         self._calls = {call.id: call for call in calls_of(settings.seed, settings.tasks)}
         self._begin = time.monotonic() + START_UP
+        self._ways: dict[str, int] = {}
         names = [f"producer-{number}" for number in range(settings.producers)]
         self._producers = [self._producer(name, number) for number, name in enumerate(names)]
         self._waiters = [self._waiter("waiter-0", names)]
@@ -104,6 +96,7 @@ class Driver:
                     await self._have_faults()
                     await self._wait("all waiters have seen all calls", self._is_seen)
                     await self._wait("the queue is empty", self._is_empty)
+                    await self._wait("the server's queues are empty", self._site.is_drained)
                     await self._wait("the dead workers are forgotten", self._is_clean)
             except TimeoutError:
                 late = f"Not ended {self._settings.patience:g} s after the last fault."
@@ -115,7 +108,8 @@ class Driver:
                 self._wrong.append(f"These did not stop in order: {[m.name for m in self._crew if m.pids()]}")
             for member in members:
                 member.cancel()
-        return await self._judge()
+        wrong = [*self._wrong, *(end for member in self._crew for end in member.wrong_ends)]
+        return await judge(self._plan, self._history(), self._site, wrong)
 
     # The crew
 
@@ -159,10 +153,8 @@ class Driver:
         )
 
     def _variables(self, name: str, number: int) -> dict[str, str]:
-        url = self._site.url_of(number)
-        return {
-            "CHAOS_URL": url, "CHAOS_NAMESPACE": NAMESPACE, "CHAOS_FOLDER": str(self._folder), "CHAOS_CREW": name
-        }  # fmt: skip
+        self._ways[name] = number
+        return {**self._site.variables_of(number), "CHAOS_FOLDER": str(self._folder), "CHAOS_CREW": name}
 
     # Faults
 
@@ -173,19 +165,24 @@ class Driver:
                 group.create_task(self._have(fault))
 
     async def _have(self, fault: Fault) -> None:
-        begin = time.monotonic()
-        pids: Sequence[int] = ()
-        crews: Collection[str] = ()
         if fault.kind in OF_PROCESSES:
-            pids = await self._have_process(fault)
-        else:
+            begin = time.monotonic()
+            member = self._targets(fault.kind)[fault.target % len(self._targets(fault.kind))]
+            self._note(fault, begin, await self._have_process(fault, member), [member])
+            return
+        async with self._site.turn_of(fault):
+            begin = time.monotonic()
             await self._site.suffer(fault)
-            crews = self._site.crews_hit(fault, [worker.name for worker in self._workers])
-        self._journal.write("fault", kind=fault.kind, begin=begin, pids=list(pids), crews=list(crews))
+            hit = [member for member in self._crew if self._site.is_hit(fault, self._ways[member.name])]
+            self._note(fault, begin, (), hit)
 
-    async def _have_process(self, fault: Fault) -> Sequence[int]:
+    def _note(self, fault: Fault, begin: float, pids: Sequence[int], hit: Sequence[Member]) -> None:
+        crews = [member.name for member in hit if member in self._workers and not pids]
+        watchers = [member.name for member in hit if member not in self._workers]
+        self._journal.write("fault", kind=fault.kind, begin=begin, pids=list(pids), crews=crews, watchers=watchers)
+
+    async def _have_process(self, fault: Fault, member: Member) -> Sequence[int]:
         """Send its signal to whom it is for; return the processes that suffer of it, once it is over."""
-        member = self._targets(fault.kind)[fault.target % len(self._targets(fault.kind))]
         pids = member.pids()
         if not pids:  # it is just being started again, or has finished
             return ()
@@ -219,7 +216,7 @@ class Driver:
         return all(member.is_done.is_set() for member in (*self._producers, *self._waiters))
 
     async def _is_empty(self) -> bool:
-        async with self._broker() as broker:
+        async with self._site.broker() as broker:
             [counts] = await (await broker.open()).transport.counts(["default"])
         return counts.ready == counts.scheduled == counts.running == 0
 
@@ -240,50 +237,23 @@ class Driver:
     async def _open_ends(self) -> str:
         """Return what hangs: what was waited for, what the queue holds, and the ends of all logs."""
         try:
-            async with asyncio.timeout(DUMP_TIMEOUT), self._broker() as broker:
+            async with asyncio.timeout(DUMP_TIMEOUT), self._site.broker() as broker:
                 [counts] = await (await broker.open()).transport.counts(["default"])
+                left = await self._site.left_behind()
         except (TimeoutError, AsyncqError) as error:
-            counts = error
+            counts, left = error, "?"
         logs = [f"== {member.name}, pids {member.pids()}\n{member.tail()}" for member in self._crew]
-        return "\n".join([f"Waiting until {self._waiting_for}; the queue: {counts}.", *logs])
-
-    async def _judge(self) -> Report:
-        history = self._history()
-        verdict = check(history)
-        verdict.wrong += self._wrong + [end for member in self._crew for end in member.wrong_ends]
-        async with self._broker() as broker:
-            dead = await self._look_again(broker, history, verdict.wrong)
-        if left := await self._site.left_behind():
-            verdict.wrong.append(f"Left behind: {left}")
-        return Report(table_of(self._plan, history, verdict, dead), verdict.wrong)
+        return "\n".join([f"Waiting until {self._waiting_for}; the queue: {counts}; left: {left}.", *logs])
 
     def _history(self) -> History:
-        is_file = self._settings.broker == "sqlite"
-        history = History(self._calls, [waiter.name for waiter in self._waiters], is_file)
+        is_file = self._settings.broker.endswith("sqlite")
+        is_late = self._settings.broker.startswith("rabbitmq")
+        history = History(self._calls, [waiter.name for waiter in self._waiters], is_file, is_late)
         history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
         for member in (*self._producers, *self._waiters):
             history.take_watcher(member.name, JournalReader(self._folder / member.name).read())
         return history
-
-    async def _look_again(self, broker: Broker, history: History, wrong: list[str]) -> int:
-        """Check that results are still what was seen, and that nothing else is left; return how many dead letters."""
-        ids = list(history.seen)
-        for start in range(0, len(ids), LAST_LOOKS):
-            some = ids[start : start + LAST_LOOKS]
-            results = await asyncio.gather(*(broker.handle(id).result(timeout=0) for id in some))
-            for id, result in zip(some, results, strict=True):
-                if value_of(result) not in {each.value for each in history.seen[id]}:
-                    wrong.append(f"{id} was seen to end as {history.seen[id]}, and now has {result}")
-        [counts] = await (await broker.open()).transport.counts(["default"])
-        letters = [letter.id for letter in await broker.dead.list(limit=None)]
-        wrong += check_letters(history, letters)
-        if tuple(counts) != (0, 0, 0, len(letters)):
-            wrong.append(f"There are {len(letters)} dead letters, and the queue holds {counts}")
-        return counts.dead
-
-    def _broker(self) -> Broker:
-        return broker_from_url(self._site.url, namespace=NAMESPACE)
 
 
 def victims_of(fault: Fault, pids: Sequence[int]) -> Sequence[int]:

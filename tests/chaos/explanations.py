@@ -11,7 +11,7 @@ from math import inf
 
 from tests.chaos.calls import CHILD, DEADLY, POOLED, Call, Kind
 from tests.chaos.faults import FaultKind
-from tests.chaos.history import History, Hit, Run
+from tests.chaos.history import History, Hit, Missing, Run
 
 UNEXPLAINED = "unexplained"
 
@@ -35,6 +35,15 @@ DOUBT = 2.0
 
 BACK = 0.5
 """Seconds in which who was taken for dead learns of that, and says that it is not."""
+
+ANSWERING = 0.5
+"""Seconds that an answer may be on its way, and so be out of date."""
+
+NOTING = 0.5
+"""Seconds from when a call is confirmed until it is known, where that comes after."""
+
+NOTING_AGAIN = 5.0
+"""Seconds after a disturbance in which its publisher may not have tried again to make it known."""
 
 MAX_BLOCK = 4.0
 """Seconds that the workers' loops may be blocked; then the process ends."""
@@ -64,6 +73,7 @@ class Explanations:
     def __init__(self, history: History) -> None:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
+        self._publishers = history.accepted
         self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history)]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
@@ -90,6 +100,20 @@ class Explanations:
         """
         child = self._deaths(call.id + CHILD, Kind.QUICK, end) if call.kind is Kind.NESTED else 0
         return max(child, self._deaths(call.id, call.kind, end))
+
+    def may_be_unknown(self, missing: Missing) -> bool:
+        """Tell whether a call that was confirmed may not be known yet: nobody has run it, and little time has passed.
+
+        A publisher that died is not to make it known any more: whoever runs it does.
+        """
+        publisher, accepted_at = self._publishers[missing.id], self._accepted_at[missing.id]
+        if any(run.begin < missing.at - ANSWERING for run in self._runs.get(missing.id, ())):
+            return False
+        through = accepted_at + NOTING
+        for hit in self._hits:
+            if publisher in hit.watchers and hit.begin <= through and accepted_at - NOTING <= hit.end:
+                through = inf if hit.pids else max(through, hit.end + NOTING_AGAIN)
+        return missing.at <= through
 
     def _deaths(self, id: str, kind: Kind, end: float) -> int:
         deaths = [hit for hit in self._hits if hit.kind in MORTAL or is_as_good_as_dead(hit)]

@@ -31,6 +31,18 @@ class FaultKind(StrEnum):
     BLACKHOLE = "blackhole"
     FREEZE_WRITER = "SIGSTOP in a transaction"
     KILL_WRITER = "SIGKILL in a transaction"
+    KILL_NODE = "kill RabbitMQ"
+    FREEZE_NODE = "freeze RabbitMQ"
+    STOP_APP = "stop and start RabbitMQ's app"
+    MEMORY_ALARM = "memory alarm of RabbitMQ"
+    CLOSE_CONNECTIONS = "RabbitMQ closes all connections"
+    CRASH_CHANNELS = "RabbitMQ's channels crash"
+    CRASH_QUEUES = "RabbitMQ's queues crash"
+    CUT_NODE = "cut from RabbitMQ"
+    REFUSE_NODE = "refuse to RabbitMQ"
+    DELAY_NODE = "delay to RabbitMQ"
+    HALF_CLOSE_NODE = "half-close to RabbitMQ"
+    BLACKHOLE_NODE = "blackhole to RabbitMQ"
 
 
 K = FaultKind
@@ -43,7 +55,19 @@ OF_SERVER = (K.KILL_SERVER, K.FREEZE_SERVER, K.DEBUG_SLEEP, K.CLIENT_KILL, K.SCR
 OF_NETWORK = (K.CUT, K.REFUSE, K.DELAY, K.HALF_CLOSE, K.BLACKHOLE, K.BLACKHOLE)
 OF_FILE = (K.FREEZE_WRITER, K.KILL_WRITER)
 
-KINDS = {"redis": (*OF_PROCESSES, *OF_SERVER, *OF_NETWORK), "sqlite": (*OF_PROCESSES, *OF_FILE)}
+OF_NODE = (
+    *(K.KILL_NODE, K.FREEZE_NODE, K.STOP_APP, K.MEMORY_ALARM, K.CLOSE_CONNECTIONS, K.CRASH_CHANNELS, K.CRASH_QUEUES),
+    *(K.CUT_NODE, K.REFUSE_NODE, K.DELAY_NODE, K.HALF_CLOSE_NODE, K.BLACKHOLE_NODE),
+)
+OF_STORE = (K.KILL_SERVER, K.FREEZE_SERVER, K.CLIENT_KILL, K.CUT, K.REFUSE, K.DELAY, K.BLACKHOLE)
+
+KINDS = {
+    "redis": (*OF_PROCESSES, *OF_SERVER, *OF_NETWORK),
+    "sqlite": (*OF_PROCESSES, *OF_FILE),
+    "rabbitmq": (*OF_PROCESSES, *OF_NODE, *OF_STORE),
+    "rabbitmq+sqlite": (*OF_PROCESSES, *OF_NODE, *OF_FILE),
+}
+"""By the broker; after a plus, what remembers its calls: a Redis, if nothing is said."""
 
 SECONDS = {
     K.FREEZE_WORKER: (1.5, 3.5),
@@ -56,6 +80,13 @@ SECONDS = {
     K.HALF_CLOSE: (0, 0),
     K.BLACKHOLE: (0.5, 3.5),
     K.FREEZE_WRITER: (0.5, 3),
+    K.KILL_NODE: (0, 1.5),
+    K.FREEZE_NODE: (0.3, 3.5),
+    K.STOP_APP: (0, 1.5),
+    K.MEMORY_ALARM: (0.5, 3.5),
+    K.REFUSE_NODE: (0.3, 2),
+    K.DELAY_NODE: (0.5, 3),
+    K.BLACKHOLE_NODE: (0.5, 3.5),
 }
 """How long a fault lasts; leases are one second. Others are over at once."""
 

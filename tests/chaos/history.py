@@ -33,13 +33,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A fault that befell some: those processes, and all of those members of the crew."""
+    """A fault that befell some: those processes, and all of those workers; `watchers` are producers and waiters."""
 
     kind: str
     begin: float
     end: float
     pids: Collection[int] = ()
     crews: Collection[str] = ()
+    watchers: Collection[str] = ()
 
     def befalls(self, run: Run, begin: float, end: float) -> bool:
         """Tell whether it hit the process of a run, or its way to the server, in that time."""
@@ -60,6 +61,16 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Somebody was told that nobody knows a call."""
+
+    id: str
+    by: str
+    at: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The answer to a cancel."""
 
@@ -75,6 +86,7 @@ class History:
         calls: what was to be published, by id.
         waiters: who waited for the calls of others, for all of them.
         is_file: all have one file, which whoever is frozen in a transaction locks.
+        is_late: a call is known a while after it was confirmed.
         accepted: who published a call, and had it confirmed.
         accepted_at: when that was.
         stalls: when processes did not get to run; no fault, but what they do comes later.
@@ -83,12 +95,13 @@ class History:
     calls: Mapping[str, Call]
     waiters: Sequence[str]
     is_file: bool = False
+    is_late: bool = False
     accepted: dict[str, str] = field(default_factory=dict)
     accepted_at: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
     cancelled: dict[str, Cancelled] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     stalls: list[Hit] = field(default_factory=list)
 
@@ -110,7 +123,9 @@ class History:
     def take_faults(self, entries: Iterable[Entry]) -> None:
         """Take what the driver wrote at the end of each fault."""
         for entry in entries:
-            self.hits.append(Hit(entry["kind"], entry["begin"], entry["at"], entry["pids"], entry["crews"]))
+            self.hits.append(
+                Hit(entry["kind"], entry["begin"], entry["at"], entry["pids"], entry["crews"], entry["watchers"])
+            )
 
     def take_watcher(self, by: str, entries: Iterable[Entry]) -> None:
         """Take what a producer or a waiter wrote."""
@@ -125,6 +140,6 @@ class History:
                 case "cancelled":
                     self.cancelled[id] = Cancelled(entry["at"], entry["took_effect"])
                 case "missing":
-                    self.missing.append(f"{id}, by {by}: {entry['error']}")
+                    self.missing.append(Missing(id, by, entry["at"], entry["error"]))
                 case _:
                     pass

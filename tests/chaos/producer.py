@@ -42,7 +42,7 @@ class Producer:
         self._cancelled = {entry["id"] for entry in done if entry["what"] == "cancelled"}
         self._seen = {entry["id"] for entry in done if entry["what"] == "seen"}
         self._journal = Journal(path)
-        self._watching = Watching(app.broker, self._journal)
+        self._watching = Watching(app.broker, self._journal, is_late=app.STORE is not None)
         self._random = Random()
 
     async def run(self) -> None:

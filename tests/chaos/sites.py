@@ -1,11 +1,10 @@
-"""Where the messages are, and what may befall that place."""
+"""The sites of each kind."""
 
 import asyncio
 import signal
 import sqlite3
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from redis.asyncio import Redis
 from asyncq.redis.keys import QUEUE_KEYS, SPACE_KEYS
 from tests.chaos.crew import ROOT
 from tests.chaos.faults import Fault, FaultKind
-from tests.chaos.proxy import Proxy
+from tests.chaos.networks import FAULTS, Networks
+from tests.chaos.rabbitmq_site import RabbitMQSite
+from tests.chaos.site import NAMESPACE, Site
 from tests.promises.drained import rows_in
+from tests.rabbitmq_servers import RabbitMQServer
 from tests.redis_keys import assert_no_keys_left
 from tests.servers import RedisServer
 
-NAMESPACE = "chaos"
 STAY = (
     "{{namespace}}:q:*:sequence",
     "{{namespace}}:q:*:wake",
@@ -28,63 +29,39 @@ STAY = (
 )
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
-
-class Site(ABC):
-    """A place for messages, under fire.
-
-    Attributes:
-        url: the way there that no fault touches.
-    """
-
-    url: str
-
-    @abstractmethod
-    def url_of(self, crew: int) -> str:
-        """Return the way that a member of the crew takes."""
-
-    @abstractmethod
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        """Return who of the crew suffers from a fault."""
-
-    @abstractmethod
-    async def suffer(self, fault: Fault) -> None:
-        """Have a fault, from its begin to its end."""
-
-    @abstractmethod
-    async def consumers(self) -> int:
-        """Return how many workers are members."""
-
-    @abstractmethod
-    async def left_behind(self) -> str:
-        """Return what is there but results, dead letters and what is documented to stay; empty: nothing."""
+LEDGER = "{{namespace}}:ledger"
+"""One more, where the messages are elsewhere."""
 
 
 class RedisSite(Site):
-    """A Redis that keeps each write before it confirms it, behind two networks."""
+    """A Redis that keeps each write before it confirms it, behind two networks.
 
-    def __init__(self, server: RedisServer, networks: Sequence[Proxy]) -> None:
+    Args:
+        server, networks: the two.
+        is_store: it remembers the calls of another server.
+    """
+
+    def __init__(self, server: RedisServer, networks: Networks, *, is_store: bool = False) -> None:
         self.url = server.url
         self._server = server
         self._networks = networks
+        self._stay = (*STAY, LEDGER) if is_store else STAY
         self._turn = asyncio.Lock()
-        self._turns = [asyncio.Lock() for _ in networks]
 
     def url_of(self, crew: int) -> str:
-        return self._networks[crew % len(self._networks)].url()
+        return self._networks.of(crew).url()
 
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        if fault.kind not in NETWORK:
-            return crews
-        return [crew for number, crew in enumerate(crews) if (number - fault.target) % len(self._networks) == 0]
+    def is_hit(self, fault: Fault, crew: int) -> bool:
+        return fault.kind not in FAULTS or self._networks.is_hit(fault, crew)
+
+    def turn_of(self, fault: Fault) -> asyncio.Lock:
+        return self._networks.turn_of(fault) if fault.kind in FAULTS else self._turn
 
     async def suffer(self, fault: Fault) -> None:
-        if fault.kind in NETWORK:
-            number = fault.target % len(self._networks)
-            async with self._turns[number]:
-                await disturb(self._networks[number], fault)
+        if fault.kind in FAULTS:
+            await self._networks.suffer(fault)
         else:
-            async with self._turn:
-                await self._disturb_server(fault)
+            await self._disturb_server(fault)
 
     async def consumers(self) -> int:
         async with Redis.from_url(self.url) as redis:
@@ -92,7 +69,7 @@ class RedisSite(Site):
 
     async def left_behind(self) -> str:
         try:
-            await assert_no_keys_left(self.url, NAMESPACE, allowed=STAY)
+            await assert_no_keys_left(self.url, NAMESPACE, allowed=self._stay)
         except AssertionError as error:
             return str(error)
         async with Redis.from_url(self.url, decode_responses=True) as redis:
@@ -122,9 +99,6 @@ def is_documented(key: str) -> bool:
     return tag == f"{{{NAMESPACE}}}" and name.split(":")[0] in SPACE_KEYS
 
 
-NETWORK = {FaultKind.CUT, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.HALF_CLOSE, FaultKind.BLACKHOLE}
-
-
 def command_of(fault: Fault) -> Sequence[str]:
     """Return what to tell the server."""
     match fault.kind:
@@ -138,27 +112,6 @@ def command_of(fault: Fault) -> Sequence[str]:
             raise ValueError(fault)
 
 
-async def disturb(network: Proxy, fault: Fault) -> None:
-    """Have a fault of the network, and heal it."""
-    match fault.kind:
-        case FaultKind.CUT:
-            network.cut(reset=fault.is_rough)
-        case FaultKind.REFUSE:
-            network.refuse()
-            network.cut(reset=fault.is_rough)
-        case FaultKind.DELAY:
-            network.delay(fault.delay, *fault.directions)
-        case FaultKind.BLACKHOLE:
-            network.blackhole(*fault.directions)
-        case FaultKind.HALF_CLOSE:
-            for direction in fault.directions[:1]:
-                network.half_close(direction)
-        case _:
-            raise ValueError(fault)
-    await asyncio.sleep(fault.seconds)  # the fault itself
-    network.heal()
-
-
 class SQLiteSite(Site):
     """A file, which others lock."""
 
@@ -170,29 +123,31 @@ class SQLiteSite(Site):
     def url_of(self, crew: int) -> str:
         return self.url
 
-    def crews_hit(self, fault: Fault, crews: Sequence[str]) -> Collection[str]:
-        return crews
+    def is_hit(self, fault: Fault, crew: int) -> bool:
+        return True
+
+    def turn_of(self, fault: Fault) -> asyncio.Lock:
+        return self._turn
 
     async def suffer(self, fault: Fault) -> None:
-        async with self._turn:
-            writer = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.chaos.writer", str(self._path)),
-                cwd=ROOT,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-            try:
-                assert writer.stdout
-                await writer.stdout.readline()
-                writer.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(fault.seconds)  # the frost itself
-                if fault.kind is FaultKind.FREEZE_WRITER:
-                    writer.send_signal(signal.SIGCONT)
-                    await writer.communicate(b"")
-            finally:
-                if writer.returncode is None:
-                    writer.kill()
-                    await writer.communicate()
+        writer = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.chaos.writer", str(self._path)),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert writer.stdout
+            await writer.stdout.readline()
+            writer.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(fault.seconds)  # the frost itself
+            if fault.kind is FaultKind.FREEZE_WRITER:
+                writer.send_signal(signal.SIGCONT)
+                await writer.communicate(b"")
+        finally:
+            if writer.returncode is None:
+                writer.kill()
+                await writer.communicate()
 
     async def consumers(self) -> int:
         with closing(sqlite3.connect(self._path, timeout=30)) as file:
@@ -207,10 +162,23 @@ class SQLiteSite(Site):
 @contextmanager
 def site_of(broker: str, folder: Path) -> Iterator[Site]:
     """Make a place of this kind, which ends with the block."""
-    if broker == "sqlite":
-        yield SQLiteSite(folder)
-        return
+    kind, _, store = broker.partition("+")
     with ExitStack() as stack:
-        server = RedisServer(folder / "redis", "--enable-debug-command", "local", appendonly=True)
-        stack.enter_context(server)
-        yield RedisSite(server, [stack.enter_context(Proxy(server.port)) for _ in range(2)])
+        match kind:
+            case "sqlite":
+                yield SQLiteSite(folder)
+            case "redis":
+                yield stack.enter_context(redis_site(folder))
+            case _:
+                node = stack.enter_context(RabbitMQServer(folder / "rabbitmq"))
+                networks = stack.enter_context(Networks.to(node.port))
+                memory = SQLiteSite(folder) if store else stack.enter_context(redis_site(folder, is_store=True))
+                yield RabbitMQSite(node, networks, memory)
+
+
+@contextmanager
+def redis_site(folder: Path, *, is_store: bool = False) -> Iterator[RedisSite]:
+    """Start a Redis, and its networks, until the block ends."""
+    server = RedisServer(folder / "redis", "--enable-debug-command", "local", appendonly=True)
+    with server, Networks.to(server.port) as networks:
+        yield RedisSite(server, networks, is_store=is_store)

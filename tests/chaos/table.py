@@ -24,6 +24,7 @@ def table_of(faults: Sequence[Fault], history: History, verdict: Verdict, dead: 
         *((f"-- {kind}", count) for kind, count in verdict.repeats.most_common() if kind != UNEXPLAINED),
         ("- that were repeats, unexplained", verdict.repeats[UNEXPLAINED]),
         ("waits that ended with a result", sum(map(len, history.seen.values()))),
+        *([("- asked for again: the call was not known yet", verdict.unknown)] if history.is_late else []),
         ("cancelled", sum(each.took_effect for each in history.cancelled.values())),
         ("dead letters", dead),
         ("- of them poison", verdict.poisoned),

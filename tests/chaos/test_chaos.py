@@ -13,6 +13,7 @@ from tests.chaos.driver import Settings, run
     [
         Settings("redis", tasks=2_000, faults=30, seed=1, seconds=60),
         Settings("sqlite", tasks=2_000, faults=30, seed=2, seconds=60, processes=2),
+        Settings("rabbitmq", tasks=2_000, faults=30, seed=3, seconds=60),
     ],
     ids=str,
 )

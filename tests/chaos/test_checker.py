@@ -9,7 +9,7 @@ from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.checker import Verdict, check, check_letters
 from tests.chaos.explanations import UNEXPLAINED, Explanations, deaths_by_blocks
 from tests.chaos.faults import FaultKind as K
-from tests.chaos.history import Cancelled, History, Hit, Run, Seen
+from tests.chaos.history import Cancelled, History, Hit, Missing, Run, Seen
 
 ID = "call-1"
 WORKER, OTHER = 11, 12
@@ -26,10 +26,13 @@ def story(
     hits: Sequence[Hit] = (),
     ends: Sequence[tuple[str, str]] = (("succeeded", "b"), ("succeeded", "b")),
     cancelled: Cancelled | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[Missing] = (),
+    is_late: bool = False,
 ) -> Verdict:
     """Check the history of one call, published by a producer and waited for by it and a waiter."""
-    history = History({ID: Call(ID, kind, 0, 0, 0)}, ["waiter"], accepted={ID: "producer"}, accepted_at={ID: 99})
+    history = History(
+        {ID: Call(ID, kind, 0, 0, 0)}, ["waiter"], is_late=is_late, accepted={ID: "producer"}, accepted_at={ID: 99}
+    )
     history.runs[ID] = list(runs)
     history.seen[ID] = [Seen(by, 200, *end) for by, end in zip(("producer", "waiter"), ends, strict=False)]
     history.hits += hits
@@ -39,6 +42,8 @@ def story(
     return check(history)
 
 
+UNHEARD = Hit(K.FREEZE_SERVER, 98, 99.3, watchers=["producer"])
+OTHERS = Hit(K.KILL_PRODUCER, 99, 99, pids=[1], watchers=["another"])
 BEHIND = ["worker-11"]
 """The crew of WORKER."""
 
@@ -131,6 +136,17 @@ POISONED = [("failed", "TaskFailed Poison: 3 processes have died while they ran 
             ),
             id="cancelled behind a network that did not tell",
         ),
+        *(
+            pytest.param(
+                story(run("b", WORKER, 104, 105), hits=hits, missing=[Missing(ID, "waiter", at)], is_late=True),
+                id=f"not known yet, {at - 99:g} s after it was confirmed",
+            )
+            for at, hits in (
+                (99.4, ()),
+                (103, [UNHEARD]),
+                (103.5, [Hit(K.KILL_PRODUCER, 99.2, 99.2, pids=[1], watchers=["producer"])]),
+            )
+        ),
     ],
 )
 def test_what_is_right(verdict: Verdict) -> None:
@@ -153,6 +169,10 @@ def test_what_is_right(verdict: Verdict) -> None:
         (story(*CUT_OFF, hits=[Hit(K.KILL_SERVER, 101, 103, crews=BEHIND)]), "No fault explains"),
         (story(*CUT_OFF, hits=[Hit(K.BLACKHOLE, 101, 101.4, crews=BEHIND)]), "No fault explains"),
         (story(*CUT_OFF, hits=[Hit(K.FREEZE_SERVER, 101, 101.9, crews=BEHIND)]), "No fault explains"),
+        *(
+            (story(*CUT_OFF, hits=[Hit(kind, 100, 110, crews=BEHIND)]), "No fault explains")
+            for kind in (K.KILL_NODE, K.FREEZE_NODE, K.STOP_APP, K.CLOSE_CONNECTIONS, K.BLACKHOLE_NODE)
+        ),
         (story(run("a", WORKER, 100, 101), run("b", OTHER, 100, 101)), "No fault explains"),
         (story(*CUT_OFF, ends=[("succeeded", "a"), ("succeeded", "b")]), "seen to end in 2 ways"),
         (story(run("a", WORKER, 100, 101)), "value of a run that did not return"),
@@ -174,7 +194,14 @@ def test_what_is_right(verdict: Verdict) -> None:
             "was taken for poison",
         ),
         (story(run("b", WORKER, 100, 101), kind=Kind.POISON), "is poison"),
-        (story(run("b", WORKER, 100, 101), missing=["call-1, by waiter"]), "Told that there is no result"),
+        (story(run("b", WORKER, 100, 101), missing=[Missing(ID, "waiter", 99.1)]), "Told that there is no result"),
+        *(
+            (
+                story(run("b", WORKER, 100, 101), hits=hits, missing=[Missing(ID, "waiter", at)], is_late=True),
+                "Told that there is no result",
+            )
+            for at, hits in ((99.6, ()), (100.6, [UNHEARD]), (99.6, [OTHERS]))
+        ),
         (
             story(run("b", WORKER, 100, 101), kind=Kind.CANCELLED, cancelled=Cancelled(99, took_effect=True)),
             "said True, and it ended as succeeded",

@@ -6,14 +6,14 @@ from tests.chaos.calls import RARE, calls_of
 from tests.chaos.faults import KINDS, SECONDS, plan
 
 
-@pytest.mark.parametrize("broker", ["redis", "sqlite"])
+@pytest.mark.parametrize("broker", KINDS)
 def test_a_seed_gives_one_plan(broker: str) -> None:
     """The same seed gives the same faults and calls, another one gives others."""
     assert plan(1, 100, 60, broker) == plan(1, 100, 60, broker) != plan(2, 100, 60, broker)
     assert calls_of(1, 1_000) == calls_of(1, 1_000) != calls_of(2, 1_000)
 
 
-@pytest.mark.parametrize("broker", ["redis", "sqlite"])
+@pytest.mark.parametrize("broker", KINDS)
 def test_each_kind_comes(broker: str) -> None:
     """Each kind of fault comes before any comes again, in time order, and for as long as its kind may last."""
     kinds = KINDS[broker]

@@ -15,7 +15,7 @@ from tests.chaos.crew import Member
 from tests.chaos.history import History, Run
 from tests.chaos.journal import JournalReader
 from tests.chaos.proxy import Proxy
-from tests.chaos.sites import NAMESPACE
+from tests.chaos.site import NAMESPACE
 from tests.chaos.watching import patiently, value_of
 from tests.waiting import wait_until
 

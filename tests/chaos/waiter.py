@@ -20,7 +20,7 @@ async def main() -> None:
     known = {entry["id"] for entry in JournalReader(path).read() if entry["what"] == "seen"}
     left = int(count) - len(known)
     readers = [JournalReader(app.FOLDER / producer) for producer in producers]
-    watching = Watching(app.broker, Journal(path))
+    watching = Watching(app.broker, Journal(path), is_late=app.STORE is not None)
     async with opened(app.broker), asyncio.TaskGroup() as group:
         while left:
             for reader in readers:

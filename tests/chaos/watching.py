@@ -14,21 +14,32 @@ PAUSE = 0.1
 
 
 class Watching:
-    """Waits for calls by their ids."""
+    """Waits for calls by their ids.
 
-    def __init__(self, broker: Broker, journal: Journal) -> None:
+    Args:
+        broker: where.
+        journal: what is seen.
+        is_late: a call that was confirmed may be unknown for a while; it is asked for again then.
+    """
+
+    def __init__(self, broker: Broker, journal: Journal, *, is_late: bool) -> None:
         self._broker = broker
         self._journal = journal
+        self._is_late = is_late
 
     async def see(self, id: str) -> None:
         """Wait until a call has ended, and write down how."""
-        handle = self._broker.handle(id)
-        try:
-            result = await patiently(handle.result)
-        except ResultMissing as error:
-            self._journal.write("missing", id=id, error=str(error))
-        else:
-            self._journal.write("seen", id=id, status=result.status, value=value_of(result))
+        while True:
+            try:
+                result = await patiently(self._broker.handle(id).result)
+            except ResultMissing as error:
+                self._journal.write("missing", id=id, error=str(error))
+                if not self._is_late:
+                    return
+                await asyncio.sleep(PAUSE)  # before the next try
+            else:
+                self._journal.write("seen", id=id, status=result.status, value=value_of(result))
+                return
 
 
 def value_of(result: Result[Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from asyncq import broker_from_url
 
-broker = broker_from_url({url!r}, namespace={namespace!r})
+broker = broker_from_url({url!r}, namespace={namespace!r}, **{options!r})
 
 
 @broker.task(name="add")
@@ -99,12 +99,18 @@ def spin(name: str) -> int:
     return os.getpid()
 """
 
+STORE = " with a store"
+
 ON_BOTH = ["sqlite", "redis"]
+ON_ALL = [*ON_BOTH, "rabbitmq", f"rabbitmq{STORE}"]
+WITH_MEMORY = [*ON_BOTH, f"rabbitmq{STORE}"]
+"""What `parametrize("url", ..., indirect=True)` takes."""
 
 
-def write_app(folder: Path, url: str, namespace: str) -> None:
+def write_app(folder: Path, url: str, namespace: str, **options: Any) -> None:
     """Write the application to `folder/shop.py`, and a module with more of its tasks to `folder/plant.py`."""
     source = APP.replace("{url!r}", repr(url)).replace("{namespace!r}", repr(namespace))
+    source = source.replace("{options!r}", repr(options))
     (folder / "shop.py").write_text(source)
     (folder / "plant.py").write_text(PLANT)
 

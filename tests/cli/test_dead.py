@@ -16,10 +16,12 @@ from asyncq import Broker, Status
 from asyncq.cli import main
 from asyncq.transport import Dead, Outcome
 from tests.cli.programs import ROOT, StartProgram
-from tests.cli.shop import ON_BOTH, task
+from tests.cli.shop import ON_ALL, ON_BOTH, WITH_MEMORY, task
 from tests.waiting import wait_until
 
 on_both = pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+on_all = pytest.mark.parametrize("url", ON_ALL, indirect=True)
+with_memory = pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 
 
 async def die(asyncq: StartProgram, shop: Broker, count: int) -> list[str]:
@@ -41,7 +43,7 @@ def objects_in(output: str) -> Sequence[Any]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-@on_both
+@on_all
 async def test_list(asyncq: StartProgram, shop: Broker) -> None:
     """The list has a line for each letter, the newest first, with the error, and says when there are more."""
     ids = await die(asyncq, shop, 3)
@@ -56,7 +58,7 @@ async def test_list(asyncq: StartProgram, shop: Broker) -> None:
     assert last == "These are the newest 2; --limit shows more."
 
 
-@on_both
+@on_all
 async def test_list_for_programs(asyncq: StartProgram, shop: Broker) -> None:
     """With --json each letter is one object a line, with all that is known of it."""
     ids = await die(asyncq, shop, 2)
@@ -82,7 +84,7 @@ async def test_list_filtered(asyncq: StartProgram, shop: Broker) -> None:
     assert await output_of(asyncq, "list", "shop:broker", "--task", "add", "--json") == ""
 
 
-@on_both
+@on_all
 async def test_show(asyncq: StartProgram, shop: Broker) -> None:
     """One letter is shown with its facts and its traceback, or as an object; one that is not there ends with 1."""
     (id,) = await die(asyncq, shop, 1)
@@ -101,7 +103,7 @@ async def test_show(asyncq: StartProgram, shop: Broker) -> None:
     assert missing == "Error: nope: there is no such dead letter (any more).\n"
 
 
-@on_both
+@with_memory
 async def test_retry(asyncq: StartProgram, shop: Broker, folder: Path) -> None:
     """What is retried runs with the code of now, and whoever awaits the call gets its new end."""
     ids = await die(asyncq, shop, 2)
@@ -117,7 +119,7 @@ async def test_retry(asyncq: StartProgram, shop: Broker, folder: Path) -> None:
     assert await output_of(asyncq, "retry", "shop:broker", "--all") == "0 dead letters put back.\n"
 
 
-@on_both
+@on_all
 async def test_retry_refused(asyncq: StartProgram, shop: Broker) -> None:
     """What cannot be put back is said by id and ends with 1; the rest is put back."""
     (id,) = await die(asyncq, shop, 1)
@@ -130,7 +132,7 @@ async def test_retry_refused(asyncq: StartProgram, shop: Broker) -> None:
     assert answer == {"ids": [], "refused": {id: "there is no such dead letter (any more)"}}
 
 
-@on_both
+@on_all
 async def test_drop(asyncq: StartProgram, shop: Broker) -> None:
     """One letter is dropped without a question, more only with --yes where there is nobody to ask."""
     ids = await die(asyncq, shop, 3)

@@ -9,12 +9,12 @@ import pytest
 
 from asyncq import Broker
 from tests.cli.programs import StartProgram
-from tests.cli.shop import ON_BOTH, meet, task, write_app
+from tests.cli.shop import ON_BOTH, WITH_MEMORY, meet, task, write_app
 from tests.servers import StartRedis
 from tests.waiting import wait_until
 
 
-@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+@pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 async def test_queues(asyncq: StartProgram, shop: Broker) -> None:
     """Each queue has a line: what is ready, for how long, scheduled, running, dead, and who consumes it."""
     await task(shop, "add").kiq(1, 2)
@@ -31,7 +31,7 @@ async def test_queues(asyncq: StartProgram, shop: Broker) -> None:
     assert (mail[:2], mail[3:]) == (["mail", "1"], ["0", "0", "0", "0"])
 
 
-@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+@pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 async def test_queues_for_programs(asyncq: StartProgram, shop: Broker, folder: Path) -> None:
     """With --json each queue is one object a line; what runs, and who consumes it, is counted."""
     worker = await asyncq("worker", "shop:broker", "--queue", "default")
@@ -47,7 +47,7 @@ async def test_queues_for_programs(asyncq: StartProgram, shop: Broker, folder: P
     assert (mail["queue"], mail["workers"]) == ("mail", 0)
 
 
-@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+@pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 async def test_workers(asyncq: StartProgram, shop: Broker, folder: Path) -> None:
     """Each worker has a line: name, host, process, time since its start, slots, last fetch, lease and queues."""
     worker = await asyncq("worker", "shop:broker", "--concurrency", "7", "--lease", "1")
@@ -75,7 +75,7 @@ async def test_no_workers(asyncq: StartProgram) -> None:
     assert program.output == "No workers.\n"
 
 
-@pytest.mark.parametrize("url", ON_BOTH, indirect=True)
+@pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 async def test_check(asyncq: StartProgram, shop: Broker) -> None:
     """A check by host or by name succeeds while that worker fetches, and fails for one that is not there."""
     worker = await asyncq("worker", "shop:broker")
@@ -121,7 +121,7 @@ async def test_a_server_that_is_away(asyncq: StartProgram, folder: Path, namespa
     server = own_redis()
     write_app(folder, server.url, namespace)
     server.kill()
-    for command in (["queues"], ["workers"], ["dead", "list"]):
+    for command in (["queues"], ["workers"], ["dead", "list"], ["check"]):
         program = await asyncq(*command, "shop:broker")
         assert await program.exits() == 1
         assert f"127.0.0.1:{server.port}" in program.output

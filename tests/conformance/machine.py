@@ -1,7 +1,7 @@
 """The settlement state machine: what a transport holds after any series of steps, beside a model of ten lines."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
@@ -138,13 +138,7 @@ class SettlementMachine(RuleBasedStateMachine):
         except LeaseLost:
             assert holder.is_out
             return
-        assert not holder.is_out
-        lent = [call for call in ready if call.crashes < SUSPECT_CRASHES]
-        lent += [call for call in ready if call.crashes >= SUSPECT_CRASHES][:suspects]
-        assert len(deliveries) == min(limit, len(lent))
-        assert sum(delivery.crashes >= SUSPECT_CRASHES for delivery in deliveries) <= suspects
-        if suspects == 10:
-            assert [delivery.priority for delivery in deliveries] == [call.priority for call in ready[:limit]]
+        self.check_fetched(holder, deliveries, ready, limit, suspects)
         for delivery in deliveries:
             call = self.calls[delivery.id]
             assert call in ready
@@ -152,7 +146,6 @@ class SettlementMachine(RuleBasedStateMachine):
             assert (delivery.crashes, delivery.is_doubtful) == (call.crashes, any(call.deaths))
             call.delivery, call.holder = delivery, holder
             holder.history.append(delivery)
-        self.check_order(deliveries, ready, is_whole=suspects == 10)
 
     @rule(member=numbers, past=numbers, kind=st.sampled_from(["done", "forget", "again", "return", "crash", "dead"]))
     @precondition(lambda self: any(member.history for member in self.members))
@@ -282,6 +275,19 @@ class SettlementMachine(RuleBasedStateMachine):
         else:
             place = Place.READY if call.due_ms <= self.now_ms else Place.SCHEDULED
         return Sighting(QUEUE, body=call.body, place=place, was_started=call.crashes > 0)
+
+    def check_fetched(
+        self, holder: Member, deliveries: Sequence[Delivery], ready: list[Call], limit: int, suspects: int
+    ) -> None:
+        """As many came as may, the largest priorities first."""
+        assert not holder.is_out
+        lent = [call for call in ready if call.crashes < SUSPECT_CRASHES]
+        lent += [call for call in ready if call.crashes >= SUSPECT_CRASHES][:suspects]
+        assert len(deliveries) == min(limit, len(lent))
+        assert sum(delivery.crashes >= SUSPECT_CRASHES for delivery in deliveries) <= suspects
+        if suspects == 10:
+            assert [delivery.priority for delivery in deliveries] == [call.priority for call in ready[:limit]]
+        self.check_order(deliveries, ready, is_whole=suspects == 10)
 
     def check_order(self, deliveries: Any, ready: list[Call], *, is_whole: bool) -> None:
         """Among those of one priority that were never scheduled, the ones with the lowest ranks came, in order."""

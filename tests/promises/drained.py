@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+from asyncq import RabbitMQBroker, RedisBroker
 from asyncq.sqlite.schema import ENDED
 from tests.promises.publisher import Publisher
 from tests.redis_keys import assert_no_keys_left
@@ -17,9 +18,14 @@ async def assert_drained(publisher: Publisher, url: str) -> None:
     """Close the publisher, and fail on whatever stays behind but results and what is documented to stay."""
     broker = publisher.broker
     [counts] = await (await broker.open()).transport.counts(["default"])
-    assert tuple(counts) == (0, 0, 0, 0)
+    if broker.capabilities.counts_calls:  # else a copy of what has ended may be ready
+        assert counts.ready == 0
+    assert tuple(counts)[1:] == (0, 0, 0)
     await broker.close()
-    if url.startswith("redis"):
+    if isinstance(broker, RabbitMQBroker):
+        if isinstance(broker.store, RedisBroker):
+            await assert_no_keys_left(broker.store.url, broker.namespace, allowed=(*STAY, "{{namespace}}:ledger"))
+    elif url.startswith("redis"):
         await assert_no_keys_left(url, broker.namespace, allowed=STAY)
     else:
         assert rows_in(url.removeprefix("sqlite:///")) == {}

@@ -120,10 +120,13 @@ class Effects:
         self._path = folder / "effects"
         self._path.touch()
         self._url = url
-        self._source = APP.replace("{namespace!r}", repr(namespace)).replace("{options!r}", repr(options))
-        (folder / "app.py").write_text(self._source.replace("{url!r}", repr(url)))
+        self._options = options
+        self._source = APP.replace("{namespace!r}", repr(namespace))
+        (folder / "app.py").write_text(self._source_at(url, options))
 
-    def variant(self, name: str, *, url: str = "", before: str = "", after: str = "") -> tuple[str, str]:
+    def variant(
+        self, name: str, *, url: str = "", before: str = "", after: str = "", **options: object
+    ) -> tuple[str, str]:
         """Write the application out once more; return the options of a worker that is to run that one.
 
         Args:
@@ -131,11 +134,15 @@ class Effects:
             url: where this one finds the broker, if it is elsewhere.
             before: what comes first in its module.
             after: what comes last.
+            options: what its broker is told otherwise.
         """
-        source = self._source.replace("{url!r}", repr(url or self._url))
+        source = self._source_at(url or self._url, self._options | options)
         (self._folder / name).mkdir()
         (self._folder / name / "app.py").write_text(before + source + after)
         return "--app-dir", name
+
+    def _source_at(self, url: str, options: dict[str, object]) -> str:
+        return self._source.replace("{url!r}", repr(url)).replace("{options!r}", repr(options))
 
     def count(self) -> int:
         """Return how many runs there were."""

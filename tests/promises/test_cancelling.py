@@ -10,8 +10,8 @@ from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
 from tests.promises.freezing import freeze
+from tests.promises.pair import Server
 from tests.promises.publisher import Publisher, started, stopped
-from tests.servers import RedisServer
 from tests.waiting import wait_until
 
 
@@ -59,9 +59,9 @@ async def test_a_frozen_worker(publisher: Publisher, effects: Effects, asyncq: S
     assert await handle.status() is Status.CANCELLED
 
 
-@pytest.mark.parametrize("kind", ["redis"])
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 async def test_the_server_restarts(
-    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: Server
 ) -> None:
     """A cancel outlives the server; and a worker that could not be told during an outage is told after it."""
     scheduled = await publisher.wait.options(delay=2).kiq("never", 0)

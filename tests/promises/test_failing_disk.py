@@ -15,6 +15,12 @@ from tests.promises.publisher import Publisher, results_of, started, stopped
 
 
 @pytest.fixture
+def kind() -> str:
+    """SQLite alone: it is its disk."""
+    return "sqlite"
+
+
+@pytest.fixture
 def disk(tmp_path: Path) -> Iterator[FailingDisk]:
     """A file system of its own."""
     with FailingDisk(tmp_path / "disk", 16 << 20) as disk:

@@ -16,6 +16,12 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
+def kind() -> str:
+    """SQLite alone: it is its disk."""
+    return "sqlite"
+
+
+@pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder with four megabytes of room."""
     with small_disk(tmp_path / "disk", 4 << 20) as folder:

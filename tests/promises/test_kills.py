@@ -10,8 +10,8 @@ import pytest
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
+from tests.promises.pair import Server
 from tests.promises.publisher import Publisher, started, stopped
-from tests.servers import RedisServer
 
 TASKS = 5_000
 PART = 1_000
@@ -65,11 +65,11 @@ async def test_a_child_of_a_supervisor(publisher: Publisher, effects: Effects, a
     await assert_drained(publisher, url)
 
 
-@pytest.mark.parametrize("kind", ["redis"])
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 async def test_the_server(
-    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer, url: str
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: Server, url: str
 ) -> None:
-    """Redis is killed and comes back with its append-only file: workers and waiters go on, and nothing runs twice."""
+    """The server is killed and comes back with its data: workers and waiters go on, and nothing runs twice."""
     async with publisher.all_told(TASKS):
         async with asyncio.TaskGroup() as group:
             workers = [group.create_task(started(asyncq, *OPTIONS)) for _ in range(2)]

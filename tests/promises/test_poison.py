@@ -2,6 +2,8 @@
 
 from signal import SIGKILL
 
+import pytest
+
 from asyncq import Status, TaskFailed
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
@@ -44,6 +46,7 @@ async def test_a_supervisor_quarantines_by_itself(publisher: Publisher, effects:
     await stopped(supervisor)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "rabbitmq", "rabbitmq alone"])
 async def test_killed_workers_make_no_poison(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str
 ) -> None:

@@ -13,6 +13,8 @@ from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, started, stopped
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.parametrize("kind", ["sqlite", "redis"])
+
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_poison_among_innocents(

@@ -3,13 +3,15 @@
 import asyncio
 from signal import SIGCONT, SIGKILL
 
+import pytest
+
 from asyncq import RetryPolicy, Status
 from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
 from tests.promises.freezing import freeze
 from tests.promises.outages import unanswering
+from tests.promises.pair import Server
 from tests.promises.publisher import Publisher, started, stopped
-from tests.servers import RedisServer
 from tests.waiting import wait_until
 
 LAST = RetryPolicy(max_attempts=1)
@@ -17,7 +19,7 @@ TWO = RetryPolicy(max_attempts=2, delay=0.2)
 
 
 async def test_the_worker_is_killed(
-    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer | None, url: str
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: Server | None, url: str
 ) -> None:
     """What ended while nobody could be told runs again when its worker is killed; a last failure is reported once."""
     done, failed = await publisher.finish.kiq("done"), await publisher.fail.options(retry=LAST).kiq("failed")
@@ -68,8 +70,9 @@ async def test_a_zombie(publisher: Publisher, effects: Effects, asyncq: StartPro
     await stopped(zombie, other)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
 async def test_delays_and_retries(
-    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RedisServer | None, url: str
+    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: Server | None, url: str
 ) -> None:
     """What is delayed, or waits for a retry, runs in its time although the worker is killed and the server restarts."""
     loop = asyncio.get_running_loop()

@@ -66,6 +66,14 @@ async def test_nobody_answers(silent_port: int) -> None:
     assert "secret" not in told
 
 
+async def test_a_connection_that_ends_before_a_word_is_said() -> None:
+    """Who accepts connections and resets them is told as a server that does not answer, at whatever moment it does."""
+    with Proxy(free_port()) as network:  # behind which there is none
+        for _ in range(50):
+            with pytest.raises(BrokerUnavailable):
+                await opened(network.url("amqp", "/"))
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

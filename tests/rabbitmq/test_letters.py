@@ -41,6 +41,17 @@ async def test_everybody_sees_all_letters(stage: Stage) -> None:
     assert (await process.counts()).dead == 20
 
 
+async def test_a_letter_that_was_published_twice_is_one(stage: Stage) -> None:
+    """Of a call that was buried twice the newest letter is seen, and after that only one is there."""
+    process = await stage.process()
+    await bury(stage, process, "a", record=b"first")
+    await bury(stage, process, "b")
+    await bury(stage, process, "a", record=b"second")
+    letters = await process.transport.dead_letters(QUEUE)
+    assert [(letter.id, letter.record) for letter in letters] == [("a", b"second"), ("b", b"{}")]
+    assert (await process.counts()).dead == 2
+
+
 @pytest.mark.parametrize("size", [0, 1, 900_000])
 async def test_a_record_may_be_larger_than_a_frame(stage: Stage, size: int) -> None:
     """A letter has the whole record, and the message as it was."""

@@ -1,6 +1,7 @@
 """Publishing: what is confirmed is there, what is refused is told why, and nothing hangs."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -258,8 +259,11 @@ async def test_a_batch_goes_on_when_the_server_comes_back(
     assert len(taken) - len(confirmed) <= 4 * 50
 
 
-async def test_a_server_without_memory_is_named_in_time(rough_server: RabbitMQServer, namespace: str) -> None:
+async def test_a_server_without_memory_is_named_in_time(
+    rough_server: RabbitMQServer, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """While the server takes nothing, publishing says so within its time, and goes on when it takes messages again."""
+    caplog.set_level(logging.INFO, "asyncq")
     await declare(rough_server.url, namespace)
     async with publisher(rough_server.url) as publishing:
         await publishing.publish(messages(namespace, 1))
@@ -277,6 +281,9 @@ async def test_a_server_without_memory_is_named_in_time(rough_server: RabbitMQSe
     taken = await take_ids(rough_server.url, namespace)
     assert taken.count("waited-0") == 1
     assert taken.count("blocked-0") <= 1  # the second one was not even sent
+    said = [record.getMessage() for record in caplog.records if "takes" in record.getMessage()]
+    assert said[0].endswith("takes no messages: it is short of memory or of disk.")
+    assert said[-1].endswith("takes messages again.")
 
 
 async def test_a_frozen_server_is_given_up_in_time(rough_server: RabbitMQServer, namespace: str) -> None:

@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from asyncq import ConfigurationError, Context, Depends, Queue, RabbitMQBroker, Status, Worker
+from asyncq import ConfigurationError, Context, Depends, DuplicateId, Queue, RabbitMQBroker, RetryPolicy, Status, Worker
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
 from asyncq.transport import Again, Envelope, Return
+from tests.chaos.proxy import Proxy
 from tests.conformance.backends import Redis
 from tests.rabbitmq.backend import RememberingRabbitMQ
+from tests.rabbitmq_servers import RabbitMQServer
 from tests.servers import StartRedis
 from tests.waiting import wait_until
+from tests.working import working
 
 
 @pytest_asyncio.fixture
@@ -129,6 +132,23 @@ async def test_a_store_that_is_away(rabbitmq_url: str, own_redis: StartRedis) ->
         await stage.close()
 
 
+async def test_a_store_that_is_back_knows_what_was_published(rabbitmq_url: str, own_redis: StartRedis) -> None:
+    """The first answer of a store that was away already knows the calls that this process has published meanwhile."""
+    memory = await asyncio.to_thread(own_redis)
+    stage = Stage(RememberingRabbitMQ(rabbitmq_url, Redis(memory.url)))
+    try:
+        process = await stage.process()
+        await asyncio.to_thread(memory.kill)
+        assert list(await process.transport.publish([Envelope("a", QUEUE, b"a", is_fresh=True)])) == [None]
+        for _ in range(3):  # of which each makes the pause before the next try longer
+            with pytest.raises(BrokerUnavailable):
+                await process.look("a")
+        await asyncio.to_thread(memory.start)
+        assert await process.look("a") is not None
+    finally:
+        await stage.close()
+
+
 async def test_a_broker_with_its_store_in_memory(rabbitmq_url: str, namespace: str) -> None:
     """One process can keep its store in memory: progress, status and members are seen, as with any other."""
     broker = RabbitMQBroker(rabbitmq_url, store="memory://", namespace=namespace, command_timeout=20)
@@ -155,6 +175,66 @@ async def test_a_broker_with_its_store_in_memory(rabbitmq_url: str, namespace: s
         goes_on.set()
         assert await asyncio.wait_for(handle, 10) == "done"
         running.cancel()
+
+
+async def test_a_publish_that_failed_is_tried_again(
+    rabbitmq_server: RabbitMQServer, redis_url: str, namespace: str
+) -> None:
+    """Who publishes under the same id once more after an outage has a call then, whoever had claimed that id before."""
+    with Proxy(rabbitmq_server.port) as network:
+        broker = RabbitMQBroker(network.url("amqp", "/"), store=redis_url, namespace=namespace, command_timeout=1)
+        ran: list[str] = []
+
+        @broker.task
+        async def work(name: str) -> None:
+            ran.append(name)
+
+        async with broker:
+            await work.kiq("declared")
+            network.blackhole()
+            with pytest.raises(BrokerUnavailable):
+                await work.options(id="a").kiq("a")
+            network.heal()
+            await work.options(id="a").kiq("a")
+            with pytest.raises(DuplicateId):
+                await work.options(id="a").kiq("another")
+            await Worker(broker, burst=True).run()
+    assert ran == ["declared", "a"]
+
+
+async def test_a_value_waits_for_no_other_call(
+    rabbitmq_server: RabbitMQServer, redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While RabbitMQ can't be reached a value is told, though the next attempt of another call can't be published."""
+    with Proxy(rabbitmq_server.port) as network:
+        broker = RabbitMQBroker(network.url("amqp", "/"), store=redis_url, namespace=namespace, command_timeout=1)
+        started, may_fail, may_end = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
+
+        @broker.task(retry=RetryPolicy(max_attempts=2, delay=0.1))
+        async def failing(ctx: Context = Depends()) -> int:
+            started.release()
+            await may_fail.wait()
+            if ctx.attempt == 1:
+                raise OSError("the first attempt")
+            return ctx.attempt
+
+        @broker.task
+        async def work() -> str:
+            started.release()
+            await may_end.wait()
+            return "done"
+
+        async with broker, working(broker):
+            failed, handle = await failing.kiq(), await work.kiq()
+            await started.acquire()
+            await started.acquire()
+            network.blackhole()
+            may_fail.set()
+            await wait_until(lambda: "Cannot settle 1" in caplog.text, "the attempt to wait")
+            may_end.set()
+            assert await asyncio.wait_for(handle, 10) == "done"
+            network.heal()
+            assert await asyncio.wait_for(failed, 20) == 2
 
 
 async def test_a_call_that_has_expired(rabbitmq_url: str, redis_url: str, namespace: str) -> None:

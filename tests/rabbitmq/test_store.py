@@ -1,11 +1,9 @@
 """Workers on RabbitMQ with a store beside it: each call has one run that counts, whatever dies."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from signal import SIGCONT, SIGKILL
-from time import monotonic
+from signal import SIGKILL
 
 import pytest
 from redis.asyncio import Redis
@@ -13,7 +11,6 @@ from redis.asyncio import Redis
 from asyncq import Broker, Status, TaskCancelled, broker_from_url
 from tests.cli.programs import StartProgram, programs
 from tests.promises.effects import Effects
-from tests.promises.freezing import freeze
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.servers import RedisServer, StartRedis
@@ -63,60 +60,6 @@ async def broker(server: RabbitMQServer, memory: RedisServer, namespace: str) ->
 def publisher(broker: Broker) -> Publisher:
     """The application's tasks, as a publisher knows them."""
     return Publisher(broker)
-
-
-async def test_what_a_killed_worker_held_runs_elsewhere(
-    publisher: Publisher, effects: Effects, asyncq: StartProgram
-) -> None:
-    """What a killed worker ran begins elsewhere within its lease and two seconds, with no attempt used, and once."""
-    worker = await started(asyncq, "--lease", "2")
-    handles = [await publisher.hold.kiq(name) for name in "abc"]
-    await effects.wait_for(*"abc")
-    other = await started(asyncq, "--lease", "2")
-    worker.signal(SIGKILL)
-    killed_at = monotonic()
-    await wait_until(lambda: effects.count_of(*"abc") == [2, 2, 2], "all to run again", timeout=5)
-    assert monotonic() - killed_at < 2 + 2
-    effects.let_go_on(*"abc")
-    for handle in handles:
-        result = await handle.result(timeout=10)
-        assert (result.value, result.attempts) == (other.pid, 1)
-    await stopped(other)
-    assert effects.count_of(*"abc") == [2, 2, 2]
-
-
-async def test_a_killed_process_of_several(publisher: Publisher, effects: Effects, asyncq: StartProgram) -> None:
-    """What a killed process of a worker held runs at once: its supervisor knows that it is dead, whatever the lease."""
-    worker = await started(asyncq, "--processes", "2", "--lease", "60")
-    handle = await publisher.hold.kiq("a")
-    await effects.wait_for("a")
-    (killed,) = effects.runs_of("a")
-    os.kill(killed, SIGKILL)
-    await wait_until(lambda: effects.count_of("a") == [2], "it to run again", timeout=10)
-    effects.let_go_on("a")
-    result = await handle.result(timeout=10)
-    assert result.value == effects.runs_of("a")[1] != killed
-    await stopped(worker)
-
-
-async def test_a_frozen_worker(
-    publisher: Publisher, effects: Effects, asyncq: StartProgram, server: RabbitMQServer
-) -> None:
-    """A worker that was frozen past its lease cannot settle what others run now, nor have it tried again."""
-    frozen = await started(asyncq, "--lease", "1")
-    handles = [await publisher.finish.kiq("a"), await publisher.fail.kiq("b")]
-    await effects.wait_for("a", "b")
-    await freeze(frozen, server.url)
-    other = await started(asyncq, "--lease", "1")
-    await wait_until(lambda: effects.count_of("a", "b") == [2, 2], "both run elsewhere", timeout=20)
-    frozen.signal(SIGCONT)
-    await frozen.says("lost its lease")
-    assert [await handle.status() for handle in handles] == [Status.RUNNING] * 2
-    effects.let_go_on("a")
-    assert await asyncio.wait_for(handles[0], 10) == other.pid
-    assert await handles[1].cancel()
-    await stopped(frozen, other)
-    assert effects.count_of("a", "b") == [2, 2]
 
 
 async def test_a_lost_connection(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from asyncq import RabbitMQBroker
 from asyncq.errors import ConfigurationError
 from asyncq.rabbitmq.connection import connect
 from asyncq.rabbitmq.urls import read_urls
@@ -55,6 +56,23 @@ async def test_both_sides_show_their_certificates(
     async with publisher(url) as publishing:
         assert await publishing.publish(messages(namespace, 100, size=10_000)) == [None] * 100
     assert len(await take_ids(server.url, namespace)) == 100
+
+
+async def test_a_broker_over_tls(tls_port: tuple[RabbitMQServer, int], folder: Path, namespace: str) -> None:
+    """A broker enters over TLS; what is wrong with a certificate, or that TLS is not spoken, is said in words."""
+    _, port = tls_port
+    mine = f"certfile={folder}/client.pem&keyfile={folder}/client.key"
+    broker = RabbitMQBroker(f"amqps://{HOST}:{port}?cafile={folder}/ca.pem&{mine}", namespace=namespace)
+    assert all(finding.is_fine for finding in await broker.check())
+    for url, words in (
+        (f"amqps://{HOST}:{port}?cafile={folder}/other.pem&{mine}", "certificate verify failed"),
+        (f"amqp://{HOST}:{port}", "amqps://"),
+    ):
+        broker = RabbitMQBroker(url, namespace=namespace)
+        with pytest.raises(ConfigurationError, match=words):
+            await broker.open()
+        server, *_ = await broker.check()
+        assert words in server.text
 
 
 @pytest.mark.parametrize(

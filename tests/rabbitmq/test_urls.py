@@ -91,3 +91,9 @@ def test_a_wrong_url_does_not_show_its_password() -> None:
         with pytest.raises(ConfigurationError) as caught:
             read_urls(url)
         assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_the_usual_heartbeat() -> None:
+    """A URL's own heartbeat comes before the usual one, which depends on whether there is a store."""
+    targets = read_urls(["amqp://one", "amqp://two?heartbeat=5"], heartbeat=15)
+    assert [target.heartbeat for target in targets] == [15, 5]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncq import Severity, SQLiteBroker
 from asyncq.errors import ConfigurationError
 from asyncq.sqlite.checks import check_library, check_place, has_wal_reset_bug, mount_type
 from tests.sqlite.pairs import make_pair, opened
@@ -105,3 +106,16 @@ async def test_the_wal_reset_bug_is_mentioned_once(tmp_path: Path, caplog: pytes
     async with opened(tmp_path / "queue.db"):
         pass
     assert [record.levelname for record in caplog.records if "WAL-reset" in record.message] == ["INFO"]
+
+
+async def test_findings(tmp_path: Path) -> None:
+    """What a check says of a file: that it can be used, what a power cut may take, or why it cannot be."""
+    file, *others = await SQLiteBroker(tmp_path / "queue.db").check()
+    assert file.severity is Severity.OK
+    assert all(finding.is_fine for finding in others)
+    *_, persistence = await SQLiteBroker(tmp_path / "queue.db", synchronous="NORMAL").check()
+    assert (persistence.severity, persistence.about) == (Severity.NOTE, "persistence")
+    (tmp_path / "text.db").write_text("no database, and long enough to be looked at: " * 20)
+    (wrong,) = await SQLiteBroker(tmp_path / "text.db").check()
+    assert wrong.severity is Severity.ERROR
+    assert "is not a SQLite database" in wrong.text

@@ -50,6 +50,30 @@ async def test_a_task_that_fails_because_it_is_stopped(broker: Broker, how: str)
     assert await handle.status() is Status.QUEUED
 
 
+async def test_a_worker_ends_with_its_session(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault that breaks the connections of a worker ends it, and comes out of it; nothing would reach it any more."""
+    broker = MemoryBroker()
+    started = asyncio.Event()
+
+    @broker.task
+    async def work() -> None:
+        started.set()
+
+    async def fault() -> None:
+        raise RuntimeError("a fault of ours")
+
+    running = asyncio.create_task(Worker(broker).run())
+    await work.kiq()
+    await started.wait()
+    (await broker.open()).start(fault())
+    assert (await asyncio.wait([running], timeout=20))[0], "The worker goes on."
+    with pytest.raises(ExceptionGroup) as caught:
+        await running
+    assert caught.group_contains(RuntimeError, match="a fault of ours")
+    assert "broke by a fault" in caplog.text
+    await broker.close()
+
+
 async def test_what_a_stopped_task_says_holds(broker: Broker) -> None:
     """A task that answers the worker's cancellation with a signal gets what it asked for."""
     started = asyncio.Event()

@@ -75,7 +75,7 @@ local function claims_of(ids)
   end
   for i, value in ipairs(#keys > 0 and redis.call('MGET', unpack(keys)) or {}) do
     local generation, message = string.match(value or '', '^(%d+) (.*)$')
-    claims[i] = generation and {tonumber(generation), message}
+    claims[i] = generation and {tonumber(generation), message} or false
   end
   return claims
 end

@@ -1,7 +1,8 @@
 -- KEYS: result ended claim queues
 -- USES: known ledger
 -- ARGV: the queue, for how many ms a claim holds; then of each message its id and its body
--- Returns of each the generation to publish it with; or what has its id (body, record), and that.
+-- Returns of each the generation to publish it with; or what has its id (body, record), and that; or claim, the body, and
+--       the generation of another message's claim, which holds for as long again.
 local queue, ttl_ms, ids, answers = ARGV[1], ARGV[2], {}, {}
 for i = 3, #ARGV, 2 do
   ids[#ids + 1] = ARGV[i]
@@ -14,7 +15,8 @@ for i, id in ipairs(ids) do
   if known[id] then
     answers[i] = known[id]
   elseif claimed and claimed[2] ~= message then
-    answers[i] = {'body', string.match(claimed[2], '^[^\n]*\n(.*)$')}
+    redis.call('PEXPIRE', claim .. id, ttl_ms)
+    answers[i] = {'claim', string.match(claimed[2], '^[^\n]*\n(.*)$'), claimed[1]}
   else
     claimed = claimed or {next_life(ends[i]), message}
     redis.call('SET', claim .. id, claimed[1] .. ' ' .. message, 'PX', ttl_ms)

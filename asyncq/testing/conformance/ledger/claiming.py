@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asyncq.ledger import ClaimReceipt, next_life
+from asyncq.ledger import Claimed, ClaimReceipt, next_life
 from asyncq.testing.conformance.ledger.stage import (
     LedgerProcess,
     LedgerStage,
@@ -48,22 +48,28 @@ class ClaimingSuite(Suite):
         assert await _claim(process, "a") == Taken(None, RECORD)
 
     async def test_an_open_claim_is_its_bodys(self, stage: LedgerStage, process: LedgerProcess) -> None:
-        """Who claims it with the same body gets it, too; for another body it is taken."""
+        """Who claims it with the same body gets it, too; who claims it for another is told which to publish."""
         other = await stage.another()
         assert await _claim(process, "a") == 0
         assert await _claim(other, "a") == 0
-        assert await _claim(other, "a", OTHER_BODY) == Taken(body_of("a"), None)
+        assert await _claim(other, "a", OTHER_BODY) == Claimed(0, body_of("a"))
+
+    async def test_a_claim_that_is_found_holds_for_as_long_again(
+        self, stage: LedgerStage, process: LedgerProcess
+    ) -> None:
+        """Who is told to publish what another has claimed has the time for it."""
+        assert await _claim(process, "a", ttl_ms=MOMENT_MS) == 0
+        assert await _claim(process, "a", OTHER_BODY) == Claimed(0, body_of("a"))
+        await stage.backend.pass_time(MOMENT_MS / 500)
+        assert await _claim(process, "a", OTHER_BODY) == Claimed(0, body_of("a"))
 
     async def test_a_claim_lapses(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """A claim whose message was never noted holds for its time, and then anybody gets the id."""
         assert await _claim(process, "a", ttl_ms=MOMENT_MS) == 0
-
-        async def is_free() -> bool:
-            return await _claim(process, "a", OTHER_BODY) == 0
-
-        assert not await is_free()
-        await stage.until(is_free, "the claim to lapse")
+        assert await _claim(process, "a", OTHER_BODY, ttl_ms=MOMENT_MS) == Claimed(0, body_of("a"))
+        await stage.backend.pass_time(MOMENT_MS / 500)
         assert await process.look("a") is None
+        assert await _claim(process, "a", OTHER_BODY) == 0
 
     @pytest.mark.parametrize("way", ["note", "take"])
     async def test_a_claim_becomes_a_call(self, stage: LedgerStage, process: LedgerProcess, way: str) -> None:
@@ -94,7 +100,7 @@ class ClaimingSuite(Suite):
         """The claim of another body stays, and so does what is a call by now."""
         assert await _claim(process, "a") == 0
         await process.ledger.strike([envelope_of("a", OTHER_BODY), envelope_of("unknown")])
-        assert await _claim(process, "a", OTHER_BODY) == Taken(body_of("a"), None)
+        assert await _claim(process, "a", OTHER_BODY) == Claimed(0, body_of("a"))
         await process.note("a")
         await process.ledger.strike([envelope_of("a")])
         assert await _claim(process, "a", OTHER_BODY) == Taken(body_of("a"), None)
@@ -104,7 +110,7 @@ class ClaimingSuite(Suite):
         await process.note("taken")
         envelopes = [envelope_of("a"), envelope_of("taken"), envelope_of("a", OTHER_BODY), envelope_of("b")]
         claimed = await process.ledger.claim(envelopes, ttl_ms=MINUTE_MS)
-        assert list(claimed) == [0, Taken(body_of("taken"), None), Taken(body_of("a"), None), 0]
+        assert list(claimed) == [0, Taken(body_of("taken"), None), Claimed(0, body_of("a")), 0]
 
     async def test_one_of_many_gets_an_id(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """Of two processes that claim fifty ids with different bodies at the same time, one gets each."""
@@ -114,7 +120,7 @@ class ClaimingSuite(Suite):
             *(_claim(process, id) for id in ids), *(_claim(other, id, OTHER_BODY) for id in reversed(ids))
         )
         for n in range(50):
-            assert {type(claimed[n]), type(claimed[99 - n])} == {int, Taken}
+            assert {type(claimed[n]), type(claimed[99 - n])} == {int, Claimed}
 
     async def test_a_later_call_is_a_later_life(self, process: LedgerProcess) -> None:
         """An id whose call has left no result is free, and no late copy of that call passes for the next one."""
@@ -139,6 +145,17 @@ class ClaimingSuite(Suite):
         holder = await process.holder()
         await finish(holder, await lend(holder, copy_of("a", 1, body=OTHER_BODY)), NOT_KEPT)
         assert await _claim(process, "a", b"a third call") == next_life(1)
+
+    async def test_each_note_of_a_batch_ends_its_claim(self, process: LedgerProcess) -> None:
+        """What is noted together with a call that has ended is a call like any other: no copy comes after its end."""
+        envelopes = [envelope_of("a"), envelope_of("b")]
+        assert list(await process.ledger.claim(envelopes, ttl_ms=MINUTE_MS)) == [0, 0]
+        holder = await process.holder()
+        await finish(holder, await lend(holder, copy_of("a")))
+        await process.ledger.note(envelopes)
+        await finish(holder, await lend(holder, copy_of("b")))
+        assert await take(holder, copy_of("a")) is None
+        assert await take(holder, copy_of("b")) is None
 
     async def test_a_noted_claim_keeps_its_generation(self, process: LedgerProcess) -> None:
         """The note of what was claimed knows in which generation it was published."""
