@@ -37,8 +37,9 @@ _FIELDS: Final = {
 class Cron(Recurring):
     """Ticks at the times of day that five fields name: minute, hour, day of the month, month, day of the week.
 
-    As Debian's cron understands them, through cronsim: names, ranges, steps and lists, whatever their case. Where both
-    days are restricted, either is enough; one that begins with `*` restricts the other (`0 0 */2 * mon`).
+    As Debian's cron understands them, through cronsim: names, ranges, steps and lists, in whatever case; and what that
+    adds: L, LW, mon#1. Where both days are restricted, either is enough; one that begins with `*` restricts the other
+    (`0 0 */2 * mon`).
 
     When the clocks change, it depends on whether minute or hour begin with `*`:
 

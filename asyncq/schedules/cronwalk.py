@@ -1,10 +1,11 @@
 """The walk along a cron's ticks: cronsim's, mended where clocks change at midnight or by half an hour."""
 
 from datetime import UTC
+from typing import Final
 
 from cronsim import CronSim
 
-QUARTER = 900
+QUARTER: Final = 900
 """Seconds. Where clocks change, they do so at a multiple of it, and by one."""
 
 

@@ -1,13 +1,14 @@
 """Instants: points in time as schedules hold them, aware, in UTC and to the millisecond."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from asyncq.errors import ScheduleError
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """No schedule has a tick before."""
 
-_MILLISECOND = timedelta(milliseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def instant_of(value: object, what: str) -> datetime:

@@ -4,15 +4,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import Final
 
 from asyncq.errors import ScheduleError
 from asyncq.message import MAX_SECONDS
 from asyncq.schedules.instants import EPOCH, aware, instant_of, ms_of
 
-MAX_COUNT = 10_000
-"""The largest `count`: to find the last tick of a cron, all are walked through, once."""
+MAX_COUNT: Final = 1_000
+"""The largest `count`: to find the last tick all are walked through, once, which takes a cron up to 0.3 s."""
 
-_BEFORE_EPOCH = EPOCH - timedelta(microseconds=1)
+_BEFORE_EPOCH: Final = EPOCH - timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +104,11 @@ class Recurring(Schedule):
         """Return when the last tick may be: `end`, or the one that makes up `count`, whichever comes first."""
         if self.count is None:
             return self.end
-        last = self.end
         tick: datetime | None = None
         for _ in range(self.count):
             tick = self.next_after(tick or _BEFORE_EPOCH)
-            if tick is None or (last is not None and tick > last):
-                return last
+            if tick is None or (self.end is not None and tick > self.end):
+                return self.end
         return tick
 
 

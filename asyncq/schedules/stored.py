@@ -1,7 +1,6 @@
 """The stored form: a schedule as plain data, for any language to keep and this one to read again."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from asyncq.errors import ScheduleError
@@ -61,17 +60,16 @@ def schedule_from_dict(form: Mapping[str, Any]) -> Schedule:
     if unknown := given.keys() - names:
         raise ScheduleError(f"A stored schedule of the kind {kind!r} has no {', '.join(sorted(unknown))}.")
     try:
-        return made(**{name.removesuffix("_ms"): _read(name, value) for name, value in given.items()})
+        return made(**dict(_read(name, value) for name, value in given.items()))
     except TypeError as error:
         raise ScheduleError(f"A stored schedule of the kind {kind!r} lacks a field: {error}.") from error
 
 
-def _read(name: str, value: Any) -> Any:
-    return _instant(name, value) if name.endswith("_ms") else value
-
-
-def _instant(name: str, value: Any) -> datetime:
+def _read(name: str, value: Any) -> tuple[str, Any]:
+    """Return the name and the value of a field as they are given to a schedule."""
+    if not name.endswith("_ms"):
+        return name, value
     instant = instant_at(value) if is_whole(value) else None
     if instant is None:
         raise ScheduleError(f"A stored schedule's {name} is milliseconds since 1970; got {value!r}.")
-    return instant
+    return name.removesuffix("_ms"), instant

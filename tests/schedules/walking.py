@@ -11,7 +11,7 @@ from asyncq.schedules import Schedule
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))  # both 0 and 7 are Sunday
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Fields:
 
     def name(self, wall: datetime) -> bool:
         """Tell whether the fields name this minute of a clock on the wall."""
-        is_day, is_weekday = wall.day in self.day.allowed, wall.isoweekday() % 7 in self.weekday.allowed
+        is_day = wall.day in self.day.allowed
+        is_weekday = not self.weekday.allowed.isdisjoint({wall.isoweekday(), wall.isoweekday() % 7})
         is_either = not (self.day.is_starred or self.weekday.is_starred)
         return (
             wall.minute in self.minute.allowed
@@ -112,7 +113,7 @@ def _terms(draw: st.DrawFn, least: int, most: int) -> Field:
 
 
 def _tail(first: int, last: int, most: int, step: int) -> frozenset[int]:
-    """Return what cron takes a range of one for, that has a step: 5-5/2 is 5/2, from 5 on."""
+    """Return what cronsim takes a range of one for, that has a step: 5-5/2 is 5/2, from 5 on."""
     return frozenset(range(first, most + 1)[::step]) if first == last else frozenset()
 
 
