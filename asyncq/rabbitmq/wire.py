@@ -18,6 +18,7 @@ from asyncq.rabbitmq.names import (
     HEADER_REASON,
     HEADER_RECORD,
     HEADER_ROUNDS,
+    HEADER_YIELDS,
     Names,
 )
 from asyncq.rabbitmq.topology import server_priority
@@ -43,11 +44,13 @@ class Facts(NamedTuple):
         crashes: how many have died with it, as far as that is known without a store.
         generation: which copy of the call it is, to a ledger.
         rounds: how often it was sent round, because somebody had the call.
+        yields: how often, to a ledger, because it is a suspect that nobody was free for.
     """
 
     crashes: int = 0
     generation: int = 0
     rounds: int = 0
+    yields: int = 0
 
     def headers(self) -> dict[str, Any]:
         """Return what it says in headers; each costs, so what is 0 is left out."""
@@ -56,7 +59,7 @@ class Facts(NamedTuple):
 
 NOTHING = Facts()
 
-_FACTS = (HEADER_CRASHES, HEADER_GENERATION, HEADER_ROUNDS)
+_FACTS = (HEADER_CRASHES, HEADER_GENERATION, HEADER_ROUNDS, HEADER_YIELDS)
 
 
 class Wire:
@@ -136,7 +139,9 @@ def copy_of(arrival: Arrival) -> Copy:
 def remembered_facts(arrival: Arrival) -> Facts:
     """Return what a message says on when a ledger knows the rest."""
     headers = arrival.properties.headers
-    return Facts(0, generation_of(arrival), rounds_of(arrival)) if headers else NOTHING
+    if not headers:
+        return NOTHING
+    return Facts(0, generation_of(arrival), rounds_of(arrival), _number(headers, HEADER_YIELDS))
 
 
 def rounds_of(arrival: Arrival) -> int:

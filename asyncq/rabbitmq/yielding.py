@@ -111,7 +111,7 @@ class Yielding:
             self._told()
 
     def _keep(self, arrival: Arrival) -> None:
-        if len(self._waiting) < MOST and remembered_facts(arrival).rounds >= ROUNDS:
+        if len(self._waiting) < MOST and remembered_facts(arrival).yields >= ROUNDS:
             self._waiting.append(_Waiting(arrival, time.monotonic() + HERE))
         else:
             self._send_round(arrival)
@@ -123,5 +123,5 @@ class Yielding:
 
     def _send_round(self, arrival: Arrival) -> None:
         facts = remembered_facts(arrival)
-        due_ms = self._now_ms() + round_ms(0, facts.rounds, longest_ms=LONGEST_MS)
-        self._returning.send_round(arrival, due_ms, facts._replace(rounds=facts.rounds + 1))
+        due_ms = self._now_ms() + round_ms(0, facts.yields, longest_ms=LONGEST_MS)
+        self._returning.send_round(arrival, due_ms, facts._replace(yields=facts.yields + 1))
