@@ -4,7 +4,8 @@
     ├ ConfigurationError ─ DuplicateTask, MissingExtra(+ImportError), NotSupported
     ├ BrokerError ─ BrokerUnavailable(+ConnectionError), PublishRefused, PublishError, DuplicateId, LeaseLost
     ├ MessageError ─ DecodeError, UnknownTask(+LookupError)
-    └ ResultError ─ ResultTimeout(+TimeoutError), ResultMissing, TaskFailed ─ TaskTimeout, TaskCancelled, TaskExpired
+    ├ ResultError ─ ResultTimeout(+TimeoutError), ResultMissing, TaskFailed ─ TaskTimeout, TaskCancelled, TaskExpired
+    └ ScheduleError(+ValueError)
     signals, not errors ─ Retry, Reject, Snooze
 
 The branches follow who can react: the programmer, the operator of the server, the other side of the wire, and the
@@ -125,6 +126,10 @@ class TaskCancelled(TaskFailed):
 
 class TaskExpired(TaskFailed):
     """The task was not started before it expired."""
+
+
+class ScheduleError(AsyncqError, ValueError):
+    """A schedule says nothing that a clock could go by; the message names the field and what was wanted."""
 
 
 class Signal(Exception):
