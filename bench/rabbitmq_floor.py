@@ -8,6 +8,7 @@ acknowledged at once. Its tasks end in the order in which they came: there is no
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import uvloop
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from pamqp.commands import Basic
 
+from bench import plain_ladder
 from bench.peers import tasks
 from bench.peers.settings import Settings
 
@@ -25,7 +27,11 @@ PREFETCH: Final = 200
 ACKNOWLEDGE_AT: Final = PREFETCH // 4
 ACKNOWLEDGE_AFTER: Final = 0.005
 
-TASKS: Final[Mapping[str, Callable[[Any], Awaitable[object]]]] = {"noop": tasks.noop, "echo": tasks.echo}
+TASKS: Final[Mapping[str, Callable[[Any], Awaitable[object]]]] = {
+    "noop": tasks.noop,
+    "echo": tasks.echo,
+    "late": tasks.late,
+}
 
 
 class Caller:
@@ -38,6 +44,8 @@ class Caller:
     def __init__(self, url: str) -> None:
         self._url = url
         self._waiting: dict[str, asyncio.Future[object]] = {}
+        self._declaring = asyncio.Lock()
+        self._has_ladder = False
 
     async def open(self) -> None:
         self._connection = await aiormq.connect(self._url)
@@ -53,6 +61,15 @@ class Caller:
         """Publish; done when the server has confirmed it."""
         return self._publish(os.urandom(12).hex(), task, argument, "")
 
+    async def publish_at(self, due: float, task: str, argument: object) -> object:
+        """Publish what is due at a time, in seconds since 1970, by the plain ladder."""
+        async with self._declaring:
+            if not self._has_ladder:
+                await plain_ladder.declare(self._channel, QUEUE)
+                self._has_ladder = True
+        way = plain_ladder.key(due - time.time())
+        return await self._publish(os.urandom(12).hex(), task, argument, "", exchange=plain_ladder.TOP, key=way)
+
     async def call(self, task: str, argument: object) -> object:
         """Publish and wait for the result."""
         id = os.urandom(12).hex()
@@ -60,11 +77,14 @@ class Caller:
         await self._publish(id, task, argument, self._reply)
         return await result
 
-    def _publish(self, id: str, task: str, argument: object, reply: str) -> Awaitable[object]:
+    def _publish(
+        self, id: str, task: str, argument: object, reply: str, *, exchange: str = "", key: str = QUEUE
+    ) -> Awaitable[object]:
         message = {"v": 1, "id": id, "task": task, "args": [argument], "kwargs": {}, "reply": reply}
         return self._channel.basic_publish(
             orjson.dumps(message),
-            routing_key=QUEUE,
+            exchange=exchange,
+            routing_key=key,
             properties=Basic.Properties(delivery_mode=2, message_id=id),
             mandatory=True,
             wait=False,

@@ -119,14 +119,14 @@ SCENARIOS = (
         "rabbitmq-delays",
         "RabbitMQ: delays of 0.1 to 20 s, 500 published a second",
         DELAYS,
-        (PLAIN, *RIVALS),
+        ALL,
         partial(delays, is_burst=False),
     ),
     Scenario(
         "rabbitmq-burst",
         "RabbitMQ: delays of 0.1 to 20 s, published as one burst",
         DELAYS,
-        (PLAIN, *RIVALS),
+        ALL,
         partial(delays, is_burst=True),
     ),
 )
