@@ -57,7 +57,7 @@ class FetchingSuite(Suite):
         await process.publish_ids(*"abcde")
         await process.publish_ids(*"vwxyz", queue=OTHER_QUEUE)
         consumer = await process.consumer()
-        assert await stage.fetch_ids(consumer, 3, {QUEUE: 2, OTHER_QUEUE: 1}) == ["a", "b", "v"]
+        assert await _fetch_within(consumer, {QUEUE: 2, OTHER_QUEUE: 1}, 3) == ["a", "b", "v"]
         assert await _fetch_within(consumer, {QUEUE: 2, OTHER_QUEUE: 5}, 4) == ["c", "d", "w", "x"]
         assert await _fetch_within(consumer, {QUEUE: 0, OTHER_QUEUE: 5}, 2) == ["y", "z"]
         assert await consumer.fetch({QUEUE: 0, OTHER_QUEUE: 5}, 9, wait=False) == []

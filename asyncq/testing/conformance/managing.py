@@ -144,4 +144,4 @@ class ManagingSuite(Suite):
 
         _, withdrawn = await asyncio.gather(fetch(), withdraw())
         assert sorted(fetched + withdrawn, key=int) == ids
-        assert await process.counts() == process.counted(running=len(fetched))
+        await process.expect_counts(running=len(fetched))
