@@ -49,8 +49,10 @@ Name = fun(Queue) -> element(4, amqqueue:get_name(Queue)) end,
 Counts = [{Name(Queue), Count(Queue)} || Queue <- rabbit_amqqueue:list(<<"/">>)],
 binary_to_list(base64:encode(rabbit_json:encode(maps:from_list(Counts)))).
 """
-"""Asks the leaders themselves: what is told of quorum queues elsewhere is old, and 0 after a start. In base 64, because a
-text with a strange name in it would be told as a list of numbers."""
+"""Asks the leaders themselves: what is told of quorum queues elsewhere is old, and 0 after a start.
+
+In base 64: a text with a strange name in it would be told as a list of numbers.
+"""
 
 
 class Distribution(NamedTuple):
