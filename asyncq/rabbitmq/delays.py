@@ -1,14 +1,15 @@
 """The ladder's arithmetic: in which queues a message waits to come out after so many milliseconds.
 
-A delay is rounded up to a multiple of 16 ms and written in base 16. Each digit is a level of the ladder, which has a
-queue for each value but 0: for a 3 in the second level, one in which messages wait 3 * 16 * 16 ms. The routing key
+A delay is rounded up to a multiple of 16 ms and written in base 4. Each digit is a level of the ladder, which has a
+queue for each value but 0: for a 3 in the second level, one in which messages wait 3 * 4 * 16 ms. The routing key
 begins with the digits, the highest level first; where one is 0, the message goes past. It enters at its highest digit,
 so that nothing above that has to exist.
 
 In a queue all messages wait for the same time, so none waits behind one that is due later.
 
-Why base 16: each wait costs the server about a millisecond, each queue a little memory. A delay of seconds is three
-waits, in base 2 it would be six; more than 15 queues a level save no more than one of the three.
+Why base 4: each wait costs the server up to a millisecond of CPU; each queue some memory, some milliseconds when it is
+first declared, and time when a node that was killed starts again. A delay of seconds is four waits, and there are 18
+queues for all such delays; it would be five and eleven in base 2, three and 45 in base 16.
 
 What has come out and is sent in again must leave its header `x-death` behind: where a message expires for the second
 time in the same queue, the server takes that for a cycle and keeps it there for ever.
@@ -17,11 +18,11 @@ time in the same queue, the server takes that for a cycle and keeps it there for
 from typing import NamedTuple
 
 STEP_MS = 16
-LEVELS = 7
-LONGEST_MS = STEP_MS * (16**LEVELS - 1)
+LEVELS = 14
+LONGEST_MS = STEP_MS * (4**LEVELS - 1)
 """49.7 days. The server's longest time to live is 2**32 - 1 ms."""
 
-VALUES = range(1, 16)
+VALUES = range(1, 4)
 """What a digit can be, but for 0."""
 
 
@@ -30,7 +31,7 @@ class Rung(NamedTuple):
 
     Attributes:
         level: 0 is the lowest.
-        value: of the digit there, 1 to 15.
+        value: of the digit there, 1 to 3.
     """
 
     level: int
@@ -54,22 +55,23 @@ class Route(NamedTuple):
     @property
     def level(self) -> int:
         """The level at which it begins."""
-        return (self.steps.bit_length() - 1) // 4
+        return (self.steps.bit_length() - 1) // 2
 
     @property
     def rungs(self) -> list[Rung]:
         """The queues that it goes through, in order."""
-        digits = ((level, self.steps >> 4 * level & 15) for level in range(self.level, -1, -1))
+        digits = ((level, self.steps >> 2 * level & 3) for level in range(self.level, -1, -1))
         return [Rung(level, value) for level, value in digits if value]
 
     def key(self, queue: str) -> str:
         """Return the routing key to a queue."""
-        return f"{'.'.join(f'{self.steps:0{LEVELS}x}')}.{queue}"
+        digits = (str(self.steps >> 2 * level & 3) for level in range(LEVELS - 1, -1, -1))
+        return f"{'.'.join(digits)}.{queue}"
 
 
 def unit_ms(level: int) -> int:
     """Return what a digit counts."""
-    return STEP_MS << 4 * level
+    return STEP_MS << 2 * level
 
 
 def route(delay_ms: int) -> Route:
@@ -90,7 +92,7 @@ def rungs_up_to(level: int) -> list[Rung]:
 
 def pattern(level: int, value: int) -> str:
     """Return the binding key of what has this digit at a level."""
-    return f"{'*.' * (LEVELS - 1 - level)}{value:x}.#"
+    return f"{'*.' * (LEVELS - 1 - level)}{value}.#"
 
 
 def due_pattern(queue: str) -> str:

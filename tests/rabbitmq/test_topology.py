@@ -14,7 +14,7 @@ def test_nothing_that_holds_messages_expires() -> None:
     """Only queues of replies have `x-expires`: to the server, publishing is not using."""
     declarations = [*TOPOLOGY.queue("mail"), *TOPOLOGY.queue("urgent"), *TOPOLOGY.ladder(ALL)]
     queues = [part for part in declarations if isinstance(part, Queue)]
-    assert len({queue.name for queue in queues}) == 5 + 7 * 15
+    assert len({queue.name for queue in queues}) == 5 + 14 * 3
     assert not [queue for queue in queues if "x-expires" in dict(queue.arguments)]
     (replies,) = (part for part in TOPOLOGY.reply("7f") if isinstance(part, Queue))
     assert dict(replies.arguments) == {"x-queue-type": "classic", "x-expires": 600_000}
@@ -22,20 +22,20 @@ def test_nothing_that_holds_messages_expires() -> None:
 
 def test_a_ladder_leads_down() -> None:
     """From each level one goes to the next, past its queues; from each queue, too, by its dead letters."""
-    ladder = TOPOLOGY.ladder([delays.Rung(2, 3), delays.Rung(0, 15)])
+    ladder = TOPOLOGY.ladder([delays.Rung(2, 3), delays.Rung(0, 3)])
     queues = {part.name: dict(part.arguments) for part in ladder if isinstance(part, Queue) and ":delay:" in part.name}
     assert {
         name: (arguments["x-message-ttl"], arguments["x-dead-letter-exchange"]) for name, arguments in queues.items()
     } == {
-        "asyncq:shop:delay:12288": (3 * 16 * 16 * 16, "asyncq:shop:delay:256"),
-        "asyncq:shop:delay:240": (15 * 16, "asyncq:shop:delay"),
+        "asyncq:shop:delay:768": (3 * 4 * 4 * 16, "asyncq:shop:delay:64"),
+        "asyncq:shop:delay:48": (3 * 16, "asyncq:shop:delay"),
     }
     passing = {
         part.source: part.destination for part in ladder if isinstance(part, Binding) and part.kind == "exchange"
     }
     assert passing == {
-        "asyncq:shop:delay:4096": "asyncq:shop:delay:256",
-        "asyncq:shop:delay:256": "asyncq:shop:delay:16",
+        "asyncq:shop:delay:256": "asyncq:shop:delay:64",
+        "asyncq:shop:delay:64": "asyncq:shop:delay:16",
         "asyncq:shop:delay:16": "asyncq:shop:delay",
     }
 
