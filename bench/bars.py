@@ -10,7 +10,7 @@ from bench.scenarios import SCENARIOS, Scenario
 
 SUBJECT = "asyncq"
 EMBEDDED = "asyncq-sqlite"
-RABBITMQ = "asyncq-rabbitmq"
+RABBITMQ, RABBITMQ_STORED = "asyncq-rabbitmq", "asyncq-rabbitmq-store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,11 @@ BARS: Sequence[Bar] = (
     Bar("SQLite, idle", "0.5 % CPU", at_most("sqlite-idle", "cpu", 0.5, subject=EMBEDDED)),
     Bar("RabbitMQ, drain", "2x the faster peer", of_rivals("rabbitmq-drain", "rate", 2, subject=RABBITMQ)),
     Bar("RabbitMQ, drain", "0.5 of raw aiormq", of_peer("rabbitmq-drain", "rate", 0.5, "aiormq", subject=RABBITMQ)),
+    Bar(
+        "RabbitMQ, drain, results in Redis",
+        "2.5x the faster peer",
+        of_rivals("rabbitmq-drain-results", "rate", 2.5, subject=RABBITMQ_STORED),
+    ),
     Bar(
         "RabbitMQ, enqueue, 100 concurrent",
         "0.8 of raw aiormq",
