@@ -54,7 +54,7 @@ class RabbitMQSite(Site):
         await client.open()
         try:
             await client.provide("default")
-            await client.provide_ladder([route(Rung(level, value).wait_ms) for level in range(3) for value in VALUES])
+            await client.provide_ladder([route(Rung(level, value).wait_ms) for level in range(6) for value in VALUES])
         finally:
             await client.close()
 
