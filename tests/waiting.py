@@ -4,6 +4,8 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
+from asyncq import Broker
+
 POLL = 0.005
 
 
@@ -23,6 +25,12 @@ async def wait_until(condition: Callable[[], bool | Awaitable[bool]], descriptio
                 await asyncio.sleep(POLL)
     except TimeoutError:
         raise AssertionError(f"Not within {timeout} s: {description}.") from None
+
+
+async def wait_for_waits(broker: Broker, count: int = 1) -> None:
+    """Return when so many calls are waited for over this broker."""
+    waits = (await broker.open()).waiters._waits
+    await wait_until(lambda: len(waits) >= count, f"{count} calls are waited for")
 
 
 async def _holds(condition: Callable[[], bool | Awaitable[bool]]) -> bool:

@@ -1,6 +1,5 @@
 """The consumer within one process."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +9,7 @@ from asyncq.memory.membership import MemoryMembership
 from asyncq.memory.space import Space
 from asyncq.memory.state import MemoryState
 from asyncq.transport import Consumer, Delivery, Settlement
+from asyncq.turns import pass_turns
 
 MAX_NAP = 60.0
 """Seconds until a waiting fetch looks at the clock again: the loop's own stands still while a machine is suspended."""
@@ -31,7 +31,7 @@ class MemoryConsumer(MemoryMembership, Consumer):
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
     ) -> Sequence[Delivery]:
-        await asyncio.sleep(0)  # nothing here waits: without a turn, a busy worker would block its loop
+        await pass_turns()  # nothing here waits: a busy worker would block its loop
         while True:
             with self._state.lock:
                 self._member.bell.clear()  # before the look, so that what comes after it is not slept through

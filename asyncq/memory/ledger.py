@@ -1,6 +1,5 @@
 """The ledger within one process."""
 
-import asyncio
 from collections.abc import Sequence
 
 from asyncq.errors import LeaseLost
@@ -10,6 +9,7 @@ from asyncq.memory.line import Member as Entrant
 from asyncq.memory.membership import MemoryMembership, release, seen
 from asyncq.memory.state import MemoryState
 from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement
+from asyncq.turns import pass_turns
 
 
 class MemoryHolder(MemoryMembership, Holder):
@@ -20,7 +20,7 @@ class MemoryHolder(MemoryMembership, Holder):
         self._book = book
 
     async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
-        await asyncio.sleep(0)  # nothing here waits: without a turn, a busy worker would block its loop
+        await pass_turns()  # nothing here waits: a busy worker would block its loop
         with self._state.lock:
             if self.name not in self._book.members:
                 raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")

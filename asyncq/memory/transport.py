@@ -1,6 +1,5 @@
 """The transport within one process."""
 
-import asyncio
 from collections.abc import Sequence
 
 from asyncq.memory.consumer import MemoryConsumer
@@ -19,6 +18,7 @@ from asyncq.transport import (
     Revived,
     Transport,
 )
+from asyncq.turns import pass_turns
 
 
 class MemoryTransport(Transport):
@@ -51,7 +51,7 @@ class MemoryTransport(Transport):
         return self._state.now_ms()
 
     async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
-        await asyncio.sleep(0)  # nothing here waits: without a turn, a publisher would block its loop
+        await pass_turns()  # nothing here waits: a publisher would block its loop
         now_ms = self._state.now_ms()
         with self._state.lock:
             return [

@@ -104,7 +104,7 @@ class Reconnecting:
                         continue
                     if not connection.ended.is_set():
                         return connection
-                    await asyncio.sleep(0)  # it has ended in this turn: `run`, which replaces it, comes in the next
+                    self._renew()  # it has ended in this turn, and `run` has not come to know it yet
         except TimeoutError:
             said = f" {self.fault}" if self.fault is not None else ""
             raise BrokerUnavailable(f"RabbitMQ at {self.address} does not answer.{said}") from self.fault
@@ -124,11 +124,16 @@ class Reconnecting:
             self._try.set_result(connection)
             await connection.ended.wait()
         finally:
-            self._try = self._loop.create_future()
+            self._renew()
             self.fault = connection.fault
             await connection.close()
         self._outage.lost(self, self.fault)
         return self.fault
+
+    def _renew(self) -> None:
+        """Let whoever asks from now on wait for the next connection."""
+        if self._try.done():
+            self._try = self._loop.create_future()
 
     def _fail(self, fault: BrokerUnavailable | ConfigurationError) -> None:
         """Tell those who wait for this try; others will wait for the next one."""

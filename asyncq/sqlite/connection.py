@@ -29,10 +29,16 @@ _WARNS_OF_NUMBERS: Final = (3, 12) <= sys.version_info < (3, 12, 4)
 """Whether this Python takes `?1` for a name, and warns that it wants a mapping (cpython issue 117995)."""
 
 _GAP: Final = 0.01
+"""Seconds that a connection leaves to others after it found one at work on the log, which needs a moment of silence."""
 _CHECK_FILE_EVERY: Final = 1.0
 _SHORT_PAUSES: Final = 10
 _SHORT_PAUSE: Final = 0.0002
 _PAUSE: Final = 0.001
+"""Seconds between two tries of what was locked: the first few, and all others.
+
+SQLite wakes nobody when a lock is given up. Its own busy_timeout asks at ever longer intervals, so that who has waited
+the longest asks the least (0.8 s seen).
+"""
 
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -141,7 +147,7 @@ class Connection:
             finally:
                 self._step("PRAGMA busy_timeout = 0")
             if is_busy:  # another process is at it, and needs a gap between the transactions of all others
-                time.sleep(_GAP)  # in the file's own thread; SQLite tells nobody when the others are done
+                time.sleep(_GAP)  # it blocks the file's own thread alone; SQLite has no way to tell when they are done
         except (OSError, sqlite3.Error) as error:
             logger.debug("The log could not be folded: %s", error)
 
@@ -176,7 +182,6 @@ class Connection:
                     raise
             if waiting is not None:
                 waiting()
-            # Nobody tells when a lock is given up; and busy_timeout, which would ask for us, starves.
             time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)
             pauses += 1
 

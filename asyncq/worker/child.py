@@ -110,7 +110,9 @@ class Line:
             for line in lines:
                 self._obey(*line.split())
         self._post(self._abort)
-        time.sleep(LAST_MOMENT)  # a bound: the loop hands back meanwhile, and ends the process when it has
+        # A deadline, in a thread of its own: a loop that is blocked can't keep one. The loop hands back meanwhile, and
+        # ends the process, with this thread, when it has.
+        time.sleep(LAST_MOMENT)
         os._exit(1)
 
     def _obey(self, order: str, *names: str) -> None:

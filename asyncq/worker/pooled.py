@@ -80,7 +80,7 @@ class PoolLine:
 
     def _watch(self) -> None:
         while os.getppid() == self._worker:
-            time.sleep(WATCH_SECONDS)  # while a function runs, nobody reads the socket that would tell
+            time.sleep(WATCH_SECONDS)
         os._exit(1)
 
 

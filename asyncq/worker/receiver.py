@@ -12,6 +12,7 @@ from typing import TypeVar
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.transport import Consumer, Delivery, Return
+from asyncq.turns import pass_turns
 from asyncq.worker.executor import Executor
 from asyncq.worker.settler import Settler
 from asyncq.worker.slots import Slots
@@ -79,8 +80,7 @@ class Receiver:
                 else:
                     self._executor.start(delivery)
             if 0 < len(deliveries) < wanted:  # nothing more is ready: there is no hurry to ask again
-                for _ in range(TURNS_AHEAD):
-                    await asyncio.sleep(0)  # see TURNS_AHEAD
+                await pass_turns(TURNS_AHEAD)
             if self._is_burst and not deliveries:
                 if was_idle and not self._failures:
                     return

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from anyio import to_thread
+
 from asyncq import AsyncqError
 from examples.fastapi_app.settings import Settings
 
@@ -41,6 +43,11 @@ class Process:
     def has_ended(self) -> bool:
         return self.popen.poll() is not None
 
+    async def end(self) -> int:
+        """Return its exit code when it has ended."""
+        # In a thread that is left alone if nobody waits any more: it ends when the process does.
+        return await to_thread.run_sync(self.popen.wait, abandon_on_cancel=True)
+
     def log_end(self, lines: int = 30) -> str:
         """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -64,11 +71,14 @@ class Service:
 
     async def watch(self) -> NoReturn:
         """Wait for a process to end, and raise ProcessEnded."""
-        while True:
-            for process in self.processes:
-                if process.has_ended:
-                    raise ProcessEnded(f"The {process.name} ended with exit code {process.popen.returncode}.")
-            await asyncio.sleep(0.2)  # Popen has no way to wait on an event loop
+        ends = {asyncio.ensure_future(process.end()): process for process in self.processes}
+        try:
+            ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        first = ended.pop()
+        raise ProcessEnded(f"The {ends[first].name} ended with exit code {first.result()}.")
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from asyncq import (
     TaskExpired,
     TaskFailed,
 )
+from asyncq.broker.letterbox import Letterbox
 from asyncq.transport import Envelope, Receipt
 from tests.forgetful import ForgetfulBroker, ForgetfulTransport
-from tests.waiting import wait_until
+from tests.waiting import wait_for_waits, wait_until
 from tests.working import working
 
 REMEDY = r'ForgetfulBroker\(store="\.\.\."\)'
@@ -74,6 +75,12 @@ async def test_an_end_that_overtakes_the_confirmation(broker: ForgetfulBroker, m
     """A result that is faster than the publisher's confirmation is not lost."""
     publish = ForgetfulTransport.publish
     is_told = asyncio.Event()
+    told: list[str] = []
+    take = Letterbox.take
+
+    def noted(letterbox: Letterbox, id: str, record: bytes | None) -> None:
+        take(letterbox, id, record)
+        told.append(id)
 
     async def slow(transport: ForgetfulTransport, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         receipts = await publish(transport, envelopes)
@@ -85,10 +92,10 @@ async def test_an_end_that_overtakes_the_confirmation(broker: ForgetfulBroker, m
 
     async with working(broker), asyncio.timeout(5):
         monkeypatch.setattr(ForgetfulTransport, "publish", slow)
+        monkeypatch.setattr(Letterbox, "take", noted)
         publishing = asyncio.create_task(nothing.kiq())
         await wait_until(lambda: bool(broker.server.mailboxes), "the reply queue is there")
-        await wait_until(lambda: not any(broker.server.ready.values()), "the call is fetched")
-        await asyncio.sleep(0.01)  # it runs, and its end is told
+        await wait_until(lambda: bool(told), "its end is told")
         is_told.set()
         handle = await publishing
         assert handle.record is not None
@@ -162,7 +169,7 @@ async def test_a_worker_that_keeps_no_result(broker: ForgetfulBroker) -> None:
     waited, other = await publishers.kiq(), await publishers.kiq()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(_missing(waited))
-        await asyncio.sleep(0)  # it takes its first step, up to where it waits; nobody is told
+        await wait_for_waits(broker)
         async with worker, working(worker, burst=True):
             pass
         await waiting
@@ -196,7 +203,7 @@ async def test_replies_that_were_lost(broker: ForgetfulBroker) -> None:
 
     waited, unwaited = [await echo.kiq(number) for number in (1, 2)]
     waiting = asyncio.create_task(waited.result())
-    await asyncio.sleep(0)  # it takes its first step, up to where it waits; nobody is told
+    await wait_for_waits(broker)
     broker.server.lose_replies()
     async with asyncio.timeout(5):
         for each in (waiting, waited.result(), unwaited.result(), unwaited.result(timeout=0)):
@@ -217,7 +224,7 @@ async def test_closing(broker: ForgetfulBroker, is_kept: bool, is_first: bool) -
     echo = broker.task(name="echo")(_echo)
     handle = await echo.kiq(1)
     waiting = asyncio.create_task(handle.result())
-    await asyncio.sleep(0)  # it takes its first step, up to where it waits; nobody is told
+    await wait_for_waits(broker)
     await broker.close()
     with pytest.raises(BrokerUnavailable, match="closed"):
         await waiting
@@ -346,7 +353,7 @@ async def test_nothing_is_looked_up(broker: ForgetfulBroker) -> None:
     handle = await nothing.kiq()
     before = asyncio.all_tasks()
     waiting = asyncio.create_task(handle.result())
-    await asyncio.sleep(0.01)  # a claim about nothing: no task comes of it
+    await wait_for_waits(broker)
     assert asyncio.all_tasks() - before == {waiting}
     waiting.cancel()
 

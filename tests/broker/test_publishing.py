@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncq import Broker, BrokerUnavailable, DuplicateId, MemoryBroker, PublishError, Snooze
+from asyncq.broker.bulk import CHUNK_SIZE
 from asyncq.memory import MemoryTransport
 from asyncq.message import Message
 from asyncq.transport import Envelope
@@ -46,13 +47,15 @@ async def test_a_generator_that_raises(broker: Broker, when: int, monkeypatch: p
         return number
 
     under_way = 0
+    has_raised = asyncio.Event()
     publish = MemoryTransport.publish
 
     async def watched(transport: MemoryTransport, envelopes: Sequence[Envelope]) -> Any:
         nonlocal under_way
         under_way += 1
         try:
-            await asyncio.sleep(0.01)  # so that it is under way when the generator raises
+            if when < 2 * CHUNK_SIZE:  # beyond, it is not asked for more before this has ended
+                await has_raised.wait()
             return await publish(transport, envelopes)
         finally:
             under_way -= 1
@@ -60,6 +63,7 @@ async def test_a_generator_that_raises(broker: Broker, when: int, monkeypatch: p
     def messages() -> Iterator[Message]:
         for number in range(when):
             yield echo.message(number)
+        has_raised.set()
         raise OSError("the file ended")
 
     await broker.close()  # what is open already has its transport

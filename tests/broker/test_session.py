@@ -56,13 +56,16 @@ async def test_an_owner_that_was_cancelled() -> None:
 
 async def test_nothing_starts_while_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked for the first time while a broker closes cannot keep it from closing."""
-    listening, may_listen = asyncio.Event(), asyncio.Event()
+    listening, may_listen, is_over = asyncio.Event(), asyncio.Event(), asyncio.Event()
     listen = MemoryStore.listen
 
     async def slow(store: MemoryStore, listener: Any) -> str:
         listening.set()
-        await may_listen.wait()
-        return await listen(store, listener)
+        try:
+            await may_listen.wait()
+            return await listen(store, listener)
+        finally:
+            is_over.set()
 
     async def stubborn(store: MemoryStore, *args: Any, **options: Any) -> Sequence[Any]:
         looking.set()
@@ -70,8 +73,7 @@ async def test_nothing_starts_while_it_closes(monkeypatch: pytest.MonkeyPatch) -
             await asyncio.Event().wait()
         finally:
             may_listen.set()
-            for _ in range(5):
-                await asyncio.sleep(0)  # others may go on first
+            await is_over.wait()
         return []
 
     looking = asyncio.Event()

@@ -11,6 +11,7 @@ from asyncq.memory import MemoryStore
 from asyncq.message import decode_message
 from asyncq.store import CallKey
 from asyncq.transport import Done, Envelope, Outcome
+from tests.waiting import wait_for_waits, wait_until
 from tests.working import working
 
 SOON = 3
@@ -60,7 +61,7 @@ async def test_a_handle_outlives_its_session() -> None:
         assert handle.is_told
     async with broker:
         other = asyncio.create_task((await echo.kiq(2)).result())
-        await asyncio.sleep(0.01)  # it begins to wait, which nobody is told
+        await wait_for_waits(broker)
         async with working(broker, burst=True):
             pass
         async with asyncio.timeout(SOON):
@@ -84,10 +85,10 @@ async def test_a_result_that_was_told_without_its_value() -> None:
         consumer = await transport.consumer("by hand", ["default"], lease=60)
         deliveries = await consumer.fetch({"default": 10}, 10)
         await consumer.settle([Done(each, Outcome(None, reply=decode_message(each.body).reply)) for each in deliveries])
-        await asyncio.sleep(0.01)  # the notice arrives, which nobody is told
+        await wait_until(lambda: not handle.is_told, "the notice has come")
         # Another wait is there, so that the safety look does not come with this one.
         other = asyncio.create_task((await nothing.kiq()).result())
-        await asyncio.sleep(0.01)  # it begins to wait
+        await wait_for_waits(broker)
         async with asyncio.timeout(SOON):
             with pytest.raises(ResultMissing):
                 await handle
@@ -147,7 +148,7 @@ async def test_a_worker_that_keeps_no_result() -> None:
         handle = await published.kiq()
         assert handle.is_told
         waiting = asyncio.create_task(handle.result())
-        await asyncio.sleep(0.01)  # it begins to wait, which nobody is told
+        await wait_for_waits(broker)
         broker.task(name="work", store_result=False)(published.function)
         async with working(broker, burst=True):
             pass

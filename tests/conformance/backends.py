@@ -1,6 +1,5 @@
 """The backends that the conformance suites are run on."""
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore, SQLiteTrans
 from asyncq.sqlite.sweeper import Sweeper
 from asyncq.store import Store
 from asyncq.testing import MovableClock
-from asyncq.testing.conformance import Backend
+from asyncq.testing.conformance import Backend, LedgerBackend
 from asyncq.transport import Transport
+from asyncq.turns import pass_turns
 from tests.forgetful import ForgetfulReplies, ForgetfulTransport
 from tests.forgetful_server import Server
 
@@ -36,7 +36,7 @@ class Memory(Backend):
         return MemoryLedger(self._state, namespace=namespace), MemoryStore(self._state, namespace=namespace)
 
 
-class MovedMemory(Memory):
+class MovedMemory(Memory, LedgerBackend):
     """A state whose clock moves when a test lets time pass."""
 
     def __init__(self) -> None:
@@ -45,8 +45,7 @@ class MovedMemory(Memory):
 
     async def pass_time(self, seconds: float) -> None:
         self._clock.move(seconds)
-        for _ in range(5):  # what that woke may run
-            await asyncio.sleep(0)
+        await pass_turns(5)  # what that woke may run
 
     async def age(self, namespace: str, seconds: float) -> None:
         self._clock.move(seconds)
@@ -69,7 +68,7 @@ class FastClock:
         return SystemClock().now_ms() + self.ahead_ms
 
 
-class SQLite(Backend):
+class SQLite(LedgerBackend):
     """A file, which every process opens for itself."""
 
     capabilities = SQLiteTransport.capabilities
@@ -96,7 +95,7 @@ class SQLite(Backend):
         await database.close(self)
 
 
-class Redis(Backend):
+class Redis(LedgerBackend):
     """A server, to which every process has connections of its own.
 
     Args:

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from asyncq import Queue
 from asyncq.rabbitmq import NotedStore, Noter, RabbitClient, RabbitReplies, RabbitTransport, RememberingTransport
 from asyncq.store import Store
-from asyncq.testing.conformance import Backend
+from asyncq.testing.conformance import Backend, LedgerBackend
 from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE
 from asyncq.transport import Transport
 
@@ -49,7 +49,7 @@ class RememberingRabbitMQ(RabbitMQ):
 
     capabilities = RememberingTransport.capabilities
 
-    def __init__(self, url: str, memory: Backend, *, consumer_timeout: float = 1_800) -> None:
+    def __init__(self, url: str, memory: LedgerBackend, *, consumer_timeout: float = 1_800) -> None:
         super().__init__(url)
         self._memory = memory
         self._consumer_timeout = consumer_timeout

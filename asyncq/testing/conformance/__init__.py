@@ -6,12 +6,12 @@
             return OurBackend(...)
 
 A transport and the store that shares its server are tested as a pair; `Backend.make_pair` makes as many pairs on the
-same server as a test wants processes. So are a ledger and its store (`Backend.make_ledger_pair`). What needs a
+same server as a test wants processes. So are a ledger and its store (`LedgerBackend`). What needs a
 capability that `Backend.capabilities` lacks is skipped, and says so. The tests need pytest and pytest-asyncio, and
 clear nothing but what they started: give them a server, or a file, that is thrown away.
 """
 
-from asyncq.testing.conformance.backend import Backend
+from asyncq.testing.conformance.backend import Backend, LedgerBackend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.forgetting import ForgettingSuite, RepliesSuite
@@ -28,7 +28,7 @@ from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 
-__all__ = ["Backend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
+__all__ = ["Backend", "LedgerBackend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
 
 
 class TransportSuite(

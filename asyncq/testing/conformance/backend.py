@@ -30,13 +30,6 @@ class Backend(ABC):
             dead_cap: dead letters that are kept of each queue; a backend that has no such bound passes over it.
         """
 
-    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
-        """Return a ledger and its store with connections of their own, not opened yet: each pair stands for a process.
-
-        Only for the `LedgerSuite`; a backend without a ledger has none to give.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no ledger for {namespace!r}.")
-
     async def published(self, transport: Transport) -> None:  # noqa: B027 - most have nothing to wait for
         """Return when everybody knows of what was published through this transport, if some time passes before."""
 
@@ -44,13 +37,21 @@ class Backend(ABC):
         """Let so much of the server's time pass. A backend whose clock can be moved does that."""
         await asyncio.sleep(seconds)
 
-    async def age(self, namespace: str, seconds: float) -> None:
-        """Let what a ledger keeps for a time be over as if so much had passed, hours or days.
-
-        Only for the `LedgerSuite`. Leases, and what is due, may stay as they are.
-        """
-        raise NotImplementedError(f"{type(self).__name__} can't let {seconds:g} s pass in {namespace!r}.")
-
     def now_ms(self) -> int:
         """Return what the server's clock should show."""
         return time.time_ns() // 1_000_000
+
+
+class LedgerBackend(Backend):
+    """What a third party gives whose ledger is tested, too."""
+
+    @abstractmethod
+    def make_ledger_pair(self, namespace: str) -> tuple[Ledger, Store]:
+        """Return a ledger and its store with connections of their own, not opened yet: each stands for a process."""
+
+    @abstractmethod
+    async def age(self, namespace: str, seconds: float) -> None:
+        """Let what a ledger keeps for a time be over as if so much had passed, hours or days.
+
+        Leases, and what is due, may stay as they are.
+        """

@@ -17,6 +17,7 @@ from asyncq.testing.conformance.stage import (
 )
 from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import Consumer, Delivery, Envelope
+from asyncq.turns import pass_turns
 
 BOTH = {QUEUE: 100, OTHER_QUEUE: 100}
 A_MOMENT = 0.05
@@ -150,8 +151,7 @@ class FetchingSuite(Suite):
             fetching = stage.start(_fetch_some(consumer, LIMITS, 10))
             await stage.backend.pass_time(A_MOMENT if n % 2 else 0)
             publishing = stage.start(process.publish_ids(str(n)))
-            for _ in range(n):
-                await asyncio.sleep(0)  # so that each is cancelled at another moment
+            await pass_turns(n)  # so that each is cancelled at another moment
             fetching.cancel()
             await asyncio.wait({fetching, publishing})
             fetched = [] if fetching.cancelled() else list(fetching.result())

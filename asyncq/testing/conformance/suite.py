@@ -32,11 +32,6 @@ def needs(**capabilities: bool) -> Callable[[T], T]:
 class Suite:
     """The base of the suites: a subclass gives the fixture `backend`, and nothing else."""
 
-    @pytest.fixture
-    def backend(self) -> Backend:
-        """Return the backend that is tested."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend` that returns a Backend.")
-
     @pytest.fixture(autouse=True)
     def capable(self, request: pytest.FixtureRequest, backend: Backend) -> None:
         """Skip what the transport cannot do."""

@@ -2,10 +2,10 @@
 
     class TestOurLedger(LedgerSuite):
         @pytest.fixture
-        def backend(self) -> Backend:
+        def backend(self) -> LedgerBackend:
             return OurBackend(...)
 
-The backend gives pairs of a ledger and its store (`Backend.make_ledger_pair`), and lets days pass (`Backend.age`).
+The backend gives pairs of a ledger and its store (`LedgerBackend.make_ledger_pair`), and lets days pass (`age`).
 There is no transport: the tests say what is published and what is delivered.
 """
 

@@ -5,6 +5,7 @@ from typing import cast
 
 from asyncq.ledger import Copy, Held, Holder, Ledger, Lent, Verdict
 from asyncq.store import Place, Store
+from asyncq.testing.conformance.backend import LedgerBackend
 from asyncq.testing.conformance.onlooker import Onlooker
 from asyncq.testing.conformance.stage import LEASE, OTHER_QUEUE, QUEUE, Stage, body_of
 from asyncq.transport import Delivery, Envelope
@@ -13,9 +14,13 @@ from asyncq.transport import Delivery, Envelope
 class LedgerStage(Stage):
     """One test's processes, each with a ledger."""
 
+    def __init__(self, backend: LedgerBackend) -> None:
+        super().__init__(backend)
+        self._ledgers = backend
+
     async def another(self) -> "LedgerProcess":
         """Return an opened pair that stands for a process."""
-        ledger, store = self.backend.make_ledger_pair(self.namespace)
+        ledger, store = self._ledgers.make_ledger_pair(self.namespace)
         process = LedgerProcess(self, ledger, store)
         self._exits.push_async_callback(process.close)
         await process.open()
@@ -23,7 +28,7 @@ class LedgerStage(Stage):
 
     async def age(self, ms: int) -> None:
         """Let so much time pass for what is kept for a time, in no time."""
-        await self.backend.age(self.namespace, ms / 1000)
+        await self._ledgers.age(self.namespace, ms / 1000)
 
     async def dead(self, process: "LedgerProcess", *copies: Copy) -> Holder:
         """Return a holder that has taken copies, and was reclaimed by another process with them."""

@@ -2,23 +2,17 @@
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
-from asyncq.testing.conformance.backend import Backend
+from asyncq.testing.conformance.backend import LedgerBackend
 from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage
 
 
 class Suite:
     """The base of the suites: a subclass gives the fixture `backend`, and nothing else."""
 
-    @pytest.fixture
-    def backend(self) -> Backend:
-        """Return the backend that is tested."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend` that returns a Backend.")
-
     @pytest_asyncio.fixture
-    async def stage(self, backend: Backend) -> AsyncIterator[LedgerStage]:
+    async def stage(self, backend: LedgerBackend) -> AsyncIterator[LedgerStage]:
         """Give a stage, and clear it."""
         stage = LedgerStage(backend)
         try:

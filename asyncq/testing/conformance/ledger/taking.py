@@ -29,6 +29,7 @@ from asyncq.testing.conformance.stage import (
     settle_one,
 )
 from asyncq.transport import Again, Dead, Done, Outcome, Return
+from asyncq.turns import pass_turns
 
 
 class TakingSuite(Suite):
@@ -207,8 +208,7 @@ class TakingSuite(Suite):
         """What it may have lent is let go by the next one, unharmed."""
         holder = await process.holder()
         taking = asyncio.ensure_future(holder.take([copy_of("a")]))
-        for _ in range(turns):
-            await asyncio.sleep(0)  # so that each is cancelled at another moment
+        await pass_turns(turns)  # so that each is cancelled at another moment
         taking.cancel()
         await asyncio.wait([taking])
         if not taking.cancelled():
