@@ -2,29 +2,20 @@
 
 from collections.abc import Awaitable
 
-from bench.peers.peer import Peer, Queued
+from bench.peers.caller_peer import CallerPeer
 from bench.peers.settings import Settings
 from bench.rabbitmq_floor import Caller
 
 
-class AiormqPeer(Peer):
+class AiormqPeer(CallerPeer):
     """aiormq and nothing else. AMQP has no batch call; delays go through the plain ladder."""
 
-    async def open(self) -> None:
-        self._caller = Caller(Settings.from_environment().url)
-        await self._caller.open()
-
-    async def close(self) -> None:
-        await self._caller.close()
-
-    def enqueue(self, task: Queued, payload: str) -> Awaitable[object]:
-        return self._caller.publish(task, payload)
+    def __init__(self) -> None:
+        self._floor = Caller(Settings.from_environment().url)
+        super().__init__(self._floor)
 
     def enqueue_at(self, due: float) -> Awaitable[object]:
-        return self._caller.publish_at(due, "late", due)
-
-    def call(self, value: int) -> Awaitable[object]:
-        return self._caller.call("echo", value)
+        return self._floor.publish_at(due, "late", due)
 
 
 PEER = AiormqPeer

@@ -3,9 +3,10 @@
 import sqlite3
 from contextlib import closing
 
-from asyncq import RabbitMQBroker, RedisBroker
+from asyncq import Handle, RabbitMQBroker, RedisBroker
 from asyncq.sqlite.schema import ENDED
-from tests.promises.publisher import Publisher
+from tests.cli.programs import Program
+from tests.promises.publisher import Publisher, stopped
 from tests.redis_keys import assert_no_keys_left
 
 STAY = ("{{namespace}}:q:default:sequence", "{{namespace}}:q:default:wake", "{{namespace}}:queues")
@@ -29,6 +30,18 @@ async def assert_drained(publisher: Publisher, url: str) -> None:
         await assert_no_keys_left(url, broker.namespace, allowed=STAY)
     else:
         assert rows_in(url.removeprefix("sqlite:///")) == {}
+
+
+async def assert_comes_back(
+    publisher: Publisher, held: Handle[int], url: str, *, worker: Program, other: Program
+) -> None:
+    """Fail unless a worker that is not cut off any more works again, and what another ran in its place has counted."""
+    await worker.says("lost its lease")
+    await stopped(other)
+    assert (await (await publisher.wait.kiq("after", 0)).result(timeout=10)).value == worker.pid, "it works again"
+    assert (await publisher.broker.handle(held.id).result(timeout=1)).value == other.pid
+    await stopped(worker)
+    await assert_drained(publisher, url)
 
 
 def rows_in(path: str) -> dict[str, int]:

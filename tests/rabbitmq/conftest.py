@@ -1,45 +1,22 @@
-"""A cluster for tests that kill its nodes."""
+"""A stage on the shared server, for tests that use the conformance suites' own."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import pytest
+import pytest_asyncio
 
-from asyncq import RabbitMQBroker
-from asyncq.rabbitmq.names import Names
-from tests.rabbitmq_servers import RabbitMQCluster
-
-COMMAND_TIMEOUT = 3.0
+from asyncq.testing.conformance.stage import Process, Stage
+from tests.rabbitmq.backend import RabbitMQ
 
 
-@pytest.fixture(scope="session")
-def started_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQCluster]:
-    """A cluster that all tests share, which may kill its nodes."""
-    with RabbitMQCluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
+@pytest_asyncio.fixture
+async def stage(rabbitmq_url: str) -> AsyncIterator[Stage]:
+    """Give a stage on the shared server."""
+    stage = Stage(RabbitMQ(rabbitmq_url))
+    yield stage
+    await stage.close()
 
 
-@pytest.fixture
-async def cluster(started_cluster: RabbitMQCluster) -> AsyncIterator[RabbitMQCluster]:
-    """The same, whole before and after each test. Flush its nodes before one is killed."""
-    yield started_cluster
-    for node in started_cluster.nodes:
-        if node.is_running:
-            node.resume()
-        else:
-            node.launch()
-    for node in started_cluster.nodes:
-        await asyncio.to_thread(node.wait_until_ready)
-
-
-@pytest.fixture
-def names(namespace: str) -> Names:
-    """What things are called on the server."""
-    return Names(namespace)
-
-
-@pytest.fixture
-async def broker(cluster: RabbitMQCluster, namespace: str) -> AsyncIterator[RabbitMQBroker]:
-    """A broker without a store."""
-    async with RabbitMQBroker(cluster.urls, namespace=namespace, command_timeout=COMMAND_TIMEOUT) as broker:
-        yield broker
+@pytest_asyncio.fixture
+async def process(stage: Stage) -> Process:
+    """Give a first process."""
+    return await stage.process()

@@ -1,11 +1,9 @@
 """Consuming: what becomes of messages when queues, channels and connections go, and when a worker is full."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-import pytest_asyncio
 from aiormq import ChannelNotFoundEntity
 
 from asyncq import Queue
@@ -21,20 +19,6 @@ from tests.rabbitmq_servers import StartRabbitMQ
 from tests.waiting import wait_until
 
 MINUTE_MS = 60_000
-
-
-@pytest_asyncio.fixture
-async def stage(rabbitmq_url: str) -> AsyncIterator[Stage]:
-    """Give a stage on the shared server."""
-    stage = Stage(RabbitMQ(rabbitmq_url))
-    yield stage
-    await stage.close()
-
-
-@pytest_asyncio.fixture
-async def process(stage: Stage) -> Process:
-    """Give a first process."""
-    return await stage.process()
 
 
 def names_of(stage: Stage) -> Names:

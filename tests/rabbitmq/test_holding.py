@@ -1,26 +1,7 @@
 """Holding without a store: what comes again, after its channel has ended, to who has had it."""
 
-from collections.abc import AsyncIterator
-
-import pytest_asyncio
-
 from asyncq.testing.conformance.stage import LIMITS, MINUTE_MS, NOT_KEPT, Process, Stage, finish, settle_one
 from asyncq.transport import Again, Consumer, Done, Outcome, Return
-from tests.rabbitmq.backend import RabbitMQ
-
-
-@pytest_asyncio.fixture
-async def stage(rabbitmq_url: str) -> AsyncIterator[Stage]:
-    """Give a stage on the shared server."""
-    stage = Stage(RabbitMQ(rabbitmq_url))
-    yield stage
-    await stage.close()
-
-
-@pytest_asyncio.fixture
-async def process(stage: Stage) -> Process:
-    """Give a first process."""
-    return await stage.process()
 
 
 async def lose_channels(consumer: Consumer) -> None:

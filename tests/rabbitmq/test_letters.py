@@ -1,24 +1,13 @@
 """Dead letters: what several see at the same time, and what does not fit into a header."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from asyncq.rabbitmq.names import Names
 from asyncq.testing.conformance.stage import MINUTE_MS, NOT_KEPT, QUEUE, Process, Stage
 from asyncq.transport import Dead
-from tests.rabbitmq.backend import RabbitMQ
 from tests.rabbitmq.publishers import bare_channel
-
-
-@pytest_asyncio.fixture
-async def stage(rabbitmq_url: str) -> AsyncIterator[Stage]:
-    """Give a stage on the shared server."""
-    stage = Stage(RabbitMQ(rabbitmq_url))
-    yield stage
-    await stage.close()
 
 
 async def bury(stage: Stage, process: Process, *ids: str, record: bytes = b"{}") -> None:

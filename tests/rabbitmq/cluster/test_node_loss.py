@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from asyncq import BrokerUnavailable, Handle, Queue, RabbitMQBroker, ResultMissing, Task
 from asyncq.rabbitmq import replies
 from asyncq.rabbitmq.names import Names
-from tests.leftovers import Running
-from tests.rabbitmq.clusters import (
+from tests.rabbitmq.cluster.clusters import (
     NEW_DEAD_LETTER_WORKERS,
     is_led,
     leader_of_delays,
@@ -20,21 +18,12 @@ from tests.rabbitmq.clusters import (
     queue_names,
     set_tick_time,
 )
-from tests.rabbitmq.conftest import COMMAND_TIMEOUT
+from tests.rabbitmq.cluster.conftest import COMMAND_TIMEOUT
 from tests.rabbitmq_servers import RabbitMQCluster
 from tests.waiting import wait_until
 from tests.working import working
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(autouse=True)
-async def nothing_left_behind() -> AsyncIterator[None]:
-    """Fail a test that leaves a task or a thread running; nodes that were started again stay."""
-    before = Running.now()
-    yield
-    left = Running.now()._replace(processes=before.processes).left(before)
-    assert not left, f"Left behind: {'; '.join(left)}"
 
 
 async def test_delayed_tasks_come_while_a_node_stays_down(cluster: RabbitMQCluster, broker: RabbitMQBroker) -> None:

@@ -9,10 +9,9 @@ import pytest
 from asyncq import RabbitMQBroker, ResultMissing
 from asyncq.rabbitmq.names import Names
 from tests.cli.programs import StartProgram, programs
-from tests.leftovers import Running
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, started, stopped
-from tests.rabbitmq.clusters import (
+from tests.rabbitmq.cluster.clusters import (
     NEW_DEAD_LETTER_WORKERS,
     Load,
     follower_of,
@@ -20,7 +19,7 @@ from tests.rabbitmq.clusters import (
     leader_of_delays,
     most_connected,
 )
-from tests.rabbitmq.conftest import COMMAND_TIMEOUT
+from tests.rabbitmq.cluster.conftest import COMMAND_TIMEOUT
 from tests.rabbitmq_servers import RabbitMQCluster, RabbitMQServer
 from tests.waiting import wait_until
 
@@ -39,15 +38,6 @@ async def falter(number: int, ctx: Context = Depends()) -> int:
 """
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(autouse=True)
-async def nothing_left_behind() -> AsyncIterator[None]:
-    """Fail a test that leaves a task or a thread running; nodes that were started again stay."""
-    before = Running.now()
-    yield
-    left = Running.now()._replace(processes=before.processes).left(before)
-    assert not left, f"Left behind: {'; '.join(left)}"
 
 
 @pytest.fixture(params=["without a store", "with a store"])
