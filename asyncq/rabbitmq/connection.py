@@ -208,7 +208,7 @@ async def connect(targets: Sequence[Target], purpose: str, *, seconds: float) ->
             what = f"no answer within {share:.1f} s" if isinstance(fault, TimeoutError) else explained(fault)
             told.append(f"{target.name}: {what}")
     kind = ConfigurationError if all(map(is_wrong, faults)) else BrokerUnavailable
-    raise kind(f"No connection to RabbitMQ. Tried {'; '.join(told)}") from faults[0]
+    raise kind(f"No connection to RabbitMQ. Tried {'; '.join(told).rstrip('.')}.") from faults[0]
 
 
 @asynccontextmanager
