@@ -37,7 +37,6 @@ async def opened(*urls: str) -> Connection:
 
 async def test_the_server_shows_who_is_connected(rabbitmq_server: RabbitMQServer) -> None:
     """The server tells for what, by which process and from which host a connection is."""
-    await asyncio.to_thread(rabbitmq_server.control, "await_startup")  # it listens a moment before it can be asked
     connection = await opened(rabbitmq_server.url)
     told = await asyncio.to_thread(rabbitmq_server.control, "list_connections", "client_properties")
     await connection.close()

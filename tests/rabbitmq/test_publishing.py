@@ -177,7 +177,6 @@ async def test_a_message_that_is_too_large_is_refused(own_rabbitmq: StartRabbitM
 
 async def test_a_right_that_is_missing_is_told(rabbitmq_server: RabbitMQServer, namespace: str) -> None:
     """Who may not write is told so at once, in the server's words."""
-    await asyncio.to_thread(rabbitmq_server.control, "await_startup")  # it listens a moment before it can be told
     await asyncio.to_thread(rabbitmq_server.control, "add_user", namespace, "password")
     await asyncio.to_thread(rabbitmq_server.control, "set_permissions", namespace, "", "^none$", "")
     url = rabbitmq_server.url.replace("guest:guest", f"{namespace}:password")

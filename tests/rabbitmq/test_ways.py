@@ -13,10 +13,9 @@ from tests.servers import HOST, free_port
 VHOST = "eu/shop & söhne %2F"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def vhost(rabbitmq_server: RabbitMQServer) -> Iterator[str]:
     """The URL of a virtual host with an odd name."""
-    rabbitmq_server.control("await_startup")
     rabbitmq_server.control("add_vhost", VHOST)
     rabbitmq_server.control("set_permissions", "-p", VHOST, "guest", ".*", ".*", ".*")
     yield f"amqp://guest:guest@{HOST}:{rabbitmq_server.port}/{quote(VHOST, safe='')}"
