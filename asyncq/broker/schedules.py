@@ -114,7 +114,7 @@ class Schedules:
 
     async def list(self) -> Sequence[ScheduleInfo]:
         """Return all schedules, in alphabetical order."""
-        return [_shown(entry.name, decode_plan(entry.record)) for entry in await (await self._timetable()).list()]
+        return [_shown(entry.name, decode_plan(entry.record)) for entry in await (await self._timetable()).entries()]
 
     async def pause(self, name: str) -> ScheduleInfo:
         """Stop its ticks until it is resumed, also across restarts. Raises ScheduleError where there is none."""
@@ -184,7 +184,7 @@ class Schedules:
         entry = await self._entry(timetable, name)
         if entry is not None:
             return entry, decode_plan(entry.record)
-        near = near_names(name, [each.name for each in await timetable.list()])
+        near = near_names(name, [each.name for each in await timetable.entries()])
         known = " It stands in the code; no scheduler has run that yet." if name in self._declared else ""
         raise ScheduleError(f"There is no schedule {name!r}.{known}{near}")
 

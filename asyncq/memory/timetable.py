@@ -37,7 +37,7 @@ class MemoryTimetable(Timetable):
         with self._state.lock:
             return [self._space.agenda.find(name) for name in names]
 
-    async def list(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[Entry]:
         with self._state.lock:
             return self._space.agenda.all()
 

@@ -62,7 +62,7 @@ class RedisTimetable(Timetable):
             ]
         return found
 
-    async def list(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[Entry]:
         names: set[str] = set()
         cursor = "0"
         while True:

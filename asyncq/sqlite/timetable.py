@@ -90,7 +90,7 @@ class SQLiteTimetable(Timetable):
         found = {entry.name: entry for entry in entries}
         return [found.get(name) for name in names]
 
-    async def list(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[Entry]:
         return await self._database.read(lambda file: _entries(file, _ALL, (self._namespace,)))
 
     async def change(self, changes: Sequence[Change]) -> Sequence[Answer]:

@@ -79,7 +79,7 @@ class Timetable(ABC):
         """Return the schedule of each name; None: there is none."""
 
     @abstractmethod
-    async def list(self) -> Sequence[Entry]:
+    async def entries(self) -> Sequence[Entry]:
         """Return all schedules, in alphabetical order."""
 
     @abstractmethod

@@ -51,7 +51,7 @@ class TickingSuite(Suite):
         await _put(process.transport.timetable(), *entries)
 
         assert list(await other.find(["a", "x", "č"])) == [entries[1], None, entries[2]]
-        assert list(await other.list()) == sorted(entries)
+        assert list(await other.entries()) == sorted(entries)
 
     async def test_namespaces_are_apart(self, stage: Stage, process: Process) -> None:
         """What another namespace has is not seen, and its names are free."""
@@ -59,7 +59,7 @@ class TickingSuite(Suite):
         await _put(other, Entry("a", b"other", 1))
         timetable = process.transport.timetable()
 
-        assert list(await timetable.list()) == list(await timetable.first(10)) == []
+        assert list(await timetable.entries()) == list(await timetable.first(10)) == []
         await _put(timetable, Entry("a", b"own", 2))
         assert list(await other.find(["a"])) == [Entry("a", b"other", 1)]
 
@@ -104,25 +104,34 @@ class TickingSuite(Suite):
         assert delivery.id == "a@1"
 
     async def test_one_of_many_wins(self, stage: Stage) -> None:
-        """Of many who move on one tick at a time one does so; its calls are published once."""
+        """Of many who move on one tick at a time one does so, and its call runs once."""
+        await self._race(stage, "{tick}", [str(tick) for tick in range(1, 11)])
+
+    @needs(counts_calls=True)
+    async def test_who_loses_publishes_nothing(self, stage: Stage) -> None:
+        """Where messages and schedules are in one place, who is too late has published nothing, under no id."""
+        await self._race(stage, "{tick} {process}", [str(tick) for tick in range(1, 11)])
+
+    async def _race(self, stage: Stage, ids: str, expected: list[str]) -> None:
         processes = [await stage.process() for _ in range(5)]
         timetables = [each.transport.timetable() for each in processes]
         await _put(timetables[0], Entry("a", b"0", 0))
-
         for tick in range(1, 11):
             changes = [
-                Change("a", b"%d" % (tick - 1), b"%d by %d" % (tick, each), tick, [_call(f"{tick} by {each}")])
+                Change("a", b"%d" % (tick - 1), b"%d by %d" % (tick, each), tick, [_call(ids.format(tick=tick, process=each))])
                 for each in range(5)
             ]
-            answers = await asyncio.gather(*map(_make, timetables, changes))
-            flat = [answer for (answer,) in answers]
-            assert sorted(flat, key=str) == [Changed.DONE] + [Changed.STALE] * 4
-            winner = changes[flat.index(Changed.DONE)].record
+            answers = [answer for (answer,) in await asyncio.gather(*map(_make, timetables, changes))]
+            assert sorted(answers, key=str) == [Changed.DONE] + [Changed.STALE] * 4
+            winner = changes[answers.index(Changed.DONE)].record
             assert await _make(timetables[0], Change("a", winner, b"%d" % tick, tick)) == [Changed.DONE]
 
         consumer = await processes[0].consumer()
-        ids = await stage.fetch_ids(consumer, 10)
-        assert sorted(int(id.split()[0]) for id in ids) == list(range(1, 11))
+        deliveries = await stage.fetch(consumer, 10)
+        await finish(consumer, deliveries)
+        assert sorted((each.id.split()[0] for each in deliveries), key=int) == expected
+        if processes[0].transport.capabilities.counts_calls:
+            await processes[0].expect_counts()
 
     async def test_the_same_again(self, process: Process) -> None:
         """A change that is sent again, because its reply was lost, takes effect once."""
@@ -148,7 +157,7 @@ class TickingSuite(Suite):
             Change("b", b"1", b"2", 20),
             Change("c", None, b"3", 30),
         ) == [Changed.STALE, Changed.STALE, Changed.STALE, Changed.DONE]
-        assert list(await timetable.list()) == [Entry("a", b"1", 10), Entry("c", b"3", 30)]
+        assert list(await timetable.entries()) == [Entry("a", b"1", 10), Entry("c", b"3", 30)]
         await process.expect_counts()
 
     async def test_an_id_that_is_taken(self, process: Process) -> None:
@@ -215,9 +224,9 @@ class TickingSuite(Suite):
 
         assert list(await timetable.declare(["a", "b", "c"], until_ms=1_000, lapsed_ms=None)) == ["c"]
         assert list(await timetable.declare(["a"], until_ms=2_000, lapsed_ms=999)) == []
-        assert [entry.name for entry in await timetable.list()] == ["a", "added", "b"]
+        assert [entry.name for entry in await timetable.entries()] == ["a", "added", "b"]
         assert list(await timetable.declare(["a"], until_ms=2_000, lapsed_ms=1_000)) == []
-        assert [entry.name for entry in await timetable.list()] == ["a", "added"]
+        assert [entry.name for entry in await timetable.entries()] == ["a", "added"]
         assert [entry.name for entry in await timetable.first(10)] == ["a", "added"]
 
     async def test_the_longest_declaration_holds(self, process: Process) -> None:
@@ -226,11 +235,11 @@ class TickingSuite(Suite):
         await _put(timetable, Entry("a", b"a", 10))
         await timetable.declare(["a"], until_ms=2_000, lapsed_ms=None)
         await timetable.declare(["a"], until_ms=1_000, lapsed_ms=1_500)
-        assert [entry.name for entry in await timetable.list()] == ["a"]
+        assert [entry.name for entry in await timetable.entries()] == ["a"]
         await timetable.declare(["a"], until_ms=4_000, lapsed_ms=3_000)
-        assert [entry.name for entry in await timetable.list()] == ["a"]
+        assert [entry.name for entry in await timetable.entries()] == ["a"]
         await timetable.declare([], until_ms=9_000, lapsed_ms=5_000)
-        assert list(await timetable.list()) == []
+        assert list(await timetable.entries()) == []
 
 
 def _is_set(event: asyncio.Event) -> Callable[[], Awaitable[bool]]:
