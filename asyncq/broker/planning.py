@@ -58,7 +58,7 @@ def plan_of(task: Task[..., Any], schedule: Schedule, check: Check, *, is_declar
         check(call)
     except (TypeError, PublishRefused) as error:
         raise ConfigurationError(
-            f"A schedule of {task.name!r} calls it with args={schedule.args!r}, kwargs={dict(schedule.kwargs)!r}: {error}"
+            f"A schedule calls {task.name!r} with args={schedule.args!r}, kwargs={schedule.kwargs!r}: {error}"
         ) from error
     if call.due_ms or call.digest:
         raise ConfigurationError(
@@ -68,9 +68,7 @@ def plan_of(task: Task[..., Any], schedule: Schedule, check: Check, *, is_declar
     return new_plan(schedule, named, is_declared=is_declared)
 
 
-def _named(
-    task: Task[..., Any], schedules: Schedule | Sequence[Schedule]
-) -> Iterator[tuple[str, Schedule]]:
+def _named(task: Task[..., Any], schedules: Schedule | Sequence[Schedule]) -> Iterator[tuple[str, Schedule]]:
     several = [schedules] if isinstance(schedules, Schedule) else list(cast("Sequence[object]", schedules))
     for number, schedule in enumerate(several, 1):
         if not isinstance(schedule, Schedule):

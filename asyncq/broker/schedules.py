@@ -123,9 +123,7 @@ class Schedules:
     async def resume(self, name: str) -> ScheduleInfo:
         """Let it tick again: first at the next tick after now. Raises ScheduleError where there is none."""
         timetable = await self._timetable()
-        return await self._become(
-            name, lambda plan: restarted(plan, timetable.now_ms()) if plan.is_paused else plan
-        )
+        return await self._become(name, lambda plan: restarted(plan, timetable.now_ms()) if plan.is_paused else plan)
 
     async def remove(self, name: str) -> bool:
         """Remove a schedule that was added at run time; return whether there was one.

@@ -72,7 +72,7 @@ class Space:
     def publish_all(
         self, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int | None], now_ms: int
     ) -> PublishRefused | None:
-        """Add messages of one queue, unless it has no room for all of them; those whose ids are taken are passed over."""
+        """Add messages of one queue, unless it has no room for all; those whose ids are taken are passed over."""
         if envelopes and (most := max_lengths.get(queue := envelopes[0].queue)) is not None:
             waiting = self.line(queue).waiting
             if waiting + len(envelopes) > most:

@@ -124,9 +124,7 @@ class RememberingTransport(RabbitTransport):
         return sorted(self._queues.union(await self._ledger.known_queues()))
 
     def timetable(self) -> Timetable:
-        return LedgerTimetable(
-            self._ledger.timetable(), self._issuing, self._refusals if self._max_lengths else None
-        )
+        return LedgerTimetable(self._ledger.timetable(), self._issuing, self._refusals if self._max_lengths else None)
 
     async def members(self) -> Sequence[Member]:
         return await self._ledger.members()

@@ -49,7 +49,7 @@ class LedgerTimetable(Timetable):
         for index, refusal in zip(publishing, receipts, strict=True):
             answers[index] = refusal
         moving = [index for index, answer in enumerate(answers) if answer is None]
-        moved = await self._kept.change([changes[index]._replace(envelopes=()) for index in moving]) if moving else []
+        moved = await self._kept.change([changes[index]._replace(envelopes=()) for index in moving])
         for index, answer in zip(moving, moved, strict=True):
             answers[index] = answer
         return [answer for answer in answers if answer is not None]
@@ -58,7 +58,7 @@ class LedgerTimetable(Timetable):
         """Return why changes that publish are not to be made; None: they may, as far as can be known before."""
         answers: list[Answer | None] = [None] * len(changes)
         publishing = [index for index, change in enumerate(changes) if change.envelopes]
-        found = await self._kept.find([changes[index].name for index in publishing]) if publishing else []
+        found = await self._kept.find([changes[index].name for index in publishing])
         for index, entry in zip(publishing, found, strict=True):
             change, record = changes[index], None if entry is None else entry.record
             if record == change.record:

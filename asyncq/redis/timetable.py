@@ -74,9 +74,10 @@ class RedisTimetable(Timetable):
                 return [entry for entry in await self.find(sorted(names)) if entry is not None]
 
     async def change(self, changes: Sequence[Change]) -> Sequence[Answer]:
-        replies = await self._client.commands.call(
-            [self._call(change) for change in changes], wanted="change schedules", keeps_errors=True
-        )
+        if not changes:
+            return []
+        calls = [self._call(change) for change in changes]
+        replies = await self._client.commands.call(calls, wanted="change schedules", keeps_errors=True)
         return [self._answer(change, reply) for change, reply in zip(changes, replies, strict=True)]
 
     async def declare(self, names: Sequence[str], *, until_ms: int, lapsed_ms: int | None) -> Sequence[str]:

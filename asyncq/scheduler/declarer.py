@@ -16,12 +16,11 @@ _AGAIN = Backoff(delay=0.2, max_delay=5.0)
 
 
 class Declarer:
-    """Writes the schedules of the code at the start, says every third of a lease that they stand there, and brings back
-    what is gone.
+    """Writes the schedules of the code, and says every third of a lease that they stand there.
 
-    Of two versions of a schedule, that of the scheduler which has started last holds. One that nobody has declared for
-    a lease is removed; by who has itself been heard for as long, so that after an outage everybody gets to declare
-    first.
+    What is gone by then, because the server was emptied, is written again. Of two versions of a schedule, that of the
+    scheduler which has started last holds. One that nobody has declared for a lease is removed; by who has itself been
+    heard for as long, so that after an outage everybody gets to declare first.
 
     Args:
         plans: of the code, by name.
@@ -77,7 +76,7 @@ class Declarer:
         while wanted:
             entries = zip(wanted, await timetable.find(wanted), strict=True)
             changes = [change for name, entry in entries if (change := self._change(name, entry, timetable.now_ms()))]
-            answers = await timetable.change(changes) if changes else []
+            answers = await timetable.change(changes)
             wanted = []
             for change, answer in zip(changes, answers, strict=True):
                 if answer is Changed.STALE:

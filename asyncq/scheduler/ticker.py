@@ -18,6 +18,9 @@ logger = logging.getLogger("asyncq.scheduler")
 AT_ONCE = 100
 """Schedules that are looked at, and moved on, in one round trip."""
 
+MAX_BYTES = 1_000_000
+"""Of the calls of one schedule: a script holds up everybody else while it runs."""
+
 LOOK_EVERY = 10.0
 """Seconds between two looks, in case that nobody could tell of a change."""
 
@@ -120,6 +123,7 @@ class Ticker:
     def _read(self, entry: Entry, now_ms: int, most: int) -> _Due | None:
         """Return what is to be made of a schedule; None: it cannot be read, and is left alone for a while."""
         most = 1 if entry.name in self._refusals else most  # there may be room for one
+        most = max(1, min(most, MAX_BYTES // len(entry.record)))
         try:
             plan = decode_plan(entry.record)
             return _Due(entry, plan, ticks_due(plan, now_ms, most))

@@ -65,7 +65,9 @@ class Schedule(ABC):
         if not isinstance(cast(object, self.overlap), bool):
             raise self.error(f"overlap is True or False; got {self.overlap!r}.")
         if self.catch_up == "all" and not self.overlap:
-            raise self.error("catch_up='all' publishes missed ticks together, which overlap=False forbids: 'one' it is.")
+            raise self.error(
+                "catch_up='all' publishes missed ticks together, which overlap=False forbids: 'one' it is."
+            )
 
     def __repr__(self) -> str:
         """Return it as it is written: what it ticks by, and what is not as usual."""

@@ -93,9 +93,7 @@ def _changed(entry: Entry, plan: Plan, envelopes: Sequence[Envelope] = ()) -> Ch
     return Change(entry.name, entry.record, record, plan.next_ms, envelopes)
 
 
-def _all_ticks(
-    schedule: Schedule, first: datetime, cutoff: datetime, now: datetime, most: int
-) -> Sequence[datetime]:
+def _all_ticks(schedule: Schedule, first: datetime, cutoff: datetime, now: datetime, most: int) -> Sequence[datetime]:
     ticks: list[datetime] = []
     tick = first if first > cutoff else schedule.next_after(cutoff)
     while tick is not None and tick <= now and len(ticks) < most:

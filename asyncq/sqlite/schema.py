@@ -135,7 +135,7 @@ CREATE TABLE schedules(
     space INTEGER NOT NULL,
     name TEXT NOT NULL,
     next_ms INTEGER,                        -- when it is next due; NULL: it is not
-    declared_ms INTEGER,                    -- until when it stands in the code of a living scheduler; NULL: it never did
+    declared_ms INTEGER,                    -- until when it stands in the code of somebody; NULL: it never did
     record BLOB NOT NULL,
     PRIMARY KEY(space, name)
 ) WITHOUT ROWID;

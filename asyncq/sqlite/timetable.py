@@ -115,14 +115,18 @@ class SQLiteTimetable(Timetable):
 
     async def watch(self, changed: Callable[[], None]) -> None:
         address = self._database.doorbell.connect(lambda _: changed())
+
+        def register(transaction: Transaction) -> None:
+            transaction.change(_WATCH, (address, transaction.space(self._namespace)))
+
         try:
-            await self._database.write(lambda transaction: self._register(transaction, address), is_durable=False)
+            await self._database.write(register, is_durable=False)
             changed()
             while True:
                 await asyncio.sleep(REGISTER_EVERY)
                 self._database.doorbell.mend()
                 try:
-                    await self._database.write(lambda transaction: self._register(transaction, address), is_durable=False)
+                    await self._database.write(register, is_durable=False)
                 except BrokerUnavailable as error:
                     logger.debug("Could not register: %s", error)
                 changed()
@@ -130,9 +134,6 @@ class SQLiteTimetable(Timetable):
             self._database.doorbell.disconnect(address)
             with suppress(BrokerUnavailable):  # the first process that rings in vain removes it
                 await self._database.write(lambda transaction: _unregister(transaction, address), is_durable=False)
-
-    def _register(self, transaction: Transaction, address: str) -> None:
-        transaction.change(_WATCH, (address, transaction.space(self._namespace)))
 
     def _change(self, transaction: Transaction, space: int, change: Change) -> Answer:
         rows = transaction.rows(_RECORD, (space, change.name))

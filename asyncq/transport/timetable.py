@@ -36,7 +36,7 @@ class Change(NamedTuple):
         seen: its record as it was read; None: there was none.
         record: what it becomes; None: it goes. It differs from `seen`.
         next_ms: when it is next due then; None: it is not.
-        envelopes: published in the same step, all in one queue, at most MAX_CALLS; one whose id is taken is passed over.
+        envelopes: published in the same step, in one queue, at most MAX_CALLS; one whose id is taken is passed over.
     """
 
     name: str

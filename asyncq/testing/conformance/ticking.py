@@ -1,7 +1,7 @@
 """What is promised of timetables: schedules are kept, and each tick moves on once, with its calls or not at all."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -118,7 +118,13 @@ class TickingSuite(Suite):
         await _put(timetables[0], Entry("a", b"0", 0))
         for tick in range(1, 11):
             changes = [
-                Change("a", b"%d" % (tick - 1), b"%d by %d" % (tick, each), tick, [_call(ids.format(tick=tick, process=each))])
+                Change(
+                    "a",
+                    b"%d" % (tick - 1),
+                    b"%d by %d" % (tick, each),
+                    tick,
+                    [_call(ids.format(tick=tick, process=each))],
+                )
                 for each in range(5)
             ]
             answers = [answer for (answer,) in await asyncio.gather(*map(_make, timetables, changes))]
