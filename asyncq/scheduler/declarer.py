@@ -25,6 +25,7 @@ class Declarer:
     Args:
         plans: of the code, by name.
         timetable: returns where they are kept.
+        now_ms: tells the time that new ticks come after.
         lease: seconds.
 
     Attributes:
@@ -32,10 +33,16 @@ class Declarer:
     """
 
     def __init__(
-        self, plans: Mapping[str, Plan], timetable: Callable[[], Awaitable[Timetable]], *, lease: float
+        self,
+        plans: Mapping[str, Plan],
+        timetable: Callable[[], Awaitable[Timetable]],
+        now_ms: Callable[[], int],
+        *,
+        lease: float,
     ) -> None:
         self._plans = plans
         self._timetable = timetable
+        self._now_ms = now_ms
         self._lease = lease
         self._heard_since: float | None = None
         self._failures = 0
@@ -75,21 +82,22 @@ class Declarer:
         wanted = list(names)
         while wanted:
             entries = zip(wanted, await timetable.find(wanted), strict=True)
-            changes = [change for name, entry in entries if (change := self._change(name, entry, timetable.now_ms()))]
+            changes = [change for name, entry in entries if (change := self._change(name, entry))]
             answers = await timetable.change(changes)
-            wanted = []
+            stale: list[str] = []
             for change, answer in zip(changes, answers, strict=True):
                 if answer is Changed.STALE:
-                    wanted.append(change.name)
+                    stale.append(change.name)
                 elif not isinstance(answer, Changed):
                     raise BrokerUnavailable(f"Schedule {change.name!r} could not be kept: {answer}")
+            wanted = stale
 
-    def _change(self, name: str, entry: Entry | None, now_ms: int) -> Change | None:
+    def _change(self, name: str, entry: Entry | None) -> Change | None:
         """Return what makes the timetable say what the code says; None: it does."""
         new, old = self._plans[name], None if entry is None else _read(entry)
         if old is not None and old.says_the_same(new):
             return None
-        plan = replanned(new, old, now_ms)
+        plan = replanned(new, old, self._now_ms())
         return Change(name, None if entry is None else entry.record, encode_plan(plan), plan.next_ms)
 
 

@@ -55,7 +55,7 @@ class Scheduler:
         self._fail_fast = fail_fast
         self._stopping = asyncio.Event()
         self._on_started = on_started
-        self._declarer = Declarer(broker.declared_schedules, self._timetable, lease=lease)
+        self._declarer = Declarer(broker.declared_schedules, self._timetable, self._now_ms, lease=lease)
         self._ticker = Ticker(self._timetable, self._living, self._now_ms)
 
     async def run(self) -> None:
