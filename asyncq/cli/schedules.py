@@ -137,8 +137,9 @@ def _schedule(name: str, task: Task[..., Any], values: dict[str, Any]) -> Schedu
     if forms == ["at"] and any(values[option] is not None for option in _NO_TIMES):
         raise click.UsageError("--at is one tick: leave out --start, --end and --count.")
     try:
+        task.arguments.bound(values["args"], values["kwargs"])
         args, kwargs = task.arguments.decode(values["args"], values["kwargs"])
-    except DecodeError as error:
+    except (TypeError, DecodeError) as error:
         raise click.UsageError(f"--args and --kwargs: {error}") from error
     common: dict[str, Any] = {
         "name": name,

@@ -37,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     form: msgspec.Raw
     call: Message
     catch_up: CatchUp = "one"
-    grace: float = 3600.0
+    grace: int | float = 3600
     overlap: bool = True
     is_declared: bool = False
     is_paused: bool = False

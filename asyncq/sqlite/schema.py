@@ -135,11 +135,17 @@ CREATE TABLE schedules(
     space INTEGER NOT NULL,
     name TEXT NOT NULL,
     next_ms INTEGER,                        -- when it is next due; NULL: it is not
-    declared_ms INTEGER,                    -- until when it stands in the code of somebody; NULL: it never did
     record BLOB NOT NULL,
     PRIMARY KEY(space, name)
 ) WITHOUT ROWID;
 CREATE INDEX schedules_next ON schedules(space, next_ms, name) WHERE next_ms IS NOT NULL;
+
+CREATE TABLE declared(                      -- schedules that stand in somebody's code, or are about to be kept
+    space INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY(space, name)
+) WITHOUT ROWID;
 
 CREATE TABLE schedulers(                    -- to be rung when what is due first has changed
     address TEXT PRIMARY KEY,

@@ -41,10 +41,17 @@ ON CONFLICT(space, name) DO UPDATE SET record = excluded.record, next_ms = exclu
 _REMOVE: Final = "DELETE FROM schedules WHERE space = ?1 AND name = ?2"
 
 _DECLARE: Final = """
-UPDATE schedules SET declared_ms = max(?3, ifnull(declared_ms, 0))
-WHERE space = ?1 AND name IN (SELECT value FROM json_each(?2))
+INSERT INTO declared(space, name, until_ms) SELECT DISTINCT ?1, value, ?3 FROM json_each(?2) WHERE true
+ON CONFLICT(space, name) DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)
 """
-_LAPSE: Final = "DELETE FROM schedules WHERE space = ?1 AND declared_ms <= ?2"
+_LAPSE: Final = (
+    """
+    DELETE FROM schedules
+    WHERE space = ?1 AND name IN (SELECT name FROM declared WHERE space = ?1 AND until_ms <= ?2)
+    """,
+    "DELETE FROM declared WHERE space = ?1 AND until_ms <= ?2",
+)
+_UNDECLARE: Final = "DELETE FROM declared WHERE space = ?1 AND name = ?2"
 _MISSING: Final = """
 SELECT value FROM json_each(?2)
 WHERE NOT EXISTS (SELECT 1 FROM schedules WHERE space = ?1 AND name = value) ORDER BY key
@@ -108,7 +115,8 @@ class SQLiteTimetable(Timetable):
             space, listed = transaction.space(self._namespace), as_json(names)
             transaction.change(_DECLARE, (space, listed, until_ms))
             if lapsed_ms is not None:
-                transaction.change(_LAPSE, (space, lapsed_ms))
+                for sql in _LAPSE:
+                    transaction.change(sql, (space, lapsed_ms))
             return [name for (name,) in transaction.rows(_MISSING, (space, listed))]
 
         return await self._database.write(work, is_durable=False)
@@ -147,7 +155,8 @@ class SQLiteTimetable(Timetable):
             if refusal is not None:
                 return refusal
         if change.record is None:
-            transaction.change(_REMOVE, (space, change.name))
+            for sql in (_REMOVE, _UNDECLARE):
+                transaction.change(sql, (space, change.name))
             return Changed.DONE
         [(first_ms,)] = transaction.rows(_NEXT, (space,))
         transaction.change(_PUT, (space, change.name, change.record, change.next_ms))

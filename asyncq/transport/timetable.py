@@ -95,7 +95,7 @@ class Timetable(ABC):
 
     @abstractmethod
     async def declare(self, names: Sequence[str], *, until_ms: int, lapsed_ms: int | None) -> Sequence[str]:
-        """Say that the code of a living scheduler declares these schedules.
+        """Say that the code of a living scheduler declares these schedules; also before they are kept.
 
         Args:
             names: of the schedules.

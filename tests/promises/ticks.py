@@ -5,7 +5,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,7 +117,7 @@ class Auditor:
             return await self._broker.schedules.get("tick")
         return None
 
-    async def _end(self, consumer: Consumer, deliveries: "list[Delivery] | tuple[Delivery, ...]") -> None:
+    async def _end(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
         is_repeat = False
         while deliveries:
             try:

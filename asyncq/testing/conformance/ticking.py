@@ -235,6 +235,16 @@ class TickingSuite(Suite):
         assert [entry.name for entry in await timetable.entries()] == ["a", "added"]
         assert [entry.name for entry in await timetable.first(10)] == ["a", "added"]
 
+    async def test_what_is_declared_before_it_is_kept(self, process: Process) -> None:
+        """Who declares a schedule, keeps it, and is never heard of again, has declared it."""
+        timetable = process.transport.timetable()
+        assert list(await timetable.declare(["a"], until_ms=1_000, lapsed_ms=None)) == ["a"]
+        await _put(timetable, Entry("a", b"a", 10))
+        await timetable.declare([], until_ms=2_000, lapsed_ms=999)
+        assert list(await timetable.entries()) == [Entry("a", b"a", 10)]
+        await timetable.declare([], until_ms=2_000, lapsed_ms=1_000)
+        assert list(await timetable.entries()) == list(await timetable.first(1)) == []
+
     async def test_the_longest_declaration_holds(self, process: Process) -> None:
         """Of two who declare a schedule until different times the later one counts; who declares it last saves it."""
         timetable = process.transport.timetable()
