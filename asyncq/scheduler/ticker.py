@@ -96,6 +96,7 @@ class Ticker:
         self._held_back = {name: until for name, until in self._held_back.items() if until > now}
         entries = await timetable.first(AT_ONCE + len(self._held_back))
         now_ms = self._now_ms()
+        self._refusals = {entry.name: self._refusals[entry.name] for entry in entries if entry.name in self._refusals}
         waiting = [entry for entry in entries if entry.name not in self._held_back]
         due = [entry for entry in waiting if (entry.next_ms or 0) <= now_ms]
         if due:
@@ -123,7 +124,7 @@ class Ticker:
     def _read(self, entry: Entry, now_ms: int, most: int) -> _Due | None:
         """Return what is to be made of a schedule; None: it cannot be read, and is left alone for a while."""
         most = 1 if entry.name in self._refusals else most  # there may be room for one
-        most = max(1, min(most, MAX_BYTES // len(entry.record)))
+        most = max(1, min(most, MAX_BYTES // max(1, len(entry.record))))
         try:
             plan = decode_plan(entry.record)
             return _Due(entry, plan, ticks_due(plan, now_ms, most))

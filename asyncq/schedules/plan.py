@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,10 @@ from asyncq.schedules.stored import schedule_from_dict, schedule_to_dict
 
 PLAN_VERSION: Final = 1
 """Raised when an older reader could misread a plan."""
+
+
+MAX_SKEW_MS: Final = 60_000
+"""By how much the clocks of a server and of its successor may differ."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -127,8 +131,12 @@ def paused(plan: Plan) -> Plan:
 
 
 def restarted(plan: Plan, now_ms: int) -> Plan:
-    """Return the plan with the first tick after now, and after the last that there was."""
-    after_ms = max(now_ms, now_ms if plan.last_ms is None else plan.last_ms)
+    """Return the plan with the first tick after now, and after the last that there was.
+
+    A last tick far in the future was one by a clock that was wrong: it would keep the schedule still.
+    """
+    last_ms = 0 if plan.last_ms is None else plan.last_ms
+    after_ms = last_ms if now_ms < last_ms <= now_ms + MAX_SKEW_MS else now_ms
     return msgspec.structs.replace(plan, is_paused=False, next_ms=next_ms_of(plan.schedule, after_ms))
 
 
@@ -151,7 +159,11 @@ def instant_or_none(at_ms: int | None) -> datetime | None:
 
 @lru_cache(maxsize=4_096)
 def _schedule_of(form: bytes) -> Schedule:
-    return schedule_from_dict(msgspec.json.decode(form))
+    try:
+        decoded = msgspec.json.decode(form, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ScheduleError(f"These {len(form)} bytes are no stored schedule: {error}.") from error
+    return schedule_from_dict(decoded)
 
 
 def _declared_part(plan: Plan) -> bytes:

@@ -204,6 +204,20 @@ async def test_the_clock_set_back() -> None:
         assert await stage.ended() == [start + timedelta(minutes=11)]
 
 
+async def test_a_clock_that_was_wrong() -> None:
+    """After a clock that was a year ahead, a schedule that is paused and resumed goes on from now."""
+    start = at(2025, 1, 1)
+    stage = Stage(Every(MINUTE), start)
+    async with stage.broker, stage.scheduling():
+        await stage.moved_to(start + timedelta(days=365))
+        assert len(await stage.ended()) == 1
+        stage.clock.set(round(start.timestamp() * 1000))
+        await stage.broker.schedules.pause("tick")
+        assert (await stage.broker.schedules.resume("tick")).next_at == start + timedelta(minutes=1)
+        await stage.moved_to(start + timedelta(minutes=1))
+        assert await stage.ended() == [start + timedelta(minutes=1)]
+
+
 async def test_nothing_is_left_when_it_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
     """A scheduler that is stopped before its server answers returns, and one that runs ends at once."""
     caplog.set_level(logging.WARNING)

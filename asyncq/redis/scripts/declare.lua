@@ -1,4 +1,5 @@
 -- KEYS: schedules ticks declared
+-- FLAGS: allow-oom
 -- ARGV: until when in ms; until when those are gone that are not declared any longer, empty: none is; then names
 -- Returns the names that are no schedules.
 local until_ms, lapsed_ms, missing = tonumber(ARGV[1]), ARGV[2], {}
