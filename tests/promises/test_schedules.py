@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -34,35 +35,57 @@ async def audited(broker: Broker) -> AsyncIterator[Auditor]:
             await running
 
 
-def where(kind: str, tmp_path: Path, own_redis: StartRedis) -> tuple[str, Callable[[], None]]:
-    """Return the URL of a broker of this kind, and what restarts its server."""
-    if kind == "sqlite":
-        return f"sqlite:///{tmp_path}/queue.db", lambda: None
+class Place(NamedTuple):
+    """Where schedules are, and what restarts the server that has them."""
+
+    url: str
+    store: str
+    restart: Callable[[], None]
+
+    def broker(self, namespace: str) -> Broker:
+        """Return a broker there."""
+        return broker_from_url(self.url, store=self.store or None, namespace=namespace)
+
+
+@pytest.fixture(params=["sqlite", "redis", "rabbitmq"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, own_redis: StartRedis, rabbitmq_url: str) -> Place:
+    """Each broker; RabbitMQ with a store in Redis, which is what is restarted."""
+    if request.param == "sqlite":
+        return Place(f"sqlite:///{tmp_path}/queue.db", "", lambda: None)
     server = own_redis(appendonly=True)
 
     def restart() -> None:
         server.stop()
         server.start()
 
-    return server.url, restart
+    if request.param == "redis":
+        return Place(server.url, "", restart)
+    return Place(rabbitmq_url, server.url, restart)
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-async def test_a_month_of_minutes(kind: str, tmp_path: Path, own_redis: StartRedis, namespace: str) -> None:
+@pytest.mark.parametrize("place", ["sqlite", "redis"], indirect=True)
+async def test_a_month_of_minutes(place: Place, tmp_path: Path, namespace: str) -> None:
     """A month of minutes ticks each once while schedulers are killed and the server is restarted; clocks go forward."""
-    url, restart = where(kind, tmp_path, own_redis)
     first_ms, last_ms = ms(2025, 3, 1), ms(2025, 4, 1)
     schedule = (
         "Cron('* * * * *', tz='Europe/Prague', catch_up='all', grace=86400 * 31, "
         "start=datetime.fromisoformat('2025-03-01T00:00Z'), end=datetime.fromisoformat('2025-04-01T00:00Z'))"
     )
     speed = (last_ms - first_ms) / (MONTH_SECONDS * 1000)
-    crew = Crew(tmp_path, url, namespace, schedule, str(time.time() * 1000 + 1000), str(speed), str(first_ms))
-    async with broker_from_url(url, namespace=namespace) as broker, audited(broker) as auditor:
+    began = tmp_path / "began"
+    crew = Crew(tmp_path, place.url, place.store, namespace, schedule, str(began), str(speed), str(first_ms - 1))
+    async with place.broker(namespace) as broker, audited(broker) as auditor:
         async with crew.at_work(pause=0.5):
+
+            async def is_declared() -> bool:
+                return await auditor.schedule() is not None
+
+            await wait_until(is_declared, "the schedule is known", timeout=20)
+            began.with_suffix(".new").write_text(str(time.time() * 1000))
+            began.with_suffix(".new").rename(began)
             await wait_until(lambda: len(auditor.runs) > 10_000, "a week has passed", timeout=60)
-            restart()
+            place.restart()
 
             async def is_over() -> bool:
                 found = await auditor.schedule()
@@ -77,15 +100,13 @@ async def test_a_month_of_minutes(kind: str, tmp_path: Path, own_redis: StartRed
 
 
 @pytest.mark.timeout(30 + 2 * REAL_SECONDS)
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-async def test_real_seconds(kind: str, tmp_path: Path, own_redis: StartRedis, namespace: str) -> None:
+async def test_real_seconds(place: Place, tmp_path: Path, namespace: str) -> None:
     """Each second ticks once, by the server's clock, while schedulers are killed and the server is restarted."""
-    url, restart = where(kind, tmp_path, own_redis)
-    crew = Crew(tmp_path, url, namespace, "Every(1, catch_up='all')", "0", "0", "0")
-    async with broker_from_url(url, namespace=namespace) as broker, audited(broker) as auditor:
+    crew = Crew(tmp_path, place.url, place.store, namespace, "Every(1, catch_up='all')", "0", "0", "0")
+    async with place.broker(namespace) as broker, audited(broker) as auditor:
         async with crew.at_work(pause=0.7):
             await wait_until(lambda: len(auditor.runs) >= 2, "it ticks", timeout=20)
-            restart()
+            place.restart()
             await wait_until(
                 lambda: len(auditor.runs) >= REAL_SECONDS, "so many ticks have run", timeout=2 * REAL_SECONDS + 20
             )

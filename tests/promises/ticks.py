@@ -19,11 +19,12 @@ import asyncio
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 from asyncq import Cron, Every, Scheduler, broker_from_url
 
-url, namespace, schedule, began, speed, origin = sys.argv[1:]
-broker = broker_from_url(url, namespace=namespace)
+url, store, namespace, schedule, began, speed, origin = sys.argv[1:]
+broker = broker_from_url(url, store=store or None, namespace=namespace)
 
 
 @broker.task(name="tick", schedule=eval(schedule))
@@ -31,13 +32,21 @@ async def tick() -> None: ...
 
 
 class FastClock:
+    began_ms = 0.0
+
     def now_ms(self) -> int:
-        return int(float(origin) + (time.time() * 1000 - float(began)) * float(speed))
+        if not self.began_ms and Path(began).exists():
+            self.began_ms = float(Path(began).read_text())
+        gone_ms = time.time() * 1000 - self.began_ms if self.began_ms else 0
+        return int(float(origin) + gone_ms * float(speed))
 
 
 asyncio.run(Scheduler(broker, clock=FastClock() if float(speed) else None).run())
 """
-"""A scheduler whose clock runs `speed` times as fast as the machine's, from `origin` on; 0: the server's clock."""
+"""A scheduler whose clock runs `speed` times as fast as the machine's, from `origin` on; 0: the server's clock.
+
+It begins to run at the time that is written in the file `began`.
+"""
 
 
 class Crew:
@@ -101,12 +110,15 @@ class Auditor:
 
     async def run(self) -> None:
         """Audit until cancelled."""
-        consumer: Consumer | None = None
+        transport = (await self._broker.open()).transport
+        consumer = await transport.consumer("auditor", ["default"], lease=600)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(consumer.run(lambda _: None))
+            group.create_task(self._audit(consumer))
+
+    async def _audit(self, consumer: Consumer) -> None:
         while True:
             try:
-                if consumer is None:
-                    transport = (await self._broker.open()).transport
-                    consumer = await transport.consumer("auditor", ["default"], lease=600)
                 await self._end(consumer, await consumer.fetch({"default": 500}, 500, suspects=500))
             except BrokerUnavailable:
                 await asyncio.sleep(0.05)  # the server is away

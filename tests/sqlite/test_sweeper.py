@@ -20,6 +20,18 @@ def rows_in(path: Path, table: str) -> int:
         connection.close()
 
 
+async def test_a_scheduler_that_was_killed_is_forgotten(tmp_path: Path) -> None:
+    """A sweep removes who watched schedules and is gone."""
+    path = tmp_path / "queue.db"
+    async with opened(path) as pair:
+        await pair.database.write(
+            lambda transaction: transaction.change("INSERT INTO schedulers(address, space) VALUES ('nobody:1', 1)")
+        )
+        assert rows_in(path, "schedulers") == 1
+        await Sweeper(pair.database, SystemClock()).sweep()
+        await wait_until(lambda: rows_in(path, "schedulers") == 0, "it is forgotten")
+
+
 async def test_expired_results_are_removed_by_one_process(tmp_path: Path) -> None:
     """A sweep removes all results whose time is over; a second process in the same half minute leaves it at that."""
     path = tmp_path / "queue.db"
