@@ -21,6 +21,7 @@ from asyncq.broker.dead import DeadLetters, Retried
 from asyncq.broker.inspection import QueueCounts, WorkerInfo
 from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
 from asyncq.broker.letter import DeadLetter
+from asyncq.broker.schedules import ScheduleInfo, Schedules
 from asyncq.context import Context, Depends, current_context
 from asyncq.errors import (
     AsyncqError,
@@ -41,6 +42,7 @@ from asyncq.errors import (
     ResultMissing,
     ResultTimeout,
     Retry,
+    ScheduleError,
     Snooze,
     TaskCancelled,
     TaskExpired,
@@ -53,6 +55,8 @@ from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Attempt, Progress, Result, Status
 from asyncq.retry import RetryPolicy
+from asyncq.scheduler import Scheduler
+from asyncq.schedules import At, Cron, Every, Schedule
 from asyncq.tasks import AsyncTask, Event, FailedCall, Handle, SyncTask, Task, TaskOptions
 from asyncq.worker import Worker
 
@@ -67,12 +71,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncTask",
     "AsyncqError",
+    "At",
     "Attempt",
     "Broker",
     "BrokerError",
     "BrokerUnavailable",
     "ConfigurationError",
     "Context",
+    "Cron",
     "DeadLetter",
     "DeadLetters",
     "DecodeError",
@@ -80,6 +86,7 @@ __all__ = [
     "DuplicateId",
     "DuplicateTask",
     "Event",
+    "Every",
     "FailedCall",
     "Finding",
     "Handle",
@@ -105,6 +112,11 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "SQLiteBroker",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleInfo",
+    "Scheduler",
+    "Schedules",
     "Severity",
     "Snooze",
     "Status",

@@ -11,6 +11,7 @@ from asyncq.transport.envelope import Envelope, Receipt
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Member
 from asyncq.transport.settlement import Outcome
+from asyncq.transport.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Capabilities:
         counts_calls: `Counts.ready` counts calls. Without it, messages: also those of calls that were withdrawn or run,
             until a consumer gets them, and without those that are on their way to a consumer of another process.
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
+        has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
     """
 
@@ -41,6 +43,7 @@ class Capabilities:
     counts_running: bool = True
     counts_calls: bool = True
     shows_line: bool = True
+    has_schedules: bool = False
     remedy: str = ""
 
     def without_memory(self, what: str) -> NotSupported:
@@ -126,6 +129,14 @@ class Transport(ABC):
     @abstractmethod
     async def members(self) -> Sequence[Member]:
         """Return the consumers, in alphabetical order."""
+
+    def timetable(self) -> Timetable:
+        """Return what remembers schedules. It does not connect, and is used while this is open.
+
+        Raises:
+            NotSupported: nothing does.
+        """
+        raise self.capabilities.without_memory("Schedules")
 
     @abstractmethod
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
