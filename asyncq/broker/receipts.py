@@ -3,23 +3,28 @@
 from asyncq.errors import DecodeError, DuplicateId
 from asyncq.message import Message, decode_message
 from asyncq.result import decode_record
-from asyncq.transport import Receipt, Taken
+from asyncq.store import CallKey
+from asyncq.transport import Owned, Receipt, Taken
 
 
-def is_new(message: Message, receipt: Receipt) -> bool:
-    """Tell whether the message was published; False when the same call had its id already.
+def existing(message: Message, receipt: Receipt) -> CallKey | None:
+    """Return the call that is there already, by the message's id or unique key; None: the message was published.
 
     Raises:
-        DuplicateId: another call has the id.
+        DuplicateId: another call has the id, or has the unique key where that is to be raised.
         PublishRefused: the server would not have it.
     """
     if receipt is None:
-        return True
+        return None
     if isinstance(receipt, Exception):
         raise receipt
+    if isinstance(receipt, Owned):
+        if message.unique is not None and message.unique.on_duplicate == "raise":
+            raise DuplicateId(f"Unique key {message.unique.key!r} is taken by call {receipt.id!r}.")
+        return CallKey(receipt.id, receipt.queue)
     if not _is_same(message, receipt):
         raise DuplicateId(f"Id {message.id!r} is taken by another call, or by one with other arguments.")
-    return False
+    return CallKey(message.id, message.queue)
 
 
 def _is_same(message: Message, taken: Taken) -> bool:

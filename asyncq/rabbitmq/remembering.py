@@ -29,7 +29,13 @@ class RememberingTransport(RabbitTransport):
     """
 
     capabilities = Capabilities(
-        is_shared=True, keeps_place=False, has_priorities=False, counts_calls=False, shows_line=False
+        is_shared=True,
+        keeps_place=False,
+        has_priorities=False,
+        counts_calls=False,
+        shows_line=False,
+        has_uniqueness=False,
+        reschedules=False,
     )
 
     def __init__(

@@ -11,12 +11,13 @@ client library's exception. All times are milliseconds since 1970 by the server'
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.delivery import SUSPECT_CRASHES, Delivery
-from asyncq.transport.envelope import Envelope, Receipt, Taken
+from asyncq.transport.envelope import Envelope, Owned, Receipt, Taken
 from asyncq.transport.lease import Lease, NoLease
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
 from asyncq.transport.transport import Capabilities, Transport
+from asyncq.transport.unique import KeyOwner, UniqueTerm
 
 __all__ = [
     "SUSPECT_CRASHES",
@@ -30,10 +31,12 @@ __all__ = [
     "Departure",
     "Done",
     "Envelope",
+    "KeyOwner",
     "Lease",
     "Member",
     "NoLease",
     "Outcome",
+    "Owned",
     "Receipt",
     "Return",
     "Revival",
@@ -41,4 +44,5 @@ __all__ = [
     "Settlement",
     "Taken",
     "Transport",
+    "UniqueTerm",
 ]

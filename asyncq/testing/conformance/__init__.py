@@ -21,12 +21,14 @@ from asyncq.testing.conformance.looking import LookingSuite
 from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
+from asyncq.testing.conformance.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
 from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
+from asyncq.testing.conformance.uniqueness import UniquenessSuite
 
 __all__ = ["Backend", "LedgerBackend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
 
@@ -44,6 +46,8 @@ class TransportSuite(
     SeveringSuite,
     LookingSuite,
     ForgettingSuite,
+    UniquenessSuite,
+    ReschedulingSuite,
 ):
     """All that is promised of a transport; what its capabilities say that it cannot do is skipped."""
 
