@@ -24,9 +24,8 @@ async def unique_keys(client: RedisClient, space: KeySpace, prefix: str, limit: 
         [(cursor, names)] = await client.commands.call([step], wanted="list unique keys")
         if names:
             [owners] = await client.commands.call([call("unique_keys", space.own, *names)], wanted="list unique keys")
-            now_ms = client.clock.now_ms()
-            for name, value, left_ms in owners:
-                owner = _owner(name.decode().removeprefix(begin), value, now_ms + left_ms if left_ms >= 0 else 0)
+            for name, value, ends_ms in owners:
+                owner = _owner(name.decode().removeprefix(begin), value, ends_ms)
                 found[owner.key] = owner
         if cursor == b"0":
             break
