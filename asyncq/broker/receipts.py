@@ -32,6 +32,8 @@ def _is_same(message: Message, taken: Taken) -> bool:
         if taken.body is not None:
             other = decode_message(taken.body)
             is_call = (other.args, other.kwargs) == (list(message.args), dict(message.kwargs))
+            # Published again under an id of ours, after a later call of its unique key has replaced its arguments.
+            is_call = is_call or (message.unique is not None and not message.digest)
             return other.task == message.task and is_call
         record = decode_record(taken.record or b"")
     except DecodeError:  # bytes that are none of ours have the id

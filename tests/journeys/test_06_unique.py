@@ -128,6 +128,22 @@ async def test_debounce(broker: Broker, worker: None) -> None:
     assert (await later.kiq(7, 1_000)).is_new
 
 
+async def test_a_batch_that_is_published_again(broker: Broker) -> None:
+    """Messages of one key that are published again, as after an outage, find their call, with the last arguments."""
+
+    @broker.task(unique=Unique(by=("document",), until="started", on_duplicate="debounce"))
+    async def index(document: int, version: int) -> int:
+        return version
+
+    later = index.options(delay=0.1)
+    messages = [later.message(7, version) for version in range(3)]
+    handles = [*await broker.kiq_many(messages), *await broker.kiq_many(messages)]
+    assert [handle.is_new for handle in handles] == [True] + [False] * 5
+    assert len({handle.id for handle in handles}) == 1
+    async with working(broker):
+        assert await handles[0] == 2
+
+
 async def test_debounce_has_an_end(broker: Broker, worker: None) -> None:
     """What is called for ever runs all the same, `longest` seconds after its first call."""
 
