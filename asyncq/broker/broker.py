@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from msgspec.structs import replace
+
 from asyncq.broker.bulk import Bulk
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
 from asyncq.broker.letterbox import Letterbox
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import existing
+from asyncq.broker.schedules import Schedules
 from asyncq.broker.session import Session
 from asyncq.broker.sessions import Sessions
 from asyncq.broker.upkeep import Upkeep
@@ -23,7 +26,7 @@ from asyncq.result import Record
 from asyncq.store import CallKey, Sighting, Store
 from asyncq.tasks import Handle, TaskOptions
 from asyncq.tasks.calls import Waiting
-from asyncq.transport import Transport
+from asyncq.transport import Timetable, Transport
 
 T = TypeVar("T")
 
@@ -162,6 +165,23 @@ class Broker(Declaring, Upkeep):
         """Raise NotSupported where nobody remembers who has a unique key."""
         if not self.capabilities.has_uniqueness:
             raise self.capabilities.without_uniqueness(task)
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is called when: to be added to, listed, paused, removed and run now."""
+        return Schedules(self._timetable, self.declared_schedules, self._check_call, self._publish_now)
+
+    async def _publish_now(self, message: Message) -> Handle[Any]:
+        told = replace(message, reply=self.reply_address() if self.keeps_result(message) else "")
+        handle = self._handle_of(told)
+        handle.confirm(await self.publish(told, is_fresh=True))
+        return handle
+
+    async def _timetable(self) -> Timetable:
+        return (await self._transport()).timetable()
+
+    def _check_call(self, message: Message) -> object:
+        return self._envelopes.make(message, is_fresh=True)
 
     def _handle_of(self, message: Message) -> Handle[Any]:
         task = self.tasks.get(message.task)

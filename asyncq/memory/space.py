@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 from asyncq.errors import ConfigurationError, PublishRefused
+from asyncq.memory.agenda import Agenda
 from asyncq.memory.home import Bell
 from asyncq.memory.letters import Letters
 from asyncq.memory.line import Entry, Line, Member
@@ -42,6 +43,7 @@ class Space:
         members: the consumers, by name.
         entries: the messages that have not ended, by id.
         uniques: the keys that they have to themselves.
+        agenda: the schedules.
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,7 @@ class Space:
         self.members: dict[str, Member] = {}
         self.entries: dict[str, Entry] = {}
         self.uniques = Uniques()
+        self.agenda = Agenda()
         self._lines: dict[str, Line] = {}
         self._deliveries = count(1)
         self._owner = ""
@@ -73,6 +76,17 @@ class Space:
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
         self.add(Entry(id, queue, body, priority, unique=unique), due_ms, now_ms)
+        return None
+
+    def publish_all(
+        self, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int | None], now_ms: int
+    ) -> PublishRefused | None:
+        """Add messages of one queue, unless it has no room for all; those whose ids are taken are passed over."""
+        if envelopes and (most := max_lengths.get(queue := envelopes[0].queue)) is not None:
+            waiting = self.line(queue).waiting
+            if waiting + len(envelopes) > most:
+                return PublishRefused(f"Queue {queue!r} is full: {waiting} messages wait, {most} may.")
+        self._follow(envelopes, now_ms)
         return None
 
     def join(self, name: str, queues: Sequence[str], lease_ms: int, now_ms: int) -> Member:
@@ -182,9 +196,10 @@ class Space:
         return len(entries)
 
     def ring(self) -> None:
-        """Let every waiting fetch look again."""
+        """Let every waiting fetch, and every scheduler, look again."""
         for member in self.members.values():
             member.bell.ring()
+        self.agenda.ring()
 
     def look(self, id: str, watcher: Address, now_ms: int) -> Sighting | None:
         """Return what is known of a call, and watch it from now on if it has not ended."""

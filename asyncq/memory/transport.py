@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from asyncq.memory.consumer import MemoryConsumer
 from asyncq.memory.membership import release, seen
 from asyncq.memory.state import MemoryState
+from asyncq.memory.timetable import MemoryTimetable
 from asyncq.queues import Queue
 from asyncq.transport import (
     Capabilities,
@@ -17,6 +18,7 @@ from asyncq.transport import (
     Receipt,
     Revival,
     Revived,
+    Timetable,
     Transport,
 )
 from asyncq.turns import pass_turns
@@ -32,7 +34,7 @@ class MemoryTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=False, spans_machines=False)
+    capabilities = Capabilities(is_shared=False, spans_machines=False, has_schedules=True)
 
     def __init__(
         self, state: MemoryState, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
@@ -99,6 +101,9 @@ class MemoryTransport(Transport):
     async def members(self) -> Sequence[Member]:
         with self._state.lock:
             return seen(self._space.members.values())
+
+    def timetable(self) -> Timetable:
+        return MemoryTimetable(self._state, self._space, self._max_lengths)
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         with self._state.lock:

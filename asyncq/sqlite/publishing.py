@@ -87,6 +87,17 @@ def publish(
     return _publish_each(transaction, space, envelopes, max_lengths, now_ms, are_letters=are_letters)
 
 
+def publish_all(
+    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int], now_ms: int
+) -> PublishRefused | None:
+    """Store messages of one queue, unless it has no room for all of them; those whose ids are taken are passed over."""
+    queue = envelopes[0].queue
+    if _room(transaction, space, envelopes, max_lengths).get(queue, len(envelopes)) < len(envelopes):
+        return _full(queue, max_lengths)
+    _publish_each(transaction, space, envelopes, {}, now_ms, are_letters=False)
+    return None
+
+
 def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int, hunger: int = HUNGER) -> None:
     """Ring the consumers of these queues that have nothing better to do.
 
@@ -134,8 +145,7 @@ def _publish_each(
             receipts.append(Owned(owner.id, owner.queue))
             replacements[owner.id] = owner, envelope  # the last one counts
         elif room.get(envelope.queue, 1) < 1:
-            maximum = max_lengths[envelope.queue]
-            receipts.append(PublishRefused(f"Queue {envelope.queue!r} is full: {maximum} messages may wait in it."))
+            receipts.append(_full(envelope.queue, max_lengths))
         else:
             receipts.append(None)
             accepted.append(envelope)
@@ -156,6 +166,10 @@ def _publish_each(
 def _owner_of(envelope: Envelope, owners: Mapping[str, KeyOwner], *, are_letters: bool) -> KeyOwner | None:
     owner = None if envelope.unique is None else owners.get(envelope.unique.key)
     return None if owner is None or (are_letters and owner.id == envelope.id) else owner
+
+
+def _full(queue: str, max_lengths: Mapping[str, int]) -> PublishRefused:
+    return PublishRefused(f"Queue {queue!r} is full: {max_lengths[queue]} messages may wait in it.")
 
 
 def _taken(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> dict[str, Taken]:

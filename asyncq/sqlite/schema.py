@@ -145,5 +145,26 @@ CREATE TABLE watchers(
     PRIMARY KEY(space, id, address)
 ) WITHOUT ROWID;
 
+CREATE TABLE schedules(
+    space INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    next_ms INTEGER,                        -- when it is next due; NULL: it is not
+    record BLOB NOT NULL,
+    PRIMARY KEY(space, name)
+) WITHOUT ROWID;
+CREATE INDEX schedules_next ON schedules(space, next_ms, name) WHERE next_ms IS NOT NULL;
+
+CREATE TABLE declared(                      -- schedules that stand in somebody's code, or are about to be kept
+    space INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY(space, name)
+) WITHOUT ROWID;
+
+CREATE TABLE schedulers(                    -- to be rung when what is due first has changed
+    address TEXT PRIMARY KEY,
+    space INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE duties(name TEXT PRIMARY KEY, next_ms INTEGER NOT NULL) WITHOUT ROWID;
 """

@@ -16,13 +16,18 @@ from asyncq.transport.lease import Lease, NoLease
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
+from asyncq.transport.timetable import MAX_CALLS, Answer, Change, Changed, Entry, Timetable
 from asyncq.transport.transport import Capabilities, Transport
 from asyncq.transport.unique import KeyOwner, UniqueTerm
 
 __all__ = [
+    "MAX_CALLS",
     "SUSPECT_CRASHES",
     "Again",
+    "Answer",
     "Capabilities",
+    "Change",
+    "Changed",
     "Consumer",
     "Counts",
     "Dead",
@@ -30,6 +35,7 @@ __all__ = [
     "Delivery",
     "Departure",
     "Done",
+    "Entry",
     "Envelope",
     "KeyOwner",
     "Lease",
@@ -43,6 +49,7 @@ __all__ = [
     "Revived",
     "Settlement",
     "Taken",
+    "Timetable",
     "Transport",
     "UniqueTerm",
 ]

@@ -11,6 +11,7 @@ from asyncq.transport.envelope import Envelope, Receipt
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Member
 from asyncq.transport.settlement import Outcome
+from asyncq.transport.timetable import Timetable
 from asyncq.transport.unique import KeyOwner
 
 
@@ -33,6 +34,7 @@ class Capabilities:
         has_uniqueness: unique keys are kept to (`Envelope.unique`). Without it nobody looks at them.
         reschedules: calls that wait may be given another time (`Transport.reschedule`).
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
+        has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
     """
 
@@ -46,6 +48,7 @@ class Capabilities:
     has_uniqueness: bool = True
     reschedules: bool = True
     shows_line: bool = True
+    has_schedules: bool = False
     remedy: str = ""
 
     def without_memory(self, what: str) -> NotSupported:
@@ -166,6 +169,14 @@ class Transport(ABC):
     @abstractmethod
     async def members(self) -> Sequence[Member]:
         """Return the consumers, in alphabetical order."""
+
+    def timetable(self) -> Timetable:
+        """Return what remembers schedules. It does not connect, and is used while this is open.
+
+        Raises:
+            NotSupported: nothing does.
+        """
+        raise self.capabilities.without_memory("Schedules")
 
     @abstractmethod
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:

@@ -28,6 +28,7 @@ from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
 from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
+from asyncq.testing.conformance.ticking import TickingSuite, UntickingSuite
 from asyncq.testing.conformance.uniqueness import UniquenessSuite
 
 __all__ = ["Backend", "LedgerBackend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
@@ -48,6 +49,8 @@ class TransportSuite(
     ForgettingSuite,
     UniquenessSuite,
     ReschedulingSuite,
+    TickingSuite,
+    UntickingSuite,
 ):
     """All that is promised of a transport; what its capabilities say that it cannot do is skipped."""
 

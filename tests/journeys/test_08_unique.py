@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asyncq import Broker, ConfigurationError, DuplicateId, RetryPolicy, Status, Unique
+from asyncq import Broker, ConfigurationError, DuplicateId, Every, RetryPolicy, Status, Unique
 from asyncq.tasks.failed import FailedCall
 from tests.journeys.conftest import MakeBroker
 from tests.waiting import wait_until
@@ -286,6 +286,11 @@ async def test_wrong_declarations(broker: Broker) -> None:
 
     with pytest.raises(ConfigurationError, match="unique= is a Unique"):
         broker.task(unique="user_id")  # type: ignore[call-overload]
+
+    with pytest.raises(ConfigurationError, match="overlap=False"):
+
+        @broker.task(unique=Unique(), schedule=Every(60))
+        async def nightly() -> None: ...
 
     @broker.task(unique=Unique())
     async def tell(call: FailedCall) -> None: ...
