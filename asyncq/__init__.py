@@ -22,6 +22,7 @@ from asyncq.broker.inspection import QueueCounts, WorkerInfo
 from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
 from asyncq.broker.letter import DeadLetter
 from asyncq.broker.schedules import ScheduleInfo, Schedules
+from asyncq.broker.uniqueness import UniqueOwner
 from asyncq.context import Context, Depends, current_context
 from asyncq.errors import (
     AsyncqError,
@@ -57,7 +58,7 @@ from asyncq.result import Attempt, Progress, Result, Status
 from asyncq.retry import RetryPolicy
 from asyncq.scheduler import Scheduler
 from asyncq.schedules import At, Cron, Every, Schedule
-from asyncq.tasks import AsyncTask, Event, FailedCall, Handle, SyncTask, Task, TaskOptions
+from asyncq.tasks import AsyncTask, Event, FailedCall, Handle, SyncTask, Task, TaskOptions, Unique
 from asyncq.worker import Worker
 
 if TYPE_CHECKING:  # for editors and type checkers only: at run time `__getattr__` imports them when they are named
@@ -127,6 +128,8 @@ __all__ = [
     "TaskFailed",
     "TaskOptions",
     "TaskTimeout",
+    "Unique",
+    "UniqueOwner",
     "UnknownTask",
     "Worker",
     "WorkerInfo",

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,8 @@ _Count = Annotated[int, Meta(ge=0, le=2**31)]
 _Instant = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # the year 9999, the last of a datetime
 _DueTime = Annotated[int, Meta(ge=0, le=2**53)]  # the last that a double, as servers keep due times, has exactly
 _Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
+
+OnDuplicate: TypeAlias = Literal["return_existing", "raise", "replace", "debounce"]
 
 
 class RetryNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,24 @@ class Overrides(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     result_ttl: _Seconds | None = None
     store_result: bool | None = None
     retry: dict[str, Any] | None = None
+
+
+class UniqueKey(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A key that one call has to itself; what `Unique` makes of a call.
+
+    Attributes:
+        key: its text, which begins with the task's name.
+        until: until when: the end of the call, its start, or `seconds` from its publishing.
+        seconds: as `until` says.
+        on_duplicate: what becomes of another call of that key.
+        longest: seconds from its first call after which a debounced call is put off no further; 0: no bound.
+    """
+
+    key: Annotated[str, Meta(min_length=1)]
+    until: Literal["finished", "started", "seconds"] = "finished"
+    seconds: _Seconds = 0.0
+    on_duplicate: OnDuplicate = "return_existing"
+    longest: _Seconds = 0.0
 
 
 class PastAttempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -92,6 +112,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         labels: the user's own facts about the call.
         digest: fingerprint of task and arguments, where the caller chose the id.
         overrides: options of this call alone.
+        unique: the key that it has to itself; None: none.
         history: the latest of the attempts before this one, oldest first.
         condemned: crashes on its count when its burial as poison, or its next run, was put off; 0: neither was.
     """
@@ -111,6 +132,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     labels: dict[str, Any] = {}
     digest: str = ""
     overrides: Overrides | None = None
+    unique: UniqueKey | None = None
     history: tuple[PastAttempt, ...] = ()
     condemned: _Count = 0
 

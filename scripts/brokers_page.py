@@ -88,6 +88,8 @@ ROWS = [
     Row(
         "Ids of your own; publishing again finds the call", shown_by(TransportSuite.test_publishing_twice_finds_itself)
     ),
+    Row("[Unique calls](unique.md)", shown_by(TransportSuite.test_the_second_is_told_of_the_first)),
+    Row("`handle.reschedule()`", shown_by(TransportSuite.test_later)),
     Row("A worker that was taken for dead ends nothing any more", shown_by(TransportSuite.test_the_fence)),
     Row(
         "Priorities 0 to 9",

@@ -147,6 +147,8 @@ class ForgetfulTransport(Transport):
         keeps_place=False,
         has_priorities=False,
         counts_running=False,
+        has_uniqueness=False,
+        reschedules=False,
         remedy='ForgetfulBroker(store="...")',
     )
 
@@ -209,7 +211,7 @@ class ForgetfulTransport(Transport):
         return [self._server.drop(letter) for letter in letters]
 
     async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
-        return [self._revive(*revival) for revival in revivals]
+        return [self._revive(*revival[:3]) for revival in revivals]
 
     def _publish(self, envelope: Envelope) -> Receipt:
         max_length = self._max_lengths.get(envelope.queue)

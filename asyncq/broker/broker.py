@@ -12,7 +12,7 @@ from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
 from asyncq.broker.letterbox import Letterbox
 from asyncq.broker.priorities import Priorities
-from asyncq.broker.receipts import is_new
+from asyncq.broker.receipts import existing
 from asyncq.broker.schedules import Schedules
 from asyncq.broker.session import Session
 from asyncq.broker.sessions import Sessions
@@ -155,11 +155,16 @@ class Broker(Declaring, Upkeep):
         """Return the handle of a call by its id alone, in any process of a broker that remembers calls."""
         return Handle(self, None, id, None)
 
-    async def publish(self, message: Message, *, is_fresh: bool) -> bool:
-        """Publish one message; return whether its id was new. Raises what `kiq` raises."""
+    async def publish(self, message: Message, *, is_fresh: bool) -> CallKey | None:
+        """Publish one message; return the call that is there already instead, None: none. Raises what `kiq` raises."""
         session = self._sessions.here() or await self._sessions.open()
         receipt = await session.publisher.put(self._envelopes.make(message, is_fresh=is_fresh))
-        return is_new(message, receipt)
+        return existing(message, receipt)
+
+    def check_unique(self, task: str) -> None:
+        """Raise NotSupported where nobody remembers who has a unique key."""
+        if not self.capabilities.has_uniqueness:
+            raise self.capabilities.without_uniqueness(task)
 
     @property
     def schedules(self) -> Schedules:
@@ -169,7 +174,7 @@ class Broker(Declaring, Upkeep):
     async def _publish_now(self, message: Message) -> Handle[Any]:
         told = replace(message, reply=self.reply_address() if self.keeps_result(message) else "")
         handle = self._handle_of(told)
-        handle.confirm(is_new=await self.publish(told, is_fresh=True))
+        handle.confirm(await self.publish(told, is_fresh=True))
         return handle
 
     async def _timetable(self) -> Timetable:
@@ -223,6 +228,11 @@ class Broker(Declaring, Upkeep):
     async def expire(self, key: CallKey, message: Message) -> bool:
         """End a call whose time to start is over; return False when it has started or ended otherwise."""
         return await (await self._sessions.open()).expiring.expire(key, message)
+
+    async def reschedule(self, key: CallKey, due_ms: int) -> bool:
+        """Give a call that waits another time; return False where it runs. Raises ResultMissing and NotSupported."""
+        self._need_memory("reschedule()")
+        return await (await self._sessions.open()).rescheduling.reschedule(key, due_ms)
 
     async def cancel(self, key: CallKey) -> bool:
         """End a call as CANCELLED; return False if it has ended otherwise. Raises ResultMissing and NotSupported."""

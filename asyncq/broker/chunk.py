@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from asyncq.broker.receipts import is_new
+from asyncq.broker.receipts import existing
 from asyncq.errors import BrokerError, BrokerUnavailable
 from asyncq.message import Message
 from asyncq.tasks import Handle
@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
         for index, (message, handle) in enumerate(zip(self.messages, self.handles, strict=True)):
             if index not in self.refused:
                 try:
-                    handle.confirm(is_new=is_new(message, next(receipts)))
+                    handle.confirm(existing(message, next(receipts)))
                 except BrokerError as error:
                     errors[self.start + index] = error
         return errors

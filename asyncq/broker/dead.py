@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final
 
 from asyncq.broker.letter import DeadLetter, Selection, message_in, shown
+from asyncq.broker.terms import revived_term
 from asyncq.errors import ConfigurationError
 from asyncq.message import revived
 from asyncq.transport import DeadLetter as Letter
@@ -15,7 +16,7 @@ PAGE: Final = 100
 """Letters that are read, put back or dropped at a time."""
 
 NO_SUCH_LETTER: Final = "there is no such dead letter (any more)"
-ID_IN_USE: Final = "its id belongs to another call by now, which has not ended or whose result is kept"
+ID_IN_USE: Final = "its id or its unique key belongs to another call by now, not ended or with its result kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,4 +210,5 @@ def _id_of(letter: DeadLetter | str) -> str:
 
 def _revival(letter: Letter, now_ms: int) -> Revival:
     message = message_in(letter)
-    return Revival(letter, revived(letter.body, due_ms=now_ms), message.priority if message else 0)
+    priority = message.priority if message else 0
+    return Revival(letter, revived(letter.body, due_ms=now_ms), priority, revived_term(message))

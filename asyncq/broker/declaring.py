@@ -16,6 +16,7 @@ from asyncq.schedules import Schedule
 from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, TaskOptions
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.options import RunsIn
+from asyncq.tasks.unique import Unique
 from asyncq.transport import Capabilities
 
 P = ParamSpec("P")
@@ -97,6 +98,7 @@ class Declaring(ABC):
         local_concurrency: int | None = ...,
         max_crashes: int | None = ...,
         on_failure: FailureHandler | None = ...,
+        unique: Unique | None = ...,
         labels: Mapping[str, Any] = ...,
     ) -> TaskDecorator: ...
     def task(
@@ -123,6 +125,7 @@ class Declaring(ABC):
                 schedule whose arguments do not fit.
             NotSupported: a schedule, and the broker remembers none.
             DuplicateTask: another function has that name.
+            NotSupported: unique calls, where nobody remembers who has a key.
         """
         changed = self.defaults.changed(options)
 
@@ -198,12 +201,17 @@ class Declaring(ABC):
         if handler.name not in self.tasks:
             raise ConfigurationError(f"on_failure={handler!r} is no task of this broker.")
         try:
-            is_named = bool(handler.message(_SAMPLE).digest)
+            sample = handler.message(_SAMPLE)
         except TypeError as error:
             raise ConfigurationError(
                 f"on_failure={handler!r} has to take one argument that is annotated `FailedCall`: {error}"
             ) from error
-        if is_named:
+        if sample.unique is not None:
+            raise ConfigurationError(
+                f"on_failure={handler!r} is unique: of two failures it would be told of one. Declare it without, or "
+                "give it as on_failure=handler.options(unique=None)."
+            )
+        if sample.digest:
             raise ConfigurationError(
                 f"on_failure={handler!r} has an id of its own: the first failure would take it, and nobody would be "
                 "told of the next. Leave options(id=...) out."

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from asyncq.broker.priorities import Priorities
+from asyncq.broker.terms import term_of
 from asyncq.errors import PublishRefused
 from asyncq.message import Message, encode_message
 from asyncq.queues import DEFAULT_QUEUE, Queue
@@ -58,7 +59,12 @@ class Envelopes:
                 f"A call of {message.task!r} has {len(body):,} bytes; this broker takes {self._max_size:,} "
                 "(max_message_size). Store large data elsewhere and pass its address."
             )
-        return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh)
+        unique = None
+        if message.unique is not None:
+            if not self._capabilities.has_uniqueness:
+                raise self._capabilities.without_uniqueness(message.task)
+            unique = term_of(message.unique, message.id, body)
+        return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh, unique)
 
     def _warn_unknown(self, queue: str) -> None:
         self._known_queues.add(queue)

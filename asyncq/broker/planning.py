@@ -64,6 +64,11 @@ def plan_of(task: Task[..., Any], schedule: Schedule, check: Check, *, is_declar
         raise ConfigurationError(
             f"A schedule says when {task.name!r} is called, and under which ids: leave out options(at=, delay=, id=)."
         )
+    if call.unique is not None:
+        raise ConfigurationError(
+            f"{task.name!r} is unique, and a tick is published whoever has its key. Leave unique= out and write "
+            "overlap=False in the schedule, or schedule a task that calls this one."
+        )
     named = msgspec.structs.replace(call, digest=digest_of(call.task, call.args, call.kwargs))
     return new_plan(schedule, named, is_declared=is_declared)
 

@@ -14,6 +14,7 @@ from asyncq.broker.expiring import Expiring
 from asyncq.broker.followers import Followers
 from asyncq.broker.letterbox import Letterbox
 from asyncq.broker.recipients import Recipients
+from asyncq.broker.rescheduling import Rescheduling
 from asyncq.broker.subscription import Subscription
 from asyncq.broker.waiters import Waiters
 from asyncq.errors import BrokerUnavailable
@@ -39,6 +40,7 @@ class Session:
         publisher: takes what is to be published.
         subscription, waiters, followers: how calls are looked at, waited for and followed.
         expiring, cancelling: how calls end that no worker ends.
+        rescheduling: how calls that wait get another time.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Session:
         self.subscription = Subscription(store, self.start)
         self.expiring = Expiring(transport, keeping)
         self.cancelling = Cancelling(transport, self.subscription.look, keeping)
+        self.rescheduling = Rescheduling(transport, self.subscription.look)
         self.waiters = (
             Waiters(self.subscription, self.expiring, transport.now_ms, self.start)
             if letterbox is None

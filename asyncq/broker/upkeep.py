@@ -5,8 +5,10 @@ from collections.abc import Collection, Sequence
 
 from asyncq.broker.dead import DeadLetters
 from asyncq.broker.inspection import QueueCounts, WorkerInfo, counts_of, workers_of
+from asyncq.broker.uniqueness import UniqueOwner, owners_of
 from asyncq.errors import BrokerUnavailable, ConfigurationError, NotSupported
 from asyncq.findings import Finding, Severity
+from asyncq.tasks.options import check_count
 from asyncq.transport import Capabilities, Transport
 
 
@@ -35,6 +37,31 @@ class Upkeep(ABC):
         """
         self._need_memory("workers()")
         return await workers_of(await self._transport())
+
+    async def unique_keys(self, prefix: str = "", *, limit: int = 1_000) -> Sequence[UniqueOwner]:
+        """Return the unique keys that are taken, in alphabetical order, with the calls that have them.
+
+        Args:
+            prefix: only those that begin like this; a task's begin with its name and a colon.
+            limit: how many at most.
+
+        Raises:
+            NotSupported: the broker keeps none.
+        """
+        self.check_unique("unique_keys()")
+        check_count(limit=limit)
+        return await owners_of(await self._transport(), prefix, limit)
+
+    async def clear_unique(self, key: str) -> bool:
+        """Give back a unique key, so that its next call is published; return whether it was taken.
+
+        The call that has it stays as it is, and runs.
+
+        Raises:
+            NotSupported: the broker keeps none.
+        """
+        self.check_unique("clear_unique()")
+        return await (await self._transport()).clear_unique(key)
 
     async def check(self) -> Sequence[Finding]:
         """Return what is to be said of the server, of its settings, and of what this application does there.
@@ -65,6 +92,10 @@ class Upkeep(ABC):
     def _need_memory(self, what: str) -> None:
         if not self.capabilities.has_memory:
             raise self.capabilities.without_memory(what)
+
+    @abstractmethod
+    def check_unique(self, task: str) -> None:
+        """Raise NotSupported where nobody remembers who has a unique key."""
 
     @abstractmethod
     async def _transport(self) -> Transport:

@@ -8,6 +8,7 @@ from asyncq.cli.dead import dead
 from asyncq.cli.queues import queues
 from asyncq.cli.scheduler import scheduler
 from asyncq.cli.schedules import schedules
+from asyncq.cli.unique import unique
 from asyncq.cli.worker import worker
 from asyncq.cli.workers import workers
 
@@ -18,5 +19,5 @@ def main() -> None:
     """An asyncio-native distributed task queue."""
 
 
-for command in (worker, scheduler, workers, queues, schedules, dead, check):
+for command in (worker, scheduler, workers, queues, schedules, dead, unique, check):
     main.add_command(command)

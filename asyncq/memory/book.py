@@ -57,7 +57,7 @@ class Book:
 
     def note(self, envelope: Envelope, now_ms: int) -> None:
         """Remember a message that is on its way, unless it is known or has ended."""
-        id, queue, body, priority, due_ms, _ = envelope
+        id, queue, body, priority, due_ms, *_ = envelope
         if id in self.space.entries:
             return
         claim = self._claim(id, now_ms)
@@ -134,7 +134,7 @@ class Book:
 
     def reopen(self, revival: Revival, now_ms: int) -> int | None:
         """Let a dead call wait again; return its generation, None where the id is another call's."""
-        letter, body, priority = revival
+        letter, body, priority, _ = revival
         entry = self.space.entries.get(letter.id)
         if entry is not None:
             if not entry.is_reopened:

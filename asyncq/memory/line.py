@@ -8,7 +8,7 @@ from asyncq.memory.home import Bell
 from asyncq.memory.letters import Letters
 from asyncq.memory.ranking import Ranking
 from asyncq.store import Place
-from asyncq.transport import SUSPECT_CRASHES, Counts
+from asyncq.transport import SUSPECT_CRASHES, Counts, UniqueTerm
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +23,7 @@ class Entry:
         deaths: for each crash, who was taken for dead while it held it; empty where that is certain.
         generation: of a ledger's call: as in `Copy`.
         is_reopened: of a ledger's call: a letter that has not run since.
+        unique: the key that it has to itself, until it gives that back.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Entry:
     deaths: tuple[str, ...] = ()
     generation: int = 0
     is_reopened: bool = False
+    unique: UniqueTerm | None = None
 
     @property
     def crashes(self) -> int:

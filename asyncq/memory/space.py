@@ -9,6 +9,7 @@ from asyncq.memory.home import Bell
 from asyncq.memory.letters import Letters
 from asyncq.memory.line import Entry, Line, Member
 from asyncq.memory.records import Records
+from asyncq.memory.uniques import Uniques
 from asyncq.store import Address, Place, Sighting
 from asyncq.transport import (
     Again,
@@ -19,13 +20,16 @@ from asyncq.transport import (
     Departure,
     Done,
     Envelope,
+    KeyOwner,
     Outcome,
+    Owned,
     Receipt,
     Return,
     Revival,
     Revived,
     Settlement,
     Taken,
+    UniqueTerm,
 )
 
 _NO_COUNTS = Counts(ready=0, scheduled=0, running=0, dead=0)
@@ -38,6 +42,7 @@ class Space:
         records: what is remembered of calls.
         members: the consumers, by name.
         entries: the messages that have not ended, by id.
+        uniques: the keys that they have to themselves.
         agenda: the schedules.
     """
 
@@ -45,6 +50,7 @@ class Space:
         self.records = Records()
         self.members: dict[str, Member] = {}
         self.entries: dict[str, Entry] = {}
+        self.uniques = Uniques()
         self.agenda = Agenda()
         self._lines: dict[str, Line] = {}
         self._deliveries = count(1)
@@ -58,15 +64,18 @@ class Space:
 
     def publish(self, envelope: Envelope, max_length: int | None, now_ms: int) -> Receipt:
         """Add a message, unless its id is taken or its queue is full."""
-        id, queue, body, priority, due_ms, _ = envelope
+        id, queue, body, priority, due_ms, _, unique = envelope
         if (entry := self.entries.get(id)) is not None:
             return Taken(entry.body, None)
         if (kept := self.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
+        if unique is not None and (owner := self.uniques.owner(unique.key, now_ms)) is not None:
+            self._replace(owner, envelope, now_ms)
+            return Owned(owner.id, owner.queue)
         line = self.line(queue)
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
-        self.add(Entry(id, queue, body, priority), due_ms, now_ms)
+        self.add(Entry(id, queue, body, priority, unique=unique), due_ms, now_ms)
         return None
 
     def publish_all(
@@ -107,6 +116,8 @@ class Space:
     def add(self, entry: Entry, due_ms: int, now_ms: int) -> None:
         """Add a message whose id is free."""
         self.entries[entry.id] = entry
+        if entry.unique is not None:
+            self.uniques.take(entry.unique, entry.id, entry.queue, now_ms)
         self.line(entry.queue).put(entry, due_ms, now_ms)
 
     def next_due_ms(self, queues: Iterable[str]) -> int | None:
@@ -139,6 +150,15 @@ class Space:
                 line.letters.bury(letter, now_ms + letter_ttl_ms, dead_cap)
                 self._end(entry, outcome, now_ms)
                 self._follow(then, now_ms)
+        return True
+
+    def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, now_ms: int) -> bool:
+        """Give a message that waits as it was read another body and another time."""
+        entry = self.entries.get(id)
+        if entry is None or entry.queue != queue or entry.place is Place.RUNNING or entry.body != read:
+            return False
+        entry.body = body
+        self._move(entry, due_ms, now_ms)
         return True
 
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
@@ -221,16 +241,19 @@ class Space:
 
     def revive(self, revival: Revival, now_ms: int) -> Revived:
         """Let a dead letter run again, in place of the result that it has left."""
-        letter, body, priority = revival
+        letter, body, priority, unique = revival
         letters = self.letters(letter.queue)
         if not letters.has(letter, now_ms):
             return Revived.GONE
         kept = self.records.record(letter.id, now_ms)
         if letter.id in self.entries or (kept is not None and kept[1] != letter.record):
             return Revived.TAKEN
+        owner = None if unique is None else self.uniques.owner(unique.key, now_ms)
+        if owner is not None and owner.id != letter.id:
+            return Revived.TAKEN
         self.records.forget(letter.id)
         letters.drop(letter, now_ms)
-        self.add(Entry(letter.id, letter.queue, body, priority), 0, now_ms)
+        self.add(Entry(letter.id, letter.queue, body, priority, unique=unique), 0, now_ms)
         return Revived.DONE
 
     def line(self, queue: str) -> Line:
@@ -244,7 +267,24 @@ class Space:
         """Return who was lent a message."""
         return next((member for member in self.members.values() if member.held.get(entry.id) is entry), None)
 
+    def _replace(self, owner: KeyOwner, envelope: Envelope, now_ms: int) -> None:
+        """Let the call that has a key be what another one would have been, if it waits and that one asks for it."""
+        term, entry = envelope.unique, self.entries.get(owner.id)
+        if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
+            return
+        entry.body = term.renamed(envelope.body, entry.id)
+        due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
+        if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
+            self._move(entry, due_ms, now_ms)
+
+    def _move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
+        line = self.line(entry.queue)
+        line.remove(entry)
+        line.put(entry, due_ms, now_ms)
+
     def _lend(self, member: Member, entry: Entry) -> Delivery:
+        if entry.unique is not None and entry.unique.ends_at_start:
+            self._give_back(entry.unique, entry)
         member.held[entry.id] = entry
         entry.token = str(next(self._deliveries))
         crashes, is_doubtful = len(entry.deaths), any(entry.deaths)
@@ -260,7 +300,13 @@ class Space:
             member.severed.append(entry.token)
             member.severing.ring()
 
+    def _give_back(self, term: UniqueTerm, entry: Entry) -> None:
+        self.uniques.give_back(term, entry.id)
+        entry.unique = None
+
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
         del self.entries[entry.id]
+        if entry.unique is not None:
+            self._give_back(entry.unique, entry)
         self.line(entry.queue).remove(entry)
         self.records.end(entry.id, entry.queue, outcome, now_ms)

@@ -12,6 +12,7 @@ from asyncq.transport import (
     Counts,
     DeadLetter,
     Envelope,
+    KeyOwner,
     Member,
     Outcome,
     Receipt,
@@ -68,6 +69,18 @@ class MemoryTransport(Transport):
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         with self._state.lock:
             return self._space.withdraw(id, queue, outcome, self._state.now_ms(), even_running=even_running)
+
+    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+        with self._state.lock:
+            return self._space.reschedule(id, queue, read, body, due_ms, self._state.now_ms())
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        with self._state.lock:
+            return self._space.uniques.keys(prefix, limit, self._state.now_ms())
+
+    async def clear_unique(self, key: str) -> bool:
+        with self._state.lock:
+            return self._space.uniques.clear(key, self._state.now_ms())
 
     async def release(self, names: Sequence[str]) -> int:
         with self._state.lock:

@@ -35,6 +35,8 @@ class RememberingTransport(RabbitTransport):
         has_priorities=False,
         counts_calls=False,
         shows_line=False,
+        has_uniqueness=False,
+        reschedules=False,
         has_schedules=True,
     )
 

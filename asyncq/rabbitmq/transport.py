@@ -46,6 +46,8 @@ class RabbitTransport(Transport):
         has_priorities=False,
         counts_running=False,
         shows_line=False,
+        has_uniqueness=False,
+        reschedules=False,
         remedy='RabbitMQBroker(url, store="redis://...")',
     )
 

@@ -25,6 +25,9 @@ spread.
     {ns}:q:QUEUE:letters        HASH    id -> dead letter; expires
     {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
+    {ns}:q:QUEUE:uniques        HASH    id -> s or e, and the unique key that the call gives back at its start or end
+    {ns}:unique:KEY             STRING  ms at which it was taken, a space, its owner's queue, a line feed, and id;
+                                        expires where it has a time, else is the owner's while that has a message
     {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; expires
     {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
                                         and a digit: the priority
@@ -47,7 +50,8 @@ A ledger has no line: of a queue's keys it has those that speak of single calls 
 `due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
-stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues`, `ledger` and a token in
+stays there, and in `withdrawn`, until a consumer comes to it; a unique key whose owner was lost with the server's last
+moments is free, and goes when it is taken or cleared. Only `sequence`, `queues`, `ledger` and a token in
 `wake` or `wake_suspects` outlive them: small keys, and few for each queue. Schedules stay until they are removed.
 """
 
@@ -57,14 +61,15 @@ QUEUE_KEYS = (
     *("messages", "line", "ahead", "suspects", "due", "running", "crashes", "withdrawn"),
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
-    *("generations", "ended"),
+    *("generations", "ended", "uniques"),
 )
 SPACE_KEYS = (
     *("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger"),
     *("schedules", "ticks", "declared", "ticked"),
+    "unique",
 )
 
-_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply"}
+_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply", "unique"}
 """Names that are followed by a colon and the name of what they are kept for."""
 
 

@@ -5,6 +5,7 @@ from typing import TypeVar, cast
 
 from asyncq.redis.client import RedisClient
 from asyncq.redis.keys import KeySpace
+from asyncq.redis.publishing import how_given_back
 from asyncq.redis.script import all_scripts
 from asyncq.redis.server import Argument, Call, Command, Reply, call
 from asyncq.transport import DeadLetter, Revival, Revived
@@ -84,8 +85,9 @@ class LetterBox:
             if other != queue:
                 keys += self._space.queue(other).select(("messages", "result"))
         words: list[Argument] = []
-        for letter, body, priority in revivals:
-            words += [f"{priority}{letter.id}", letter.place, letter.record or b"", body]
+        for letter, body, priority, unique in revivals:
+            key = f"{how_given_back(unique)} {unique.key}" if unique is not None else ""
+            words += [f"{priority}{letter.id}", letter.place, letter.record or b"", body, key]
         return await self._call(lambda again: Call("revive", tuple(keys), [again, *words]), "put back dead letters")
 
     async def _call(self, make: Callable[[int], Call], wanted: str) -> Reply:

@@ -8,7 +8,7 @@ from asyncq.redis.faults import is_full
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, Server, call
-from asyncq.transport import Envelope, Receipt, Taken
+from asyncq.transport import Envelope, Owned, Receipt, Taken, UniqueTerm
 
 
 class _Part:
@@ -16,12 +16,14 @@ class _Part:
 
     Attributes:
         is_plain: nothing in it has a priority, a due time, a known id or a bound to heed.
+        is_unique: all in it have unique keys; else none has.
     """
 
-    __slots__ = ("indexes", "is_plain", "queue", "size")
+    __slots__ = ("indexes", "is_plain", "is_unique", "queue", "size")
 
-    def __init__(self, queue: str, max_length: int | None) -> None:
+    def __init__(self, queue: str, max_length: int | None, *, is_unique: bool) -> None:
         self.queue = queue
+        self.is_unique = is_unique
         self.indexes: list[int] = []
         self.is_plain = max_length is None
         self.size = 0
@@ -82,9 +84,11 @@ class Publication:
         parts: list[_Part] = []
         open_parts: dict[str, _Part] = {}
         for index, envelope in enumerate(self._envelopes):
-            part = open_parts.get(envelope.queue)
-            if part is None or len(part.indexes) >= MAX_ITEMS or part.size >= MAX_BYTES:
-                part = open_parts[envelope.queue] = _Part(envelope.queue, self._max_lengths.get(envelope.queue))
+            part, is_unique = open_parts.get(envelope.queue), envelope.unique is not None
+            is_full = part is None or len(part.indexes) >= MAX_ITEMS or part.size >= MAX_BYTES
+            if part is None or is_full or part.is_unique is not is_unique:
+                part = _Part(envelope.queue, self._max_lengths.get(envelope.queue), is_unique=is_unique)
+                open_parts[envelope.queue] = part
                 parts.append(part)
             part.indexes.append(index)
             part.size += len(envelope.body)
@@ -93,15 +97,26 @@ class Publication:
         return parts
 
     def _call(self, part: _Part) -> Call:
-        if part.is_plain and not self._is_repeat:
+        if part.is_plain and not part.is_unique and not self._is_repeat:
             return call("publish_fresh", self._keys_of(part.queue), *self._plain_arguments(part))
+        if part.is_unique:
+            return self._unique_call(part)
         arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
         for index in part.indexes:
-            id, _, body, priority, due_ms, is_fresh = self._envelopes[index]
+            id, _, body, priority, due_ms, is_fresh, _ = self._envelopes[index]
             is_plain = is_fresh and due_ms <= 0 and not self._is_repeat
             extra = "" if is_plain else f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_ms}"
             arguments += (f"{priority}{id}", body, extra)
         return call("publish", self._keys_of(part.queue), *arguments)
+
+    def _unique_call(self, part: _Part) -> Call:
+        arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
+        for index in part.indexes:
+            id, _, body, priority, due_ms, is_fresh, term = self._envelopes[index]
+            if term is not None:
+                extra = f"{'f' if is_fresh and not self._is_repeat else 'k'}{max(due_ms, 0)}"
+                arguments += (f"{priority}{id}", body, extra, term.key, how_given_back(term), _replacing(term))
+        return call("publish_unique", self._keys_of(part.queue), *arguments)
 
     def _plain_arguments(self, part: _Part) -> list[Argument]:
         arguments: list[Argument] = []
@@ -117,8 +132,24 @@ class Publication:
                 return PublishRefused(
                     f"Queue {envelope.queue!r} is full: {int(what)} messages wait, {longest} may (max_length)."
                 )
+            case b"owner":
+                queue, _, id = what.decode().partition("\n")
+                return Owned(id, queue)
             case b"record":
                 # A fresh id can only have ended as what the first sending published.
                 return None if self._is_repeat and envelope.is_fresh else Taken(None, what)
             case _:
-                return None if self._is_repeat and what == envelope.body else Taken(what, None)
+                # One that has a unique key may have been replaced since the first sending.
+                is_own = what == envelope.body or (envelope.is_fresh and envelope.unique is not None)
+                return None if self._is_repeat and is_own else Taken(what, None)
+
+
+def how_given_back(term: UniqueTerm) -> str | int:
+    """Return how a unique key is given back, as scripts/uniques.lua has it."""
+    return term.ttl_ms or ("s" if term.ends_at_start else "e")
+
+
+def _replacing(term: UniqueTerm) -> str:
+    """Return what becomes of a call that has the key, as scripts/publish_unique.lua has it."""
+    start, end = term.id_at
+    return f"{'m' if term.moves else 'r'}{start} {end} {term.longest_ms}" if term.replaces else ""

@@ -104,7 +104,7 @@ class RedisTimetable(Timetable):
         if change.envelopes:
             queue = change.envelopes[0].queue
             arguments += (queue, self._max_lengths.get(queue) or 0)
-            for id, _, body, priority, due_ms, _ in change.envelopes:
+            for id, _, body, priority, due_ms, *_ in change.envelopes:
                 arguments += (f"{priority}{id}", body, due_ms)
         return call("tick", self._keys, *arguments)
 

@@ -14,11 +14,13 @@ from asyncq.redis.server import Command, call
 from asyncq.redis.settling import last_words
 from asyncq.redis.takeover import joining, members, release
 from asyncq.redis.timetable import RedisTimetable
+from asyncq.redis.uniques import clear_unique, unique_keys
 from asyncq.transport import (
     Capabilities,
     Counts,
     DeadLetter,
     Envelope,
+    KeyOwner,
     Member,
     Outcome,
     Receipt,
@@ -90,6 +92,18 @@ class RedisTransport(Transport):
         command = call("withdraw", self._space.queue(queue), id, *last_words(outcome), order_ms)
         [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
         return bool(is_out)
+
+    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+        # Sent twice it would find its own body, and say that nothing was done: the caller looks, and does it again.
+        command = call("reschedule", self._space.queue(queue), id, read, body, due_ms)
+        [is_moved] = await self._client.commands.call([command], wanted="reschedule a message")
+        return bool(is_moved)
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        return await unique_keys(self._client, self._space, prefix, limit)
+
+    async def clear_unique(self, key: str) -> bool:
+        return await clear_unique(self._client, self._space, key)
 
     async def release(self, names: Sequence[str]) -> int:
         counts = await self._client.commands.follow(release(self._space, names), wanted="release")

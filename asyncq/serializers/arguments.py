@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter
-from typing import Any
+from typing import Any, cast
 
 from asyncq.errors import DecodeError
 from asyncq.serializers.annotations import Annotations, Passage
@@ -39,6 +39,7 @@ class ArgumentCodec:
         self._name = function.__name__
         annotations = Annotations(function)
         passages = {each.name: _passage_of(each, annotations) for each in self._signature.parameters}
+        self._passages = passages
         self._by_position = [(name, passages[name]) for name in self._signature.by_position]
         self._by_name = {name: passages[name] for name in self._signature.by_name}
         self._var_positional = (self._signature.var_positional, passages.get(self._signature.var_positional, _NAME))
@@ -79,11 +80,34 @@ class ArgumentCodec:
                 kwargs = {name: self._received(name, self._named(name), sent) for name, sent in kwargs.items()}
         return self._signature.without_gaps(args, kwargs) if self._has_injected else (args, kwargs)
 
+    @property
+    def parameters(self) -> Sequence[str]:
+        """The names of the parameters that callers fill, in the order of the signature."""
+        return list(self._passages)
+
     def bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         """Return all arguments by name, defaults included. Raises TypeError when they do not fit."""
         if not self._signature.fits(len(args), kwargs):
             raise TypeError(f"{misfit(self._signature, len(args), kwargs)}.")
         return self._signature.bound(args, kwargs)
+
+    def sent_by_name(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Return all arguments by name, defaults included, as JSON has them.
+
+        Raises:
+            TypeError: they do not fit, or one of them would not come back equal.
+        """
+        sent: dict[str, object] = {}
+        for name, value in self.bound(args, kwargs).items():
+            passage = self._passages[name]
+            if name == self._var_positional[0]:
+                sent[name] = [self._sent(name, passage, each) for each in cast("tuple[object, ...]", value)]
+            elif name == self._signature.var_keyword:
+                several = cast("Mapping[str, object]", value)
+                sent[name] = {key: self._sent(key, passage, several[key]) for key in several}
+            else:
+                sent[name] = self._sent(name, passage, value)
+        return sent
 
     def _are_scalars(self, kwargs: Mapping[str, object]) -> bool:
         return are_scalars(kwargs.values()) and (not self._signature.var_keyword or are_scalars(kwargs))

@@ -8,15 +8,17 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.uniques import END_AT_START, give_back
 from asyncq.transport import SUSPECT_CRASHES, Delivery
 
 MAX_PROMOTED: Final = 1_000
 """Messages that become ready in one transaction."""
 
 # A row only for a member. Whether the file holds a suspect comes along, so that where there is none nobody looks for
-# one.
+# one; so does whether calls give back unique keys when they start.
 _MEMBER: Final = f"""
-SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}) FROM consumers WHERE id = ?1
+SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}), {END_AT_START}
+FROM consumers WHERE id = ?1
 """
 _PROMOTE: Final = f"""
 UPDATE calls SET state = {READY} WHERE seq IN (
@@ -103,6 +105,8 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
             suspects -= crashes >= SUSPECT_CRASHES
     if taken:
         transaction.change(_LEND, (consumer, fetch, as_json(taken)))
+        if found[0][1]:
+            give_back(transaction, space, [delivery.id for delivery in deliveries], at_start=True)
         return Catch(deliveries)
     due_times = [transaction.rows(_NEXT_DUE, (number,))[0][0] for number in queues.values()]
     return Catch([], min((due_ms for due_ms in due_times if due_ms is not None), default=None))

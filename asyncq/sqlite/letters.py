@@ -63,8 +63,10 @@ def revive(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     kept = _kept(transaction, [revival.letter for revival in revivals], now_ms)
     transaction.change(_FREE_IDS, (as_json(list(kept)), space))
     lives = [revival for revival in revivals if revival.letter.place in kept]
-    envelopes = [Envelope(letter.id, letter.queue, body, priority) for letter, body, priority in lives]
-    receipts = publish(transaction, space, envelopes, {}, now_ms) if envelopes else []
+    envelopes = [
+        Envelope(letter.id, letter.queue, body, priority, unique=unique) for letter, body, priority, unique in lives
+    ]
+    receipts = publish(transaction, space, envelopes, {}, now_ms, are_letters=True) if envelopes else []
     published = {life.letter.place for life, receipt in zip(lives, receipts, strict=True) if receipt is None}
     transaction.change(_DROP, (as_json(list(published)),))
     return [_answer(revival.letter.place, kept, published) for revival in revivals]

@@ -8,9 +8,11 @@ from typing import Final
 from asyncq.errors import PublishRefused
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, IS_PLAIN, IS_SUSPECT, READY, SCHEDULED
-from asyncq.transport import Envelope, Receipt, Taken
+from asyncq.sqlite.uniques import owners_of, take_keys
+from asyncq.transport import Envelope, KeyOwner, Owned, Receipt, Taken
 
 MAX_MESSAGES: Final = 2_000
 MAX_BYTES: Final = 16 << 20
@@ -57,7 +59,13 @@ def parts_of(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
 
 
 def publish(
-    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int], now_ms: int
+    transaction: Transaction,
+    space: int,
+    envelopes: Sequence[Envelope],
+    max_lengths: Mapping[str, int],
+    now_ms: int,
+    *,
+    are_letters: bool = False,
 ) -> list[Receipt]:
     """Store messages, in order, and return a receipt for each.
 
@@ -67,15 +75,16 @@ def publish(
         envelopes: the messages.
         max_lengths: how many may wait in a queue, where that is bounded.
         now_ms: the time.
+        are_letters: they have been here before, and may have their unique keys still.
     """
-    if not max_lengths and all(envelope.is_fresh for envelope in envelopes):
+    if not max_lengths and all(envelope.is_fresh and envelope.unique is None for envelope in envelopes):
         try:
             _insert(transaction, space, envelopes, now_ms)
         except sqlite3.IntegrityError:
             pass  # a fresh one that is published again, because its first receipt was lost
         else:
             return [None] * len(envelopes)
-    return _publish_each(transaction, space, envelopes, max_lengths, now_ms)
+    return _publish_each(transaction, space, envelopes, max_lengths, now_ms, are_letters=are_letters)
 
 
 def publish_all(
@@ -85,7 +94,7 @@ def publish_all(
     queue = envelopes[0].queue
     if _room(transaction, space, envelopes, max_lengths).get(queue, len(envelopes)) < len(envelopes):
         return _full(queue, max_lengths)
-    _publish_each(transaction, space, envelopes, {}, now_ms)
+    _publish_each(transaction, space, envelopes, {}, now_ms, are_letters=False)
     return None
 
 
@@ -114,26 +123,49 @@ def wake_for_returned(transaction: Transaction, returned: Iterable[tuple[int, bo
 
 
 def _publish_each(
-    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int], now_ms: int
+    transaction: Transaction,
+    space: int,
+    envelopes: Sequence[Envelope],
+    max_lengths: Mapping[str, int],
+    now_ms: int,
+    *,
+    are_letters: bool,
 ) -> list[Receipt]:
     taken = _taken(transaction, space, envelopes, now_ms)
     room = _room(transaction, space, envelopes, max_lengths)
+    keys = {envelope.unique.key for envelope in envelopes if envelope.unique is not None}
+    owners = owners_of(transaction, space, keys, now_ms) if keys else {}
+    replacements: dict[str, tuple[KeyOwner, Envelope]] = {}
     receipts: list[Receipt] = []
     accepted: list[Envelope] = []
     for envelope in envelopes:
         if (found := taken.get(envelope.id)) is not None:
             receipts.append(found)
+        elif (owner := _owner_of(envelope, owners, are_letters=are_letters)) is not None:
+            receipts.append(Owned(owner.id, owner.queue))
+            replacements[owner.id] = owner, envelope  # the last one counts
         elif room.get(envelope.queue, 1) < 1:
             receipts.append(_full(envelope.queue, max_lengths))
         else:
             receipts.append(None)
             accepted.append(envelope)
             taken[envelope.id] = Taken(envelope.body, None)
+            if (term := envelope.unique) is not None:
+                owners[term.key] = KeyOwner(term.key, envelope.id, envelope.queue, now_ms, term.ends_ms(now_ms))
             if envelope.queue in room:
                 room[envelope.queue] -= 1
     if accepted:
         _insert(transaction, space, accepted, now_ms)
+    if keys:
+        take_keys(transaction, space, accepted, now_ms)
+        for queue, due_ms in replace(transaction, space, replacements.values(), now_ms).items():
+            wake_hungry(transaction, [queue], due_ms)
     return receipts
+
+
+def _owner_of(envelope: Envelope, owners: Mapping[str, KeyOwner], *, are_letters: bool) -> KeyOwner | None:
+    owner = None if envelope.unique is None else owners.get(envelope.unique.key)
+    return None if owner is None or (are_letters and owner.id == envelope.id) else owner
 
 
 def _full(queue: str, max_lengths: Mapping[str, int]) -> PublishRefused:
@@ -165,7 +197,7 @@ def _insert(transaction: Transaction, space: int, envelopes: Sequence[Envelope],
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
     rows, bodies = bundled(
         (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
-        for id, queue, body, priority, due_ms, _ in envelopes
+        for id, queue, body, priority, due_ms, *_ in envelopes
     )
     transaction.change(_INSERT, (space, bodies, rows))
     first_due_ms = min(envelope.due_ms for envelope in envelopes)

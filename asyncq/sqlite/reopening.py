@@ -42,7 +42,7 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     rows = {row[0]: row[1:] for row in transaction.rows(_FOUND, (space, as_json(ids)))}
     lives: dict[str, Copy] = {}
     generations: list[int | None] = []
-    for letter, body, priority in revivals:
+    for letter, body, priority, _ in revivals:
         id = letter.id
         generation: int | None = next_life(last.get(id))
         has_ended, own_generation, is_reopened, expires_ms, record = rows.get(id, _NOTHING)

@@ -87,6 +87,20 @@ CREATE TABLE tombstones(                    -- ends that outlast their results, 
 ) WITHOUT ROWID;
 CREATE INDEX tombstones_expiry ON tombstones(expires_ms);
 
+CREATE TABLE uniques(                       -- keys that one call has to itself
+    space INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    id TEXT NOT NULL,                       -- of that call
+    queue INTEGER NOT NULL,
+    ends_at_start INTEGER NOT NULL,         -- given back when the call is first lent, else when it ends
+    taken_ms INTEGER NOT NULL,
+    ends_ms INTEGER NOT NULL,               -- given back then, and not before; 0: as said above
+    PRIMARY KEY(space, key)
+) WITHOUT ROWID;
+CREATE INDEX uniques_id ON uniques(id, space) WHERE ends_ms = 0;
+CREATE INDEX uniques_starting ON uniques(id, space) WHERE ends_ms = 0 AND ends_at_start;
+CREATE INDEX uniques_expiry ON uniques(ends_ms) WHERE ends_ms <> 0;
+
 CREATE TABLE letters(
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     queue INTEGER NOT NULL,

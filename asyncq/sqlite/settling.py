@@ -11,13 +11,14 @@ from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
 from asyncq.sqlite.rings import notice_of_end
 from asyncq.sqlite.schema import ENDED, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.telling import tell
+from asyncq.sqlite.uniques import ARE_TAKEN, give_back
 from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return, Settlement
 
 # Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.
 # CROSS JOIN fixes the order of the loops: the planner knows nothing of the length of a JSON array.
 # ?1 rows of [seq, fetch], ?2 the consumer
 _OWN: Final = f"""
-SELECT json_group_array(deliveries.key)
+SELECT json_group_array(deliveries.key), {ARE_TAKEN}
 FROM json_each(?1) AS deliveries CROSS JOIN calls ON calls.seq = json_extract(deliveries.value, '$[0]')
 WHERE state = {RUNNING} AND holder = ?2 AND fetch = json_extract(deliveries.value, '$[1]')
 """
@@ -96,7 +97,7 @@ def settle(
     transaction: Transaction, space: int, holder: int, settlements: Sequence[Settlement], dead_cap: int, now_ms: int
 ) -> list[bool]:
     """End those deliveries that are still the holder's, and return for each whether it was."""
-    own = _own(transaction, holder, settlements)
+    own, has_keys = _own(transaction, holder, settlements)
     endings: list[Ending] = []
     letters: list[tuple[int, Dead]] = []
     next_attempts: list[tuple[int, Again]] = []
@@ -115,7 +116,7 @@ def settle(
     if letters:
         _bury(transaction, space, letters, dead_cap, now_ms)
     if endings:
-        end_calls(transaction, space, endings, now_ms)
+        end_calls(transaction, space, endings, now_ms, has_keys=has_keys)
     if next_attempts:
         _reschedule(transaction, space, next_attempts, now_ms)
     if returns:
@@ -123,8 +124,15 @@ def settle(
     return [index in own for index in range(len(settlements))]
 
 
-def end_calls(transaction: Transaction, space: int, endings: Sequence[Ending], now_ms: int) -> None:
-    """Keep the outcomes of calls that end, tell who waits for them, and publish what follows."""
+def end_calls(
+    transaction: Transaction, space: int, endings: Sequence[Ending], now_ms: int, *, has_keys: bool = True
+) -> None:
+    """Keep the outcomes of calls that end, tell who waits for them, and publish what follows.
+
+    `has_keys`: they may have unique keys, which they give back.
+    """
+    if has_keys:
+        give_back(transaction, space, [ending.id for ending in endings])
     kept: list[tuple[int, int, bytes]] = []
     dropped: list[int] = []
     for seq, _, (record, ttl_ms, _), _ in endings:
@@ -151,15 +159,15 @@ def absolve(transaction: Transaction, consumer: int) -> None:
         wake_hungry(transaction, queues, 0)  # no suspects any more, they may be for those who were not woken for them
 
 
-def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> dict[int, int]:
-    """Return the rows of those deliveries that are the holder's, by index, each once."""
+def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> tuple[dict[int, int], bool]:
+    """Return the rows of those deliveries that are the holder's, by index, each once; and whether a call has a key."""
     first: dict[str, int] = {}
     for index, settlement in enumerate(settlements):
         first.setdefault(settlement.delivery.token, index)
     tokens = [numbers_in(token) for token in first]
-    ((keys,),) = transaction.rows(_OWN, (as_json(tokens), holder))
+    ((keys, has_keys),) = transaction.rows(_OWN, (as_json(tokens), holder))
     indexes = list(first.values())
-    return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}
+    return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}, bool(has_keys)
 
 
 def _follow_ups(endings: Sequence[Ending]) -> list[Envelope]:

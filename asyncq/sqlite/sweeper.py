@@ -36,6 +36,11 @@ DELETE FROM tombstones WHERE (space, id) IN (
     SELECT space, id FROM tombstones WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2
 )
 """
+_UNIQUES: Final = """
+DELETE FROM uniques WHERE (space, key) IN (
+    SELECT space, key FROM uniques WHERE ends_ms <> 0 AND ends_ms <= ?1 ORDER BY ends_ms LIMIT ?2
+)
+"""
 _CLAIMS: Final = "DELETE FROM claims WHERE expires_ms <= ?1"
 _WATCHERS: Final = "DELETE FROM watchers WHERE expires_ms <= ?1"
 _LISTENERS: Final = "SELECT address FROM listeners UNION ALL SELECT address FROM schedulers"
@@ -72,7 +77,7 @@ class Sweeper:
 
     def _step(self, transaction: Transaction) -> int:
         parameters = (self._clock.now_ms(), STEP)
-        return max(transaction.change(sql, parameters) for sql in (_RESULTS, _LETTERS, _TOMBSTONES))
+        return max(transaction.change(sql, parameters) for sql in (_RESULTS, _LETTERS, _TOMBSTONES, _UNIQUES))
 
     def _finish(self, transaction: Transaction) -> None:
         for sql in (_WATCHERS, _CLAIMS):

@@ -16,14 +16,17 @@ from asyncq.sqlite.leaving import release
 from asyncq.sqlite.letters import drop, find, newest, revive
 from asyncq.sqlite.looking import first_in_line, known_queues, members
 from asyncq.sqlite.publishing import parts_of, publish
+from asyncq.sqlite.rescheduling import reschedule
 from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.severing import withdraw
 from asyncq.sqlite.timetable import SQLiteTimetable
+from asyncq.sqlite.uniques import clear, listed
 from asyncq.transport import (
     Capabilities,
     Counts,
     DeadLetter,
     Envelope,
+    KeyOwner,
     Member,
     Outcome,
     Receipt,
@@ -106,6 +109,23 @@ class SQLiteTransport(Transport):
         def work(transaction: Transaction) -> bool:
             space, now_ms = transaction.space(self._namespace), self._clock.now_ms()
             return withdraw(transaction, space, id, queue, outcome, now_ms, even_running=even_running)
+
+        return await self._database.write(work)
+
+    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+        def work(transaction: Transaction) -> bool:
+            space = transaction.space(self._namespace)
+            return reschedule(transaction, space, id, queue, read, body, due_ms, self._clock.now_ms())
+
+        return await self._database.write(work)
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        now_ms = self._clock.now_ms()
+        return await self._database.read(lambda file: listed(file, self._namespace, prefix, limit, now_ms))
+
+    async def clear_unique(self, key: str) -> bool:
+        def work(transaction: Transaction) -> bool:
+            return clear(transaction, transaction.space(self._namespace), key, self._clock.now_ms())
 
         return await self._database.write(work)
 

@@ -4,6 +4,7 @@ from asyncq.tasks.failed import FailedCall, FailureHandler
 from asyncq.tasks.handle import Event, Handle
 from asyncq.tasks.options import CallOptions, TaskOptions
 from asyncq.tasks.task import AsyncTask, SyncTask, Task
+from asyncq.tasks.unique import Unique
 
 __all__ = [
     "AsyncTask",
@@ -15,4 +16,5 @@ __all__ = [
     "SyncTask",
     "Task",
     "TaskOptions",
+    "Unique",
 ]

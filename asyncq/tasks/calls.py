@@ -40,8 +40,12 @@ class Calls(Protocol):
         """Return the address to publish with; empty while nobody here has waited for a result that can be looked up."""
         ...
 
-    async def publish(self, message: Message, *, is_fresh: bool) -> bool:
-        """Publish; return whether the id was new. Raises what `kiq` raises."""
+    async def publish(self, message: Message, *, is_fresh: bool) -> CallKey | None:
+        """Publish; return the call that is there already instead, None: it was published. Raises what `kiq` raises."""
+        ...
+
+    def check_unique(self, task: str) -> None:
+        """Raise NotSupported where nobody remembers who has a unique key."""
         ...
 
     def expect(self, waiting: Waiting) -> None:
@@ -58,6 +62,10 @@ class Calls(Protocol):
 
     async def expire(self, key: CallKey, message: Message) -> bool:
         """End a call whose time to start is over as EXPIRED; return False if it has started."""
+        ...
+
+    async def reschedule(self, key: CallKey, due_ms: int) -> bool:
+        """Give a call that waits another time; return False where it runs. Raises ResultMissing and NotSupported."""
         ...
 
     async def cancel(self, key: CallKey) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from asyncq.result import Attempt, Progress, Record, Result, Status, decode_reco
 from asyncq.serializers import ResultCodec
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.tasks.calls import Calls, expiring_message, message_of
+from asyncq.tasks.due import due_time
 
 R = TypeVar("R")
 
@@ -40,7 +42,7 @@ class Handle(Generic[R]):
 
     Attributes:
         id: the call's id; `task.handle(id)` finds it again in any process.
-        is_new: False when the id was taken by the same call already, so that nothing was published.
+        is_new: False when the same call was there already, by its id or its unique key, so that nothing was published.
     """
 
     __slots__ = (
@@ -83,10 +85,16 @@ class Handle(Generic[R]):
     def __await__(self) -> Generator[Any, None, R]:
         return self._value(None).__await__()
 
-    def confirm(self, *, is_new: bool) -> None:
-        """Take in what became of the publishing. A call that was there already may tell its end to somebody else."""
-        self.is_new = is_new
-        self.is_told = self.is_told and is_new
+    def confirm(self, existing: CallKey | None) -> None:
+        """Take in what became of the publishing: a call that was there already, or None.
+
+        That one may tell its end to somebody else, and may have another id.
+        """
+        self.is_new = existing is None
+        if existing is not None:
+            self.is_told = False
+            if existing.id != self.id:
+                self.id, self.queue, self.expires_ms = existing.id, existing.queue, 0
 
     async def result(self, timeout: float | None = None, *, wait_for_publish: float = 0) -> Result[R]:
         """Wait until the call has ended and return how; never raise for the task's own failure.
@@ -139,6 +147,32 @@ class Handle(Generic[R]):
             BrokerUnavailable: the server could not be asked; cancelling again is safe.
         """
         return await self._calls.cancel(CallKey(self.id, self.queue))
+
+    async def reschedule(self, *, delay: float | None = None, at: datetime | None = None) -> bool:
+        """Give the call another time, as long as it waits; return whether that is when it is due now.
+
+        Its time to expire moves with it, by as much. It stands behind what is due at the same time, and keeps its
+        attempts: what waits for a retry is tried again then.
+
+        Args:
+            delay: seconds from now; 0: at once.
+            at: an aware datetime. One of the two is given.
+
+        Returns:
+            False: it runs, or has ended.
+
+        Raises:
+            ConfigurationError: both, none, or a value that makes no sense.
+            ResultMissing: nobody knows the id, or it has ended and its result is not kept (any more).
+            NotSupported: the broker cannot.
+            BrokerUnavailable: the server could not be asked; the same again is safe.
+        """
+        due_ms = due_time(delay, at, self._calls.now_ms())
+        return await self._calls.reschedule(CallKey(self.id, self.queue), due_ms)
+
+    def reschedule_sync(self, *, delay: float | None = None, at: datetime | None = None) -> bool:
+        """Do what `reschedule` does, from a thread without a running loop."""
+        return self._calls.run_sync(lambda: self.reschedule(delay=delay, at=at), "await handle.reschedule(...)")
 
     def cancel_sync(self) -> bool:
         """Do what `cancel` does, from a thread without a running loop."""

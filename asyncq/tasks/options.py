@@ -15,6 +15,7 @@ from asyncq.retry import RetryPolicy
 from asyncq.serializers.flaws import is_utf8
 from asyncq.serializers.plain import Plain
 from asyncq.tasks.failed import FailureHandler
+from asyncq.tasks.unique import Unique, check_unique
 
 RunsIn = Literal["loop", "thread", "process"]
 
@@ -40,6 +41,7 @@ class TaskOptions:
             None: it is tried for ever.
         on_failure: a task of the same broker that takes a `FailedCall`. It is called once, when a call has failed for
             good: not after each attempt, nor when it expires or is cancelled. Published in the step that ends the call.
+        unique: lets one call of a key be there at a time; None: any number.
         labels: facts about the call that travel with it.
     """
 
@@ -53,6 +55,7 @@ class TaskOptions:
     local_concurrency: int | None = None
     max_crashes: int | None = 3
     on_failure: FailureHandler | None = None
+    unique: Unique | None = None
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class TaskOptions:
         object.__setattr__(self, "labels", checked_labels(self.labels))
         check_count(local_concurrency=self.local_concurrency, max_crashes=self.max_crashes)
         check_on_failure(self.on_failure)
+        check_unique(self.unique)
 
     def changed(self, options: Mapping[str, Any]) -> "TaskOptions":
         """Return these options with some of them changed."""
@@ -82,6 +86,7 @@ class CallOptions:
         retry: the numbers of a policy replace the task's, its exceptions stay the task's; None: no retries.
         timeout, expires: as in `TaskOptions`, None included.
         queue, priority, result_ttl, store_result: as in `TaskOptions`.
+        unique: as in `TaskOptions`, None included.
         labels: added to the task's.
     """
 
@@ -95,6 +100,7 @@ class CallOptions:
     timeout: float | None | UnsetType = UNSET
     result_ttl: float | None = None
     store_result: bool | None = None
+    unique: Unique | None | UnsetType = UNSET
     labels: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -108,6 +114,8 @@ class CallOptions:
             check_retry(self.retry)
         if self.store_result is not None:
             check_store_result(self.store_result)
+        if self.unique is not UNSET:
+            check_unique(self.unique)
         if self.labels is not None:
             object.__setattr__(self, "labels", checked_labels(self.labels))
         if self.id is not None:

@@ -9,12 +9,14 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from asyncq.message import PROTOCOL_VERSION, Message, new_id
+from asyncq.errors import ConfigurationError
+from asyncq.message import PROTOCOL_VERSION, Message, UniqueKey, new_id
 from asyncq.retry import RetryPolicy
 from asyncq.serializers import ArgumentCodec, ResultCodec
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.handle import Handle
 from asyncq.tasks.options import CallOptions, RunsIn, TaskOptions
+from asyncq.tasks.unique import Unique
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,14 +70,15 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: the arguments do not fit the signature, or would not come back equal.
             PublishRefused: the message is too large, its queue is full, or the server is out of memory.
-            DuplicateId: the id is taken by another call.
+            DuplicateId: the id is taken by another call, or the unique key is, and `on_duplicate` is "raise".
+            ConfigurationError: the call is debounced, and has no delay.
             NotSupported: an id was given, and the broker has no memory of calls; or its queue has no priorities.
             BrokerUnavailable: no confirmation came in time; publishing again under the same id is safe. Without a
                 memory the call may run twice then.
         """
         message = self.message(*args, **kwargs)
         handle = self.handle_of(message)
-        handle.confirm(is_new=await self._calls.publish(message, is_fresh=not message.digest))
+        handle.confirm(await self._calls.publish(message, is_fresh=not message.digest))
         return handle
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
@@ -103,6 +106,7 @@ class Task(Generic[P, R]):
             labels=self._labels,
             digest=digest_of(self.name, sent, named) if call.id else "",
             overrides=self._overrides,
+            unique=None if self._unique is None else self._unique_key(self._unique, args, kwargs),
         )
 
     def handle_of(self, message: Message) -> Handle[R]:
@@ -145,6 +149,7 @@ class Task(Generic[P, R]):
         timeout: float | None | UnsetType = UNSET,
         result_ttl: float | None = None,
         store_result: bool | None = None,
+        unique: Unique | None | UnsetType = UNSET,
         labels: Mapping[str, Any] | None = None,
     ) -> Self:
         """Return this task with other options for its calls; see `CallOptions`. The task itself stays as it is.
@@ -153,6 +158,7 @@ class Task(Generic[P, R]):
 
         Raises:
             ConfigurationError: a value that makes no sense.
+            NotSupported: unique calls, where nobody remembers who has a key.
         """
         other = copy(self)
         other._use(
@@ -167,6 +173,7 @@ class Task(Generic[P, R]):
                 timeout=timeout,
                 result_ttl=result_ttl,
                 store_result=store_result,
+                unique=unique,
                 labels=labels,
             )
         )
@@ -183,6 +190,17 @@ class Task(Generic[P, R]):
         self._keeps = declared.store_result if call.store_result is None else call.store_result
         self._labels = {**declared.labels, **(call.labels or {})}
         self._overrides = call.overrides()
+        self._unique = declared.unique if call.unique is UNSET else call.unique
+        if self._unique is not None:
+            self._calls.check_unique(self.name)
+            self._unique.check_parameters(self.name, self.arguments)
+
+    def _unique_key(self, unique: Unique, args: tuple[object, ...], kwargs: Mapping[str, object]) -> UniqueKey:
+        if unique.on_duplicate == "debounce" and self._call.delay is None:
+            raise ConfigurationError(
+                f"Task {self.name!r} is debounced: say for how long, with {self.name}.options(delay=5).kiq(...)."
+            )
+        return unique.key_of(self.name, self.arguments, args, kwargs)
 
 
 class AsyncTask(Task[P, R]):

@@ -11,13 +11,14 @@ client library's exception. All times are milliseconds since 1970 by the server'
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.delivery import SUSPECT_CRASHES, Delivery
-from asyncq.transport.envelope import Envelope, Receipt, Taken
+from asyncq.transport.envelope import Envelope, Owned, Receipt, Taken
 from asyncq.transport.lease import Lease, NoLease
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
 from asyncq.transport.timetable import MAX_CALLS, Answer, Change, Changed, Entry, Timetable
 from asyncq.transport.transport import Capabilities, Transport
+from asyncq.transport.unique import KeyOwner, UniqueTerm
 
 __all__ = [
     "MAX_CALLS",
@@ -36,10 +37,12 @@ __all__ = [
     "Done",
     "Entry",
     "Envelope",
+    "KeyOwner",
     "Lease",
     "Member",
     "NoLease",
     "Outcome",
+    "Owned",
     "Receipt",
     "Return",
     "Revival",
@@ -48,4 +51,5 @@ __all__ = [
     "Taken",
     "Timetable",
     "Transport",
+    "UniqueTerm",
 ]

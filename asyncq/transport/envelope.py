@@ -3,6 +3,7 @@
 from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import PublishRefused
+from asyncq.transport.unique import UniqueTerm
 
 
 class Envelope(NamedTuple):
@@ -15,6 +16,7 @@ class Envelope(NamedTuple):
         priority: 0-9; larger is fetched first, equal ones in the order in which they were published.
         due_ms: not to be fetched before; 0 or past: at once.
         is_fresh: the id was made for this one publish and can't be known to anybody: nothing to look up.
+        unique: a key that it has to itself; None: none.
     """
 
     id: str
@@ -23,6 +25,7 @@ class Envelope(NamedTuple):
     priority: int = 0
     due_ms: int = 0
     is_fresh: bool = False
+    unique: UniqueTerm | None = None
 
 
 class Taken(NamedTuple):
@@ -37,5 +40,16 @@ class Taken(NamedTuple):
     record: bytes | None
 
 
-Receipt: TypeAlias = Taken | PublishRefused | None
+class Owned(NamedTuple):
+    """The unique key is another call's, so nothing was published; the term says what has become of that call.
+
+    Attributes:
+        id, queue: of the call that has it.
+    """
+
+    id: str
+    queue: str
+
+
+Receipt: TypeAlias = Taken | Owned | PublishRefused | None
 """What became of one envelope: None means that it was published."""

@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import NamedTuple
 
+from asyncq.transport.unique import UniqueTerm
+
 
 class DeadLetter(NamedTuple):
     """A message that will not run again.
@@ -30,11 +32,13 @@ class Revival(NamedTuple):
         letter: as it was read.
         body: the message for its next life.
         priority: 0-9.
+        unique: the key that the message has to itself, taken anew.
     """
 
     letter: DeadLetter
     body: bytes
     priority: int = 0
+    unique: UniqueTerm | None = None
 
 
 class Revived(Enum):
@@ -44,4 +48,5 @@ class Revived(Enum):
     GONE = "gone"
     """There is no such letter any more: somebody else was faster, or its message has died once more since."""
     TAKEN = "taken"
-    """Its id belongs to another call that has not ended, or whose result is kept: the letter stays."""
+    """Its id belongs to another call that has not ended, or whose result is kept, or its unique key is: the letter
+    stays."""

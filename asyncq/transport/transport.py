@@ -12,6 +12,7 @@ from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Member
 from asyncq.transport.settlement import Outcome
 from asyncq.transport.timetable import Timetable
+from asyncq.transport.unique import KeyOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Capabilities:
         counts_running: `Counts` tell what is scheduled and running. Without it both are 0, and mean nothing.
         counts_calls: `Counts.ready` counts calls. Without it, messages: also those of calls that were withdrawn or run,
             until a consumer gets them, and without those that are on their way to a consumer of another process.
+        has_uniqueness: unique keys are kept to (`Envelope.unique`). Without it nobody looks at them.
+        reschedules: calls that wait may be given another time (`Transport.reschedule`).
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
         has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
@@ -42,6 +45,8 @@ class Capabilities:
     has_priorities: bool = True
     counts_running: bool = True
     counts_calls: bool = True
+    has_uniqueness: bool = True
+    reschedules: bool = True
     shows_line: bool = True
     has_schedules: bool = False
     remedy: str = ""
@@ -50,6 +55,12 @@ class Capabilities:
         """Return the error of who asks for something that needs a memory: `what`, with what to add."""
         add = f" Give it one: {self.remedy}." if self.remedy else ""
         return NotSupported(f"{what}: this broker has no memory of calls.{add}")
+
+    def without_uniqueness(self, task: str) -> NotSupported:
+        """Return the error of who asks for unique calls of a task where nobody remembers who has a key."""
+        if not self.has_memory:
+            return self.without_memory(f"{task!r} with unique=")
+        return NotSupported(f"{task!r} with unique=: this broker keeps no unique keys yet. Redis and SQLite do.")
 
 
 class Transport(ABC):
@@ -76,7 +87,8 @@ class Transport(ABC):
         Each is published or not by itself; all go in few round trips. Publishing one a second time finds itself.
 
         Returns:
-            A receipt for each: None, `Taken`, or a `PublishRefused` (not raised).
+            A receipt for each: None, `Taken`, `Owned`, or a `PublishRefused` (not raised). The id comes first, then the
+            unique key, then the room in the queue.
 
         Raises:
             BrokerUnavailable: the outcome of all of them is unknown; publish the same again. Without a memory what was
@@ -103,6 +115,34 @@ class Transport(ABC):
         Raises:
             NotSupported: there is no memory.
         """
+
+    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+        """Give a call that waits to be fetched another body and another time, in one atomic step.
+
+        It loses its place; no crash on its count is forgotten.
+
+        Args:
+            id: the call's.
+            queue: where it is.
+            read: its body as it was read: where it is another by now, nothing is done.
+            body: its new one.
+            due_ms: not to be fetched before; past: at once.
+
+        Returns:
+            Whether it was there, as it was read, and lent to nobody; False leaves everything as it is.
+        """
+        raise self.capabilities.without_memory("reschedule()")
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        """Return the keys that are taken and begin like this, in alphabetical order, at most so many.
+
+        Beyond the limit which of them are returned is not said.
+        """
+        raise self.capabilities.without_memory("unique_keys()")
+
+    async def clear_unique(self, key: str) -> bool:
+        """Give back a key, whatever becomes of the call that has it. Returns whether it was taken."""
+        raise self.capabilities.without_memory("clear_unique()")
 
     @abstractmethod
     async def release(self, names: Sequence[str]) -> int:

@@ -199,7 +199,7 @@ async def test_retry_answers_for_each(broker: Broker, kill: Kill, clock: Movable
 
     assert retried.ids == [a]
     assert retried.refused == {
-        b: "its id belongs to another call by now, which has not ended or whose result is kept",
+        b: "its id or its unique key belongs to another call by now, not ended or with its result kept",
         "unknown": "there is no such dead letter (any more)",
     }
     assert [letter.id for letter in await broker.dead.list()] == [b]

@@ -133,6 +133,19 @@ def test_the_case_of_the_dead_letters(tmp_path: Path) -> None:
         assert output_of(tmp_path, "order.py") == ["succeeded 121.00 EUR None"]
 
 
+def test_the_cases_of_unique_calls(tmp_path: Path) -> None:
+    """One import per customer runs at a time, and a document is indexed once, in its last version."""
+    written_out("docs/unique.md", tmp_path)
+    with running(tmp_path, "asyncq", "worker", "imports:broker"):
+        assert output_of(tmp_path, "upload.py") == [
+            "True False True",
+            "customer 42: monday.csv",
+            "True customer 42: tuesday.csv",
+        ]
+    with running(tmp_path, "asyncq", "worker", "search:broker"):
+        assert output_of(tmp_path, "editor.py") == ["1", "100 100"]
+
+
 def test_the_case_of_the_schedules(tmp_path: Path) -> None:
     """The schedules of the page are declared, listed, and managed by the program as its comments say."""
     written_out("docs/schedules.md", tmp_path)

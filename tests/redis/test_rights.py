@@ -26,7 +26,7 @@ from tests.working import working
 
 DIRECT = {
     *("INFO", "PING", "TIME", "SCRIPT|LOAD", "EVALSHA", "SUBSCRIBE"),
-    *("BLPOP", "EXISTS", "SADD", "SMEMBERS", "SREM", "ZRANGE", "ZREM", "HMGET", "HDEL"),
+    *("BLPOP", "EXISTS", "SADD", "SMEMBERS", "SREM", "ZRANGE", "ZREM", "HMGET", "HDEL", "SCAN"),
 }
 """What is said to the server beside scripts."""
 

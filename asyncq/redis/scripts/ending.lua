@@ -55,12 +55,13 @@ local function conclude(calls)
     tell(call.reply, call.id, news(call))
   end
   redis.call('HDEL', messages, unpack(ids))
-  if redis.call('EXISTS', watch, progress, crashes) > 0 then
+  if redis.call('EXISTS', watch, progress, crashes, uniques) > 0 then
     for i, watchers in ipairs(redis.call('HMGET', watch, unpack(ids))) do
       tell_watchers(watchers, calls[i].reply, ids[i], news(calls[i]))
     end
     redis.call('HDEL', watch, unpack(ids))
     redis.call('HDEL', progress, unpack(ids))
     redis.call('HDEL', crashes, unpack(members))
+    give_back(ids, unique, uniques)
   end
 end

@@ -1,15 +1,16 @@
--- KEYS* consumer messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence
--- USES: queue suspects
+-- KEYS* consumer messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence uniques unique
+-- USES: queue suspects uniques
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this fetch, how many in all, how many suspects among them; then of each queue
 --       how many at most
 -- Returns -1: the consumer is no member (any more); -2: this fetch was given up. Else
 --       {ms until the next message is due (-1: none), number of its queue from 1,
 --        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0), negative if some are in a name}.
-local WIDTH, PROMOTED_AT_ONCE, ROUNDS = 12, 1000, 10
+local WIDTH, PROMOTED_AT_ONCE, ROUNDS = 14, 1000, 10
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, next_due, next_queue = nil, -1, 0
 local has_crashes = false -- without any, nothing is looked up that has to do with suspects
+local has_uniques = false -- nor that has to do with unique keys
 
 -- `prefix` begins the tokens. Places are numbered by queue, so the number of the fetch is followed by three digits of its
 -- queue's: no two deliveries of a consumer have the same token.
@@ -19,7 +20,7 @@ local function names_of(q)
     prefix = name .. '/' .. ARGV[2] .. string.format('%03d', q) .. '/',
     messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], suspects = KEYS[at + 6],
     running = KEYS[at + 7], crashes = KEYS[at + 8], withdrawn = KEYS[at + 9], wake = KEYS[at + 10],
-    wake_suspects = KEYS[at + 11], sequence = KEYS[at + 12],
+    wake_suspects = KEYS[at + 11], sequence = KEYS[at + 12], uniques = KEYS[at + 13], unique = KEYS[at + 14],
   }
 end
 
@@ -150,6 +151,14 @@ local function dismiss_suspects(key, admitted)
   end
 end
 
+local function give_back_at_start(key, members)
+  local ids = {}
+  for i, member in ipairs(members) do
+    ids[i] = string.sub(member, 2)
+  end
+  give_back(ids, key.unique, key.uniques, 's')
+end
+
 local function take(key, limit)
   local admitted = has_crashes and suspects_left > 0 and admit_suspects(key, limit) or {}
   local members, numbers = pop(key, limit)
@@ -162,14 +171,19 @@ local function take(key, limit)
     return {}, {}, {}, {}
   end
   local tokens, crashes = lend(key, kept, numbers)
+  if has_uniques then
+    give_back_at_start(key, kept)
+  end
   return kept, bodies, tokens, crashes
 end
 
-local memberships, places, crashes = {}, {}, {}
+local memberships, places, marks, crashes = {}, {}, {}, {}
 for q = 1, #KEYS / WIDTH do
   local at = (q - 1) * WIDTH
   memberships[q] = KEYS[at + 1] .. name
   crashes[q] = KEYS[at + 8]
+  marks[#marks + 1] = KEYS[at + 8]
+  marks[#marks + 1] = KEYS[at + 13]
   for place = 3, suspects_left > 0 and 6 or 5 do
     places[#places + 1] = KEYS[at + place]
   end
@@ -184,7 +198,11 @@ end
 if redis.call('EXISTS', unpack(places)) == 0 then
   return {-1, 0}
 end
-has_crashes = redis.call('EXISTS', unpack(crashes)) > 0
+local marked = redis.call('EXISTS', unpack(marks))
+if marked > 0 then
+  local crashed = redis.call('EXISTS', unpack(crashes))
+  has_crashes, has_uniques = crashed > 0, marked > crashed
+end
 
 local reply = {}
 for q = 1, #KEYS / WIDTH do

@@ -1,5 +1,5 @@
--- KEYS: messages due running crashes generations progress watch result ended
--- USES: queue returning fencing ending ledger
+-- KEYS: messages due running crashes generations progress watch result ended uniques unique
+-- USES: queue returning fencing uniques ending ledger
 -- FLAGS: allow-oom
 -- ARGV: for how many ms an end is remembered at the least, and how many settlements there are; then of each as fencing.lua says. What becomes of it:
 --         d, ttl_ms  it has ended and has a record: the payload        n  it has ended, and nothing is kept

@@ -1,5 +1,5 @@
--- KEYS: messages due running crashes generations progress watch result ended orders
--- USES: queue severing ending ledger
+-- KEYS: messages due running crashes generations progress watch result ended orders uniques unique
+-- USES: queue severing uniques ending ledger
 -- FLAGS: allow-oom
 -- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, for how many ms a consumer that holds it
 --       can learn that it is over, 0: what is lent stays as it is; and for how many ms after it was due it is remembered

@@ -1,5 +1,5 @@
--- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues
--- USES: queue suspects returning fencing ending burial known following
+-- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues uniques unique
+-- USES: queue suspects returning fencing uniques ending burial known following
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:

@@ -1,23 +1,10 @@
--- KEYS: messages line ahead due suspects running crashes withdrawn progress watch result orders
--- USES: severing ending
+-- KEYS: messages line ahead due suspects running crashes withdrawn progress watch result orders uniques unique
+-- USES: severing leaving uniques ending
 -- FLAGS: allow-oom
 -- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, and for how many ms a consumer that holds
 --       it can learn that it is over; 0: what is lent stays as it is
 -- Returns 1, 0: it is not here, or runs and stays as it is.
-local NEAR = 1000
 local id, order_ms = ARGV[1], tonumber(ARGV[6])
-
--- Take it out of the line if it stands near its front or its back. Out of the middle of a long one it cannot be taken:
--- whoever pops it drops it.
-local function leave_line(member)
-  for _, rank in ipairs({1, -1}) do
-    if redis.call('LPOS', line, member, 'RANK', rank, 'MAXLEN', NEAR) then
-      redis.call('LREM', line, rank, member)
-      return
-    end
-  end
-  redis.call('HINCRBY', withdrawn, member, 1)
-end
 
 if redis.call('HEXISTS', messages, id) == 0 then
   return 0
@@ -31,7 +18,7 @@ for _, set in ipairs({ahead, due, suspects}) do
   is_out = redis.call('ZREM', set, unpack(members)) > 0 or is_out
 end
 if not is_out then
-  leave_line('0' .. id)
+  leave_line('0' .. id, line, withdrawn)
 end
 redis.call('HDEL', crashes, unpack(members))
 conclude({{

@@ -21,6 +21,7 @@ from asyncq.testing.conformance.looking import LookingSuite
 from asyncq.testing.conformance.managing import ManagingSuite
 from asyncq.testing.conformance.publishing import PublishingSuite
 from asyncq.testing.conformance.remembering import RememberingSuite
+from asyncq.testing.conformance.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
@@ -28,6 +29,7 @@ from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 from asyncq.testing.conformance.ticking import TickingSuite, UntickingSuite
+from asyncq.testing.conformance.uniqueness import UniquenessSuite
 
 __all__ = ["Backend", "LedgerBackend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
 
@@ -45,6 +47,8 @@ class TransportSuite(
     SeveringSuite,
     LookingSuite,
     ForgettingSuite,
+    UniquenessSuite,
+    ReschedulingSuite,
     TickingSuite,
     UntickingSuite,
 ):

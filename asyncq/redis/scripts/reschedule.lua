@@ -1,0 +1,15 @@
+-- KEYS: messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence
+-- USES: queue suspects severing leaving moving
+-- FLAGS: allow-oom
+-- ARGV: id, body as it was read, new body, its due time in ms
+-- Returns 1, 0: it is not here, or is another by now, or runs.
+local id, members = ARGV[1], members_of(ARGV[1])
+if redis.call('HGET', messages, id) ~= ARGV[2] or lent_as(members, running) then
+  return 0
+end
+redis.call('HSET', messages, id, ARGV[3])
+move(members, {
+  line = line, ahead = ahead, due = due, suspects = suspects, crashes = crashes, withdrawn = withdrawn, wake = wake,
+  wake_suspects = wake_suspects, sequence = sequence,
+}, tonumber(ARGV[4]), now_ms())
+return 1

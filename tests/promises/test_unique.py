@@ -1,0 +1,145 @@
+"""One of a unique key, whoever publishes it, and whoever is killed."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from asyncq import Unique, broker_from_url
+from tests.cli.programs import ROOT, StartProgram, programs
+from tests.promises.publisher import started, stopped
+from tests.waiting import wait_until
+
+PUBLISHERS, EACH = 4, 25
+
+APP = """
+import asyncio
+import sys
+from pathlib import Path
+
+from asyncq import Unique, broker_from_url
+
+broker = broker_from_url({url!r}, namespace={namespace!r})
+
+
+@broker.task(name="run_import", unique=Unique(by=("customer",)))
+async def run_import(customer: int, file: str) -> str:
+    with Path("runs").open("a") as runs:
+        runs.write(file + "\\n")
+    while not Path("may-end").exists():
+        await asyncio.sleep(0.01)  # between two looks: only files tell other processes
+    return file
+
+
+async def publish(name: str, count: int) -> None:
+    async with broker:
+        print("Open.", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        handles = await asyncio.gather(*(run_import.kiq(42, f"{{name}}-{{n}}") for n in range(count)))
+        print(*(f"{{handle.id}}:{{handle.is_new:d}}" for handle in handles), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(publish(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> str:
+    """Where the messages are."""
+    return redis_url if request.param == "redis" else f"sqlite:///{tmp_path}/queue.db"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, url: str, namespace: str) -> Path:
+    """A folder with the application in it."""
+    (tmp_path / "app.py").write_text(APP.format(url=url, namespace=namespace))
+    return tmp_path
+
+
+@pytest.fixture
+async def asyncq(folder: Path) -> AsyncIterator[StartProgram]:
+    """Start `asyncq ARGUMENTS...` in that folder."""
+    async with programs(folder) as start:
+        yield start
+
+
+@asynccontextmanager
+async def publisher(folder: Path, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that is connected, and publishes when it is told to."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "app.py", name, str(EACH)),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    try:
+        assert await process.stdout.readline() == b"Open.\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def runs_in(folder: Path) -> list[str]:
+    """Return the files that were imported, run by run."""
+    path = folder / "runs"
+    return path.read_text().split() if path.exists() else []
+
+
+async def test_a_hundred_at_once(folder: Path, asyncq: StartProgram) -> None:
+    """Of 100 calls of one key that 4 processes publish at once one runs; the other 99 are handles to it."""
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(publisher(folder, f"{n}")) for n in range(PUBLISHERS)]
+        for process in processes:
+            assert process.stdin
+            process.stdin.write(b"go\n")
+        outputs = [await process.communicate() for process in processes]
+    pairs = [word.split(b":") for output, _ in outputs for word in output.split()]
+    assert len(pairs) == PUBLISHERS * EACH
+    assert [is_new for _, is_new in pairs].count(b"1") == 1
+    assert len({id for id, _ in pairs}) == 1
+    (folder / "may-end").touch()
+    worker = await asyncq("worker", "app:broker", "--burst")
+    assert await worker.exits() == 0
+    assert len(runs_in(folder)) == 1
+
+
+async def test_its_worker_is_killed(folder: Path, url: str, namespace: str, asyncq: StartProgram) -> None:
+    """A worker is killed in the middle: the call is run again with its key, is not its own duplicate, and frees it."""
+    async with broker_from_url(url, namespace=namespace) as broker:
+
+        @broker.task(name="run_import", unique=Unique(by=("customer",)))
+        async def run_import(customer: int, file: str) -> str: ...
+
+        first = await run_import.kiq(42, "first")
+        worker = await started(asyncq, "--lease", "1")
+
+        async def runs() -> bool:
+            return len(runs_in(folder)) == 1
+
+        await wait_until(runs, "the import runs")
+        worker.signal(SIGKILL)
+        assert not (await run_import.kiq(42, "second")).is_new
+        other = await started(asyncq, "--lease", "1")
+
+        async def runs_again() -> bool:
+            return len(runs_in(folder)) == 2
+
+        await wait_until(runs_again, "the import runs again")
+        assert (await run_import.kiq(42, "third")).id == first.id
+        (folder / "may-end").touch()
+        assert await first == "first"
+        assert await broker.unique_keys() == []
+        fourth = await run_import.kiq(42, "fourth")
+        assert await fourth == "fourth"
+        await stopped(other)
+    assert runs_in(folder) == ["first", "first", "fourth"]
