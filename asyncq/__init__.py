@@ -31,6 +31,7 @@ from asyncq.errors import (
     DuplicateId,
     DuplicateTask,
     LeaseLost,
+    LimitExceeded,
     MessageError,
     MissingExtra,
     NotSupported,
@@ -49,6 +50,7 @@ from asyncq.errors import (
     UnknownTask,
 )
 from asyncq.findings import Finding, Severity
+from asyncq.limits import ConcurrencyLimit, RateLimit
 from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Attempt, Progress, Result, Status
@@ -71,6 +73,7 @@ __all__ = [
     "Broker",
     "BrokerError",
     "BrokerUnavailable",
+    "ConcurrencyLimit",
     "ConfigurationError",
     "Context",
     "DeadLetter",
@@ -84,6 +87,7 @@ __all__ = [
     "Finding",
     "Handle",
     "LeaseLost",
+    "LimitExceeded",
     "MemoryBroker",
     "Message",
     "MessageError",
@@ -95,6 +99,7 @@ __all__ = [
     "Queue",
     "QueueCounts",
     "RabbitMQBroker",
+    "RateLimit",
     "RedisBroker",
     "Reject",
     "Result",

@@ -61,7 +61,7 @@ class Broker(Declaring, Upkeep):
     ) -> None:
         self.queues: Mapping[str, Queue] = {queue.name: queue for queue in queues}
         priorities = Priorities(self.queues, has_priorities=self.capabilities.has_priorities)
-        super().__init__(defaults or TaskOptions(), priorities)
+        super().__init__(defaults or TaskOptions(), priorities, has_limits=self.capabilities.has_limits)
         self.namespace = _checked_namespace(namespace)
         self.connect_timeout = _positive("connect_timeout", connect_timeout)
         self.command_timeout = _positive("command_timeout", command_timeout)

@@ -1,18 +1,20 @@
 """Declaring tasks: the decorator, and what of it a type checker sees."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
+from asyncq.limits import ConcurrencyLimit, LimitId, Numbers, RateLimit, shown_limit
 from asyncq.message import Message
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.retry import RetryPolicy
 from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, TaskOptions
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.options import RunsIn
+from asyncq.transport import without_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +57,7 @@ class Declaring:
         defaults: options of every task that does not say otherwise.
     """
 
-    def __init__(self, defaults: TaskOptions, priorities: Priorities) -> None:
+    def __init__(self, defaults: TaskOptions, priorities: Priorities, *, has_limits: bool) -> None:
         if defaults.on_failure is not None:
             raise ConfigurationError(
                 "defaults= cannot name an on_failure: it is a task of this broker, which has none yet. "
@@ -65,6 +67,8 @@ class Declaring:
         self.defaults = defaults
         self._known_queues = {DEFAULT_QUEUE}
         self._priorities = priorities
+        self._has_limits = has_limits
+        self._limits: dict[LimitId, Numbers] = {}
 
     @overload
     def task(  # pyright: ignore[reportOverlappingOverload] - as in TaskDecorator
@@ -88,6 +92,8 @@ class Declaring:
         local_concurrency: int | None = ...,
         max_crashes: int | None = ...,
         on_failure: FailureHandler | None = ...,
+        rate_limit: RateLimit | Sequence[RateLimit] | None = ...,
+        concurrency: ConcurrencyLimit | None = ...,
         labels: Mapping[str, Any] = ...,
     ) -> TaskDecorator: ...
     def task(
@@ -115,11 +121,34 @@ class Declaring:
 
         def declare(function: Callable[..., Any]) -> Task[..., Any]:
             task = self._declared(function, name, runs_in, changed)
+            self._note_limits(task)
             self.tasks.add(task)
             self._known_queues.add(task.queue)
             return task
 
         return declare if function is None else declare(function)
+
+    @property
+    def limits(self) -> Mapping[LimitId, Numbers]:
+        """The limits that tasks name, and what they allow."""
+        return self._limits
+
+    def _need_limits(self, what: str) -> None:
+        if not self._has_limits:
+            raise without_limits(what)
+
+    def _note_limits(self, task: Task[..., Any]) -> None:
+        for id, numbers in task.terms.limits.items():
+            self._note_limit(id, numbers, f"Task {task.name!r}")
+
+    def _note_limit(self, id: LimitId, numbers: Numbers, who: str) -> None:
+        """Raise ConfigurationError where one limit is to have two numbers."""
+        other = self._limits.setdefault(id, numbers)
+        if other != numbers:
+            raise ConfigurationError(
+                f"{who} declares {shown_limit(id, numbers)}; elsewhere it is {shown_limit(id, other)}. "
+                "Limits of one name are one limit: give them the same numbers, or another name=."
+            )
 
     def keeps_result(self, message: Message) -> bool:
         """Tell whether the result of this call is kept."""
@@ -157,6 +186,8 @@ class Declaring:
         name = name or name_of(function)
         self._priorities.check(name, options.queue, options.priority, ConfigurationError)
         self._check_handler(options.on_failure)
+        if options.rate_limits or options.concurrency:
+            self._need_limits(f"The limits of task {name!r}")
         kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
         return kind(
             function,

@@ -58,7 +58,7 @@ class Envelopes:
                 f"A call of {message.task!r} has {len(body):,} bytes; this broker takes {self._max_size:,} "
                 "(max_message_size). Store large data elsewhere and pass its address."
             )
-        return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh)
+        return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh, message.terms)
 
     def _warn_unknown(self, queue: str) -> None:
         self._known_queues.add(queue)

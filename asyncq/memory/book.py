@@ -14,7 +14,8 @@ from asyncq.ledger import (
     remembered_ms,
     without_transport,
 )
-from asyncq.memory.line import Entry, Member
+from asyncq.memory.entry import Entry
+from asyncq.memory.line import Member
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
 from asyncq.store import Place
@@ -57,7 +58,7 @@ class Book:
 
     def note(self, envelope: Envelope, now_ms: int) -> None:
         """Remember a message that is on its way, unless it is known or has ended."""
-        id, queue, body, priority, due_ms, _ = envelope
+        id, queue, body, priority, due_ms, *_ = envelope
         if id in self.space.entries:
             return
         claim = self._claim(id, now_ms)

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 from asyncq.errors import ConfigurationError, PublishRefused
+from asyncq.memory.entry import Entry
 from asyncq.memory.home import Bell
+from asyncq.memory.keyed import LimitKey
 from asyncq.memory.letters import Letters
-from asyncq.memory.line import Entry, Line, Member
+from asyncq.memory.limiter import Limiter, slots_of
+from asyncq.memory.line import Line, Member
 from asyncq.memory.records import Records
 from asyncq.store import Address, Place, Sighting
 from asyncq.transport import (
@@ -35,12 +38,14 @@ class Space:
 
     Attributes:
         records: what is remembered of calls.
+        limiter: what limits have granted.
         members: the consumers, by name.
         entries: the messages that have not ended, by id.
     """
 
     def __init__(self) -> None:
         self.records = Records()
+        self.limiter = Limiter()
         self.members: dict[str, Member] = {}
         self.entries: dict[str, Entry] = {}
         self._lines: dict[str, Line] = {}
@@ -55,7 +60,7 @@ class Space:
 
     def publish(self, envelope: Envelope, max_length: int | None, now_ms: int) -> Receipt:
         """Add a message, unless its id is taken or its queue is full."""
-        id, queue, body, priority, due_ms, _ = envelope
+        id, queue, body, priority, due_ms, _, terms = envelope
         if (entry := self.entries.get(id)) is not None:
             return Taken(entry.body, None)
         if (kept := self.records.record(id, now_ms)) is not None:
@@ -63,7 +68,7 @@ class Space:
         line = self.line(queue)
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
-        self.add(Entry(id, queue, body, priority), due_ms, now_ms)
+        self.add(Entry(id, queue, body, priority, terms=terms), due_ms, now_ms)
         return None
 
     def join(self, name: str, queues: Sequence[str], lease_ms: int, now_ms: int) -> Member:
@@ -107,6 +112,7 @@ class Space:
         if entry is None or entry.token != token:
             return False
         del member.held[id]
+        self._free(entry)
         line = self.line(entry.queue)
         match settlement:
             case Done(_, outcome, then):
@@ -116,7 +122,8 @@ class Space:
                 line.remove(entry)
                 entry.body = body
                 line.put(entry, due_ms, now_ms)
-            case Return(_, is_crash):
+            case Return(_, is_crash, terms):
+                entry.terms = terms or entry.terms
                 if is_crash:
                     entry.deaths += ("",)
                 line.put_back(entry)
@@ -157,6 +164,7 @@ class Space:
         for entry in entries:
             if how is not Departure.LEFT:
                 entry.deaths += (member.name if how is Departure.SILENT else "",)
+            self._free(entry)
             self.line(entry.queue).put_back(entry)
         member.bell.ring()  # its own waiting fetch has to learn of it
         return len(entries)
@@ -222,7 +230,7 @@ class Space:
         """Return a queue's line."""
         line = self._lines.get(queue)
         if line is None:
-            line = self._lines[queue] = Line()
+            line = self._lines[queue] = Line(self.limiter)
         return line
 
     def holder_of(self, entry: Entry) -> Member | None:
@@ -233,7 +241,16 @@ class Space:
         member.held[entry.id] = entry
         entry.token = str(next(self._deliveries))
         crashes, is_doubtful = len(entry.deaths), any(entry.deaths)
-        return Delivery(entry.id, entry.queue, entry.body, entry.priority, entry.token, crashes, is_doubtful)
+        return Delivery(
+            entry.id,
+            entry.queue,
+            entry.body,
+            entry.priority,
+            entry.token,
+            crashes,
+            is_doubtful,
+            entry.terms is not None,
+        )
 
     def _follow(self, envelopes: Iterable[Envelope], now_ms: int) -> None:
         for envelope in envelopes:
@@ -242,8 +259,28 @@ class Space:
     def _sever(self, entry: Entry) -> None:
         if (member := self.holder_of(entry)) is not None:
             del member.held[entry.id]
+            self._free(entry)
             member.severed.append(entry.token)
             member.severing.ring()
+
+    def wake(self, of: LimitKey) -> None:
+        """Have those asked for who wait for this limit, in every queue: a slot is free."""
+        for line in self._lines.values():
+            line.wake(of)
+        self.limiter.waiters.call(of)
+
+    def wake_all(self) -> None:
+        """Have everybody asked for who waits for a limit: limits have changed."""
+        for line in self._lines.values():
+            line.wake_all()
+        self.limiter.waiters.call_all()
+
+    def _free(self, entry: Entry) -> None:
+        """Free the slots of a call that is not lent any more."""
+        if entry.terms is not None:
+            for of in slots_of(entry.terms):
+                if self.limiter.free(of, entry.id):
+                    self.wake(of)
 
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
         del self.entries[entry.id]

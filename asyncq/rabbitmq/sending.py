@@ -36,7 +36,7 @@ class Sending:
 
     def call(self, envelope: Envelope, *, facts: Facts = NOTHING) -> Parcel:
         """Return a call on its way to its queue, or to the ladder while it is not due."""
-        id, queue, body, priority, due_ms, _ = envelope
+        id, queue, body, priority, due_ms, *_ = envelope
         if due_ms and (delay_ms := due_ms - self._now_ms()) > 0:
             route = delays.route(delay_ms)
             message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, route=route, facts=facts)

@@ -132,7 +132,7 @@ class RedisLedger(Ledger):
 
     def _noting(self, part: Part[Envelope]) -> Call:
         arguments: list[Argument] = []
-        for id, _, body, _, due_ms, is_fresh in part.items:
+        for id, _, body, _, due_ms, is_fresh, _ in part.items:
             arguments += (id, body, "" if is_fresh and due_ms <= 0 else f"{'f' if is_fresh else 'k'}{due_ms}")
         return call("ledger_note", self._space.queue(part.queue), *arguments)
 

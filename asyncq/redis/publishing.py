@@ -97,7 +97,7 @@ class Publication:
             return call("publish_fresh", self._keys_of(part.queue), *self._plain_arguments(part))
         arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
         for index in part.indexes:
-            id, _, body, priority, due_ms, is_fresh = self._envelopes[index]
+            id, _, body, priority, due_ms, is_fresh, _ = self._envelopes[index]
             is_plain = is_fresh and due_ms <= 0 and not self._is_repeat
             extra = "" if is_plain else f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_ms}"
             arguments += (f"{priority}{id}", body, extra)

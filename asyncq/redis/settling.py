@@ -30,7 +30,7 @@ class _Part:
     def follow(self, envelopes: Sequence[Envelope]) -> None:
         """Let envelopes follow what was added last; scripts/following.lua says how they are written."""
         number = len(self.indexes) - 1
-        for id, queue, body, priority, due_ms, is_fresh in envelopes:
+        for id, queue, body, priority, due_ms, is_fresh, _ in envelopes:
             self.follow_ups += (number, queue, f"{priority}{id}", f"{'f' if is_fresh else 'k'}{due_ms}", body)
             self.size += len(body)
 

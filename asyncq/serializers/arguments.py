@@ -79,6 +79,17 @@ class ArgumentCodec:
                 kwargs = {name: self._received(name, self._named(name), sent) for name, sent in kwargs.items()}
         return self._signature.without_gaps(args, kwargs) if self._has_injected else (args, kwargs)
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all parameters that a caller fills, `**kwargs` left out."""
+        return [each.name for each in self._signature.parameters if each.name != self._signature.var_keyword]
+
+    def named(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Return the arguments of a call that fits, by name, those that `**kwargs` takes among them."""
+        named = self._signature.bound(args, kwargs)
+        further = named.pop(self._signature.var_keyword, None)
+        return named | further if isinstance(further, dict) else named  # pyright: ignore[reportUnknownVariableType]
+
     def bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         """Return all arguments by name, defaults included. Raises TypeError when they do not fit."""
         if not self._signature.fits(len(args), kwargs):

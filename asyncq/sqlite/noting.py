@@ -67,7 +67,7 @@ def note(transaction: Transaction, space: int, envelopes: Sequence[Envelope], no
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
     rows, bodies = bundled(
         (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
-        for id, queue, body, priority, due_ms, _ in envelopes
+        for id, queue, body, priority, due_ms, *_ in envelopes
     )
     transaction.change(_NOTE, (space, bodies, rows, now_ms))
     if chosen := [envelope.id for envelope in envelopes if not envelope.is_fresh]:

@@ -151,7 +151,7 @@ def _insert(transaction: Transaction, space: int, envelopes: Sequence[Envelope],
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
     rows, bodies = bundled(
         (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
-        for id, queue, body, priority, due_ms, _ in envelopes
+        for id, queue, body, priority, due_ms, *_ in envelopes
     )
     transaction.change(_INSERT, (space, bodies, rows))
     first_due_ms = min(envelope.due_ms for envelope in envelopes)

@@ -14,6 +14,7 @@ from asyncq.retry import RetryPolicy
 from asyncq.serializers import ArgumentCodec, ResultCodec
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.handle import Handle
+from asyncq.tasks.limiting import TermsMaker
 from asyncq.tasks.options import CallOptions, RunsIn, TaskOptions
 
 P = ParamSpec("P")
@@ -29,6 +30,7 @@ class Task(Generic[P, R]):
         declared: its options.
         runs_in: where a worker runs it.
         injected: parameters that the worker fills.
+        terms: makes the terms of its calls.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Task(Generic[P, R]):
         self.__name__ = getattr(function, "__name__", name)
         self.__wrapped__ = function
         self._calls = calls
+        self.terms = TermsMaker(name, options, self.arguments)
         self._use(CallOptions())
 
     def __repr__(self) -> str:
@@ -103,6 +106,7 @@ class Task(Generic[P, R]):
             labels=self._labels,
             digest=_digest(self.name, sent, named) if call.id else "",
             overrides=self._overrides,
+            terms=self.terms.make(args, kwargs) if self.terms.is_limited else None,
         )
 
     def handle_of(self, message: Message) -> Handle[R]:

@@ -16,7 +16,7 @@ from asyncq.transport.lease import Lease, NoLease
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
-from asyncq.transport.transport import Capabilities, Transport
+from asyncq.transport.transport import Capabilities, Transport, without_limits
 
 __all__ = [
     "SUSPECT_CRASHES",
@@ -41,4 +41,5 @@ __all__ = [
     "Settlement",
     "Taken",
     "Transport",
+    "without_limits",
 ]

@@ -3,6 +3,7 @@
 from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import PublishRefused
+from asyncq.terms import Terms
 
 
 class Envelope(NamedTuple):
@@ -15,6 +16,7 @@ class Envelope(NamedTuple):
         priority: 0-9; larger is fetched first, equal ones in the order in which they were published.
         due_ms: not to be fetched before; 0 or past: at once.
         is_fresh: the id was made for this one publish and can't be known to anybody: nothing to look up.
+        terms: what has to be granted before it is lent; None: nothing. Only where `Capabilities.has_limits`.
     """
 
     id: str
@@ -23,6 +25,7 @@ class Envelope(NamedTuple):
     priority: int = 0
     due_ms: int = 0
     is_fresh: bool = False
+    terms: Terms | None = None
 
 
 class Taken(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asyncq.errors import NotSupported
+from asyncq.limits import LimitOffice
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.envelope import Envelope, Receipt
@@ -30,6 +31,7 @@ class Capabilities:
         counts_calls: `Counts.ready` counts calls. Without it, messages: also those of calls that were withdrawn or run,
             until a consumer gets them, and without those that are on their way to a consumer of another process.
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
+        has_limits: calls with terms are lent as these are granted, and there is an office for limits.
         remedy: the line of code that gives the broker a memory.
     """
 
@@ -41,12 +43,18 @@ class Capabilities:
     counts_running: bool = True
     counts_calls: bool = True
     shows_line: bool = True
+    has_limits: bool = False
     remedy: str = ""
 
     def without_memory(self, what: str) -> NotSupported:
         """Return the error of who asks for something that needs a memory: `what`, with what to add."""
         add = f" Give it one: {self.remedy}." if self.remedy else ""
         return NotSupported(f"{what}: this broker has no memory of calls.{add}")
+
+
+def without_limits(what: str) -> NotSupported:
+    """Return the error of who asks a transport for a limit that it cannot keep."""
+    return NotSupported(f"{what}: this broker keeps no limits. MemoryBroker and RedisBroker do.")
 
 
 class Transport(ABC):
@@ -83,6 +91,10 @@ class Transport(ABC):
     @abstractmethod
     async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> Consumer:
         """Become a member of the consumers of these queues, under a lease of so many seconds."""
+
+    def limits(self) -> LimitOffice:
+        """Return where limits are declared and changed. Raises NotSupported where there are none."""
+        raise without_limits("limits()")
 
     @abstractmethod
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
