@@ -37,3 +37,11 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
     rates: tuple[RateTerm, ...] = ()
     slots: tuple[SlotTerm, ...] = ()
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_terms(terms: Terms) -> str:
+    """Return terms as JSON, for servers that grant them."""
+    return _encoder.encode(terms).decode()

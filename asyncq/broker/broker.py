@@ -9,6 +9,7 @@ from asyncq.broker.bulk import Bulk
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
 from asyncq.broker.letterbox import Letterbox
+from asyncq.broker.limiting import Limiting
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
@@ -17,6 +18,7 @@ from asyncq.broker.upkeep import Upkeep
 from asyncq.clock import SystemClock
 from asyncq.errors import ConfigurationError
 from asyncq.ledger import Ledger
+from asyncq.limits import LimitOffice
 from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Record
@@ -28,7 +30,7 @@ from asyncq.transport import Transport
 T = TypeVar("T")
 
 
-class Broker(Declaring, Upkeep):
+class Broker(Declaring, Limiting, Upkeep):
     """Publishes calls of tasks and knows how they stand.
 
     `async with broker:` opens and closes it; used before, it opens itself. It lives on one event loop at a time: when
@@ -146,6 +148,8 @@ class Broker(Declaring, Upkeep):
             Exception: whatever `messages` raises; those before it may have been published.
         """
         session = await self._sessions.open()
+        if session.limits_declared < len(self._limits):
+            await session.declare(self._limits)
         return await Bulk(session.publisher, self._envelopes, self._handle_of).publish(messages)
 
     def handle(self, id: str) -> Handle[Any]:
@@ -155,6 +159,8 @@ class Broker(Declaring, Upkeep):
     async def publish(self, message: Message, *, is_fresh: bool) -> bool:
         """Publish one message; return whether its id was new. Raises what `kiq` raises."""
         session = self._sessions.here() or await self._sessions.open()
+        if session.limits_declared < len(self._limits):
+            await session.declare(self._limits)
         receipt = await session.publisher.put(self._envelopes.make(message, is_fresh=is_fresh))
         return is_new(message, receipt)
 
@@ -164,6 +170,9 @@ class Broker(Declaring, Upkeep):
 
     async def _transport(self) -> Transport:
         return (await self._sessions.open()).transport
+
+    async def _limit_office(self) -> LimitOffice:
+        return (await self._sessions.open()).transport.limits()
 
     def _own_queues(self) -> Sequence[str]:
         return sorted({*self._known_queues, *self.queues})

@@ -137,6 +137,10 @@ class Declaring:
         if not self._has_limits:
             raise without_limits(what)
 
+    def _agree(self, id: LimitId, numbers: Numbers, who: str) -> None:
+        self._need_limits(who)
+        self._note_limit(id, numbers, who)
+
     def _note_limits(self, task: Task[..., Any]) -> None:
         for id, numbers in task.terms.limits.items():
             self._note_limit(id, numbers, f"Task {task.name!r}")

@@ -39,8 +39,14 @@ class LimitOffice(ABC):
     """Limits, for everybody but the calls of tasks: those are granted in the step that lends them."""
 
     @abstractmethod
-    async def declare(self, numbers: Mapping[LimitId, Numbers]) -> None:
-        """Say what limits allow; the latest to say so is right. What was changed at run time goes before it."""
+    async def declare(self, numbers: Mapping[LimitId, Numbers], *, is_consumer: bool = True) -> None:
+        """Say what limits allow; the latest to say so is right. What was changed at run time goes before it.
+
+        Args:
+            numbers: of each limit.
+            is_consumer: False: of a limit of which something was said, nothing changes. Who only publishes may be of an
+                earlier version than those who run.
+        """
 
     @abstractmethod
     async def change(self, id: LimitId, numbers: Numbers | None) -> None:

@@ -48,9 +48,9 @@ class Limiter:
         self._pauses: dict[tuple[LimitId, str | None], int] = {}
         self._holders: dict[LimitKey, dict[str, int]] = {}
 
-    def declare(self, numbers: Mapping[LimitId, Numbers]) -> None:
-        """Take note of what limits allow."""
-        self._declared.update(numbers)
+    def declare(self, numbers: Mapping[LimitId, Numbers], *, is_consumer: bool) -> None:
+        """Take note of what limits allow; who only publishes knows less than those who run."""
+        self._declared = {**self._declared, **numbers} if is_consumer else {**numbers, **self._declared}
 
     def change(self, id: LimitId, numbers: Numbers | None) -> None:
         """Let other numbers hold; None: the declared ones."""

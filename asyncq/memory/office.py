@@ -21,9 +21,9 @@ class MemoryLimits(LimitOffice):
         self._state = state
         self._space = space
 
-    async def declare(self, numbers: Mapping[LimitId, Numbers]) -> None:
+    async def declare(self, numbers: Mapping[LimitId, Numbers], *, is_consumer: bool = True) -> None:
         with self._state.lock:
-            self._space.limiter.declare(numbers)
+            self._space.limiter.declare(numbers, is_consumer=is_consumer)
             self._space.wake_all()
 
     async def change(self, id: LimitId, numbers: Numbers | None) -> None:

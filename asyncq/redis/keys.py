@@ -23,12 +23,25 @@ spread.
     {ns}:q:QUEUE:dead           ZSET    id -> time of death, of dead letters; expires
     {ns}:q:QUEUE:fading         ZSET    id -> ms until which the letter is kept; expires
     {ns}:q:QUEUE:letters        HASH    id -> dead letter; expires
+    {ns}:q:QUEUE:terms          HASH    id -> JSON of what has to be granted before it is lent, of those that have any
+    {ns}:q:QUEUE:turns          ZSET    OF -> ms at which the line of this count is asked for; infinite: when called
+    {ns}:q:QUEUE:turn:OF        ZSET    members like those of `ahead` that stand in this line
+    {ns}:q:QUEUE:stands         HASH    member -> OF of the line in which it stands
     {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; expires
     {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
                                         and a digit: the priority
     {ns}:ledger                 STRING  exists where the messages are elsewhere, and a ledger knows of them
+    {ns}:limits                 HASH    `declared LIMIT`, `changed LIMIT` -> how many, in how many ms, and burst
+    {ns}:waited                 SET     OF of which somebody waits outside of tasks
+    {ns}:lined                  SET     names of queues that have lines of limits
+    {ns}:grants:OF              LIST    ms, weight, and the sum of weights up to it, of each grant; expires
+    {ns}:paused:LIMIT, ...:OF   STRING  ms until which nothing is granted; expires
+    {ns}:holders:OF             HASH    queue and member of a call that holds a slot -> nothing; waiter -> ms until when
+    {ns}:waiters:OF             ZSET    waiter -> us at which it came; expires
+    {ns}:waiting:OF             ZSET    waiter -> ms until which its place is kept; expires
+    {ns}:call:W                 LIST    one token that tells waiter W to ask again; expires
     {ns}:queues                 SET     names of queues that were ever published to
     {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of              HASH    consumer -> its queues
@@ -39,12 +52,14 @@ spread.
                                 channel of the same name, on which C is told of each
     {ns}:reply:RANDOM           channel of one process, which is its address
 
+OF names one count of a limit: `rate NAME KEY` or `slots NAME KEY`; LIMIT is that without the key.
+
 A ledger has no line: of a queue's keys it has those that speak of single calls (`messages`, `running`, `crashes`,
 `due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
-stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues`, `ledger` and a token in
-`wake` or `wake_suspects` outlive them: small keys, and few for each queue.
+stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues`, `ledger`, `limits` and a token
+in `wake` or `wake_suspects` outlive them: small keys, and few for each queue.
 """
 
 from collections.abc import Sequence
@@ -54,10 +69,14 @@ QUEUE_KEYS = (
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
     *("generations", "ended"),
+    *("terms", "turns", "stands"),
 )
-SPACE_KEYS = ("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger")
+SPACE_KEYS = (
+    *("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger"),
+    *("limits", "lined", "waited", "paused", "call"),
+)
 
-_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply"}
+_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply", "paused", "call"}
 """Names that are followed by a colon and the name of what they are kept for."""
 
 

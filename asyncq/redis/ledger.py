@@ -150,7 +150,7 @@ class RedisLedger(Ledger):
         """Return of each queue how many calls are scheduled, and how many run."""
         calls = [call("counts", self._space.queue(queue)) for queue in queues]
         replies = await self._client.commands.call(calls, wanted="count")
-        return [(scheduled, running) for _, scheduled, running, _ in replies]
+        return [(scheduled, running) for _, scheduled, running, *_ in replies]
 
 
 def _measure(envelope: Envelope) -> tuple[str, int]:
