@@ -171,7 +171,7 @@ class Broker(Declaring, Limiting, Upkeep):
     async def _transport(self) -> Transport:
         return (await self._sessions.open()).transport
 
-    async def _limit_office(self) -> LimitOffice:
+    async def limit_office(self) -> LimitOffice:
         return (await self._sessions.open()).transport.limits()
 
     def _own_queues(self) -> Sequence[str]:

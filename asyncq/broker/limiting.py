@@ -233,25 +233,25 @@ class Limiting:
         declared = RateLimit(limit, per, burst=burst, name=_named(name))
         id = limit_id(declared, name)
         self._agree(id, declared.numbers, f"rate_limit({name!r})")
-        return RateLimiter(self._limit_office, id, declared.numbers, _checked_key(key))
+        return RateLimiter(self.limit_office, id, declared.numbers, _checked_key(key))
 
     def concurrency_limit(self, name: str, n: int, *, key: str = "") -> ConcurrencyLimiter:
         """Return a concurrency limit for any code, in any process; it raises what `rate_limit` does."""
         declared = ConcurrencyLimit(n, name=_named(name))
         id = limit_id(declared, name)
         self._agree(id, declared.numbers, f"concurrency_limit({name!r})")
-        return ConcurrencyLimiter(self._limit_office, id, declared.numbers, _checked_key(key))
+        return ConcurrencyLimiter(self.limit_office, id, declared.numbers, _checked_key(key))
 
     async def limit_states(self) -> Sequence[LimitState]:
         """Return the limits of this namespace, as declared and as changed at run time."""
-        return await (await self._limit_office()).states()
+        return await (await self.limit_office()).states()
 
     @abstractmethod
     def _agree(self, id: LimitId, numbers: Numbers, who: str) -> None:
         """Raise ConfigurationError where a limit has other numbers elsewhere, NotSupported where none can be kept."""
 
     @abstractmethod
-    async def _limit_office(self) -> LimitOffice:
+    async def limit_office(self) -> LimitOffice:
         """Return where limits are kept, opened if need be."""
 
 

@@ -5,6 +5,7 @@ import click
 from asyncq import __version__
 from asyncq.cli.check import check
 from asyncq.cli.dead import dead
+from asyncq.cli.limits import limits
 from asyncq.cli.queues import queues
 from asyncq.cli.worker import worker
 from asyncq.cli.workers import workers
@@ -16,5 +17,5 @@ def main() -> None:
     """An asyncio-native distributed task queue."""
 
 
-for command in (worker, workers, queues, dead, check):
+for command in (worker, workers, queues, dead, limits, check):
     main.add_command(command)
