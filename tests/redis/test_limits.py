@@ -35,7 +35,7 @@ async def test_nothing_is_left_after_a_drain(
         assert (await office.ask(ROOM, "dead", 1, "dead", 200)).is_granted
         async with kept_up(consumer):
             settle = [
-                lambda delivery: Return(delivery),
+                Return,
                 lambda delivery: Again(delivery, b"", pair.transport.now_ms() + 20),
                 lambda delivery: Return(delivery, is_crash=True),
             ]

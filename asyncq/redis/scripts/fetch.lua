@@ -195,6 +195,7 @@ end
 -- Of these, let those join `members` that lack nothing; the others stand in line.
 local function admit_some(key, popped, places, members, granted)
   local prefix, place_of, ids = key.start, newest_place(key.start), {}
+  local has_lines = redis.call('EXISTS', key.turns) == 1
   for i, member in ipairs(popped) do
     ids[i] = string.sub(member, 2)
   end
@@ -205,10 +206,11 @@ local function admit_some(key, popped, places, members, granted)
     end
     if not text then
       members[#members + 1] = member
-    elseif #join_lines(prefix, {member}, place) > 0 then
+    elseif not has_lines or #join_lines(prefix, {member}, place) > 0 then
       local lacking, at = admit(read_terms(text), holder_of(prefix, member), nil, now)
       if lacking then
         stand_in_line(prefix, lacking, member, place(), at)
+        has_lines = true
       else
         members[#members + 1] = member
         granted[member] = true
