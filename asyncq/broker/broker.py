@@ -10,6 +10,7 @@ from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
 from asyncq.broker.letterbox import Letterbox
 from asyncq.broker.limiting import Limiting
+from asyncq.broker.ownslots import refuse_own_slots
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import is_new
 from asyncq.broker.session import Session
@@ -200,7 +201,9 @@ class Broker(Declaring, Limiting, Upkeep):
             session.waiters.expect(waiting)
 
     async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:
-        """Return how a call ended. Raises ResultTimeout and ResultMissing."""
+        """Return how a call ended. Raises ResultTimeout, ResultMissing, and ConfigurationError (`refuse_own_slots`)."""
+        if waiting.slots and waiting.record is None:
+            refuse_own_slots(waiting)
         session = await self._sessions.open()
         return await session.waiters.wait(waiting, timeout=timeout, wait_for_publish=wait_for_publish)
 

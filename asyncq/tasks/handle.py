@@ -1,6 +1,6 @@
 """The handle: what a caller holds of a call, in the process that sent it or in any other."""
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +11,7 @@ from asyncq.result import Attempt, Progress, Record, Result, Status, decode_reco
 from asyncq.serializers import ResultCodec
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.tasks.calls import Calls, expiring_message, message_of
+from asyncq.terms import SlotTerm
 
 R = TypeVar("R")
 
@@ -54,6 +55,7 @@ class Handle(Generic[R]):
         "is_told",
         "queue",
         "record",
+        "slots",
     )
 
     def __init__(
@@ -66,6 +68,7 @@ class Handle(Generic[R]):
         keeps: bool = True,
         is_told: bool = False,
         expires_ms: int = 0,
+        slots: Sequence[SlotTerm] = (),
     ) -> None:
         self.id = id
         self.is_new = False
@@ -73,6 +76,7 @@ class Handle(Generic[R]):
         self.is_told = is_told
         self.expires_ms = expires_ms
         self.record: bytes | None = None
+        self.slots = slots
         self._calls = calls
         self._codec = codec
         self._keeps = keeps

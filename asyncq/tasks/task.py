@@ -123,6 +123,7 @@ class Task(Generic[P, R]):
             keeps=self._keeps,
             is_told=is_told,
             expires_ms=message.expires_ms,
+            slots=message.terms.slots if message.terms is not None else (),
         )
         if is_told:
             self._calls.expect(handle)

@@ -209,3 +209,16 @@ async def test_a_message_from_a_producer_without_the_limit(make_broker: MakeBrok
             for handle in handles:
                 assert (await handle.result(timeout=5)).attempts == 1
     assert min(later - earlier for earlier, later in pairwise(starts)) > 0.25
+
+
+async def test_waiting_for_a_slot_of_ones_own(broker: Broker, worker: None) -> None:
+    """A run that awaits a call which needs the slot it holds is told so, instead of waiting for ever."""
+
+    @broker.task(concurrency=ConcurrencyLimit(2, key=lambda depth: "tree"), retry=None)
+    async def walk(depth: int) -> None:
+        if depth:
+            await (await walk.kiq(depth - 1))
+
+    result = await (await walk.kiq(1)).result(timeout=5)
+    assert isinstance(result.error, ConfigurationError)
+    assert "would wait for each other for ever" in str(result.error)
