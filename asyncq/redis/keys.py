@@ -39,6 +39,7 @@ spread.
     {ns}:grants:OF              LIST    ms, weight, and the sum of weights up to it, of each grant; expires
     {ns}:paused:LIMIT, ...:OF   STRING  ms until which nothing is granted; expires
     {ns}:holders:OF             HASH    queue and member of a call that holds a slot -> nothing; waiter -> ms until when
+    {ns}:counted:OF             STRING  exists for a second after the many holders were counted; expires
     {ns}:waiters:OF             ZSET    waiter -> us at which it came; expires
     {ns}:waiting:OF             ZSET    waiter -> ms until which its place is kept; expires
     {ns}:call:W                 LIST    one token that tells waiter W to ask again; expires

@@ -165,18 +165,22 @@ local function serve_lines(key, most, members, numbers, granted)
     local of = first[1]
     local head = redis.call('ZRANGE', prefix .. 'turn:' .. of, 0, 0, 'WITHSCORES')
     local member, place = head[1], head[2]
+    if not member then
+      return redis.call('ZREM', key.turns, of) -- nobody stands there: it must not be in everybody's way
+    end
     local text = redis.call('HGET', key.terms, string.sub(member, 2))
     local is_suspect = has_crashes and times_in(redis.call('HGET', key.crashes, member)) >= SUSPECT_CRASHES
     if is_suspect and suspects_left <= 0 then
       leave_line_of(prefix, of, member)
       redis.call('ZADD', key.suspects, place, member)
     else
-      local lacking, at = admit(text and read_terms(text) or {}, holder_of(prefix, member), nil, now)
+      local terms = text and read_terms(text) or {}
+      local lacking, at = admit(terms, holder_of(prefix, member), nil, now)
       if not lacking then
         leave_line_of(prefix, of, member)
         redis.call('ZADD', key.turns, 'XX', now + move / 1000, of)
         members[#members + 1] = member
-        granted[member] = true
+        granted[member] = #terms > 0
         local number = tonumber(place) % STEP
         numbers[member] = number < NEW and number or nil
         suspects_left = suspects_left - (is_suspect and 1 or 0)
@@ -207,14 +211,34 @@ local function admit_some(key, popped, places, members, granted)
     if not text then
       members[#members + 1] = member
     elseif not has_lines or #join_lines(prefix, {member}, place) > 0 then
-      local lacking, at = admit(read_terms(text), holder_of(prefix, member), nil, now)
+      local terms = read_terms(text)
+      local lacking, at = admit(terms, holder_of(prefix, member), nil, now)
       if lacking then
         stand_in_line(prefix, lacking, member, place(), at)
         has_lines = true
       else
         members[#members + 1] = member
-        granted[member] = true
+        granted[member] = #terms > 0
       end
+    end
+  end
+end
+
+-- A suspect that stands in line now was not taken: another may be, or it itself by its line.
+local function give_back_allowance(admitted, popped, members, before)
+  if #admitted == 0 then
+    return
+  end
+  local is_here = {}
+  for _, member in ipairs(popped) do
+    is_here[member] = true
+  end
+  for i = before + 1, #members do
+    is_here[members[i]] = nil
+  end
+  for i = 1, #admitted, 2 do
+    if is_here[admitted[i]] then
+      suspects_left = suspects_left + 1
     end
   end
 end
@@ -240,7 +264,9 @@ local function take_limited(key, limit)
     for member, number in pairs(further) do
       numbers[member] = number
     end
+    local before = #members
     admit_some(key, popped, places, members, granted)
+    give_back_allowance(admitted, popped, members, before)
   end
   serve_lines(key, limit - #members, members, numbers, granted)
   return members, numbers, granted

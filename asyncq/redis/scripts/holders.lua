@@ -4,6 +4,7 @@
 -- outside of tasks to the ms until which it holds its slot.
 
 local held_since_now = {}
+local ALWAYS_COUNTED, COUNTED_AGAIN_MS = 32, 1000
 
 local function holder_of(prefix, member)
   return string.sub(prefix, #TAG + 4, -2) .. ' ' .. member
@@ -38,6 +39,11 @@ end
 local function slot_at(of, numbers, now)
   if redis.call('HLEN', TAG .. ':holders:' .. of) < numbers[1] then
     return 0
+  end
+  -- Where there are many they are counted once in a while only: each costs a look.
+  if numbers[1] > ALWAYS_COUNTED
+    and not redis.call('SET', TAG .. ':counted:' .. of, 1, 'NX', 'PX', COUNTED_AGAIN_MS) then
+    return now + COUNTED_AGAIN_MS
   end
   local count, first = count_holders(of, now)
   return count < numbers[1] and 0 or first

@@ -1,5 +1,6 @@
 -- KEYS: limits waited
 -- USES: queue terms grants holders admitting lanes
+-- FLAGS: allow-oom
 -- ARGV: a count, its limit, the weight (0: a slot), who asks, and for how many ms its place, or its slot, is kept
 -- Returns 1 and 0: it is granted; or 0 and after how many ms it is to ask again. First come, first served.
 local of, limit, weight, waiter, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])

@@ -1,5 +1,6 @@
 -- KEYS: limits lined waited
 -- USES: queue terms lanes
+-- FLAGS: allow-oom
 -- ARGV: of each limit its name (`rate NAME`, `slots NAME`), `declared`, `missing` (declared unless
 --       it is) or `changed`, and what it allows: how many, in how
 --       many ms, and burst; empty: take back what was said

@@ -9,8 +9,7 @@ local function prefix_by(key, name)
   return string.sub(key, 1, -#name - 1)
 end
 
--- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no weight.
-local function read_terms(text)
+local function terms_in(text)
   local decoded, terms = cjson.decode(text), {}
   for _, slot in ipairs(decoded.slots or {}) do
     local limit = 'slots ' .. slot[1]
@@ -18,9 +17,16 @@ local function read_terms(text)
   end
   for _, rate in ipairs(decoded.rates or {}) do
     local limit = 'rate ' .. rate[1]
-    terms[#terms + 1] = {of = limit .. ' ' .. rate[2], limit = limit, weight = rate[3]}
+    terms[#terms + 1] = {of = limit .. ' ' .. rate[2], limit = limit, weight = tonumber(rate[3]) or 1}
   end
   return terms
+end
+
+-- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no weight.
+-- What cannot be read is none: the worker hands the call back with what it needs.
+local function read_terms(text)
+  local can_be_read, terms = pcall(terms_in, text)
+  return can_be_read and terms or {}
 end
 
 local numbers_by_limit = {}

@@ -178,3 +178,33 @@ class HoldingSuite(Suite):
         await stage.outcome(called, "the call")
         assert (await office.ask(ROOM, "", 1, "client", 60_000)).is_granted
         assert await office.leave(ROOM, "", "client")
+
+    async def test_a_suspect_is_lent_when_its_line_comes(self, stage: Stage, process: Process) -> None:
+        """A suspect that joins a line whose time has come is lent in the end, without going back and forth."""
+        await allow(process, 1)
+        await process.publish(slotted("a"))
+        for _ in range(2):
+            consumer = await process.consumer()
+            await stage.fetch(consumer, 1)
+            await process.transport.release([consumer.name])
+        consumer = await process.consumer()
+        await process.publish(slotted("b"), slotted("c"))
+        (delivery,) = await stage.fetch(consumer, 1, suspects=0)
+        assert delivery.id == "b"
+        assert not await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
+        await finish(consumer, [delivery])  # the line of "c" is to be asked for, and the suspect stands apart
+        (delivery,) = await stage.fetch(consumer, 1, suspects=1)
+        await finish(consumer, [delivery])
+        (other,) = await stage.fetch(consumer, 1, suspects=1)
+        assert {delivery.id, other.id} == {"a", "c"}
+
+    async def test_many_slots_are_counted_now_and_then(self, stage: Stage, process: Process) -> None:
+        """Where there are many slots, each that comes free goes to the next in line all the same."""
+        await allow(process, 40)
+        await process.publish(*(slotted(str(n)) for n in range(60)))
+        consumer = await process.consumer()
+        deliveries = await stage.fetch(consumer, 40)
+        await take_none(consumer)
+        fetching = stage.start(stage.fetch_ids(consumer, 20))
+        await finish(consumer, deliveries)
+        assert await stage.outcome(fetching, "the slots that came free") == [str(n) for n in range(40, 60)]
