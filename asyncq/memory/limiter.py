@@ -77,7 +77,9 @@ class Limiter:
         ]
 
     def lacking(self, terms: Terms, now_ms: int) -> Lacking | None:
-        """Return what a call lacks first; None: nothing."""
+        """Return what a call lacks first; None: nothing, or it has expired."""
+        if terms.has_expired(now_ms):
+            return None
         for of, term in zip(keys_of(terms), (*terms.slots, *terms.rates), strict=True):
             due_ms = self.due_ms(of, term.weight if isinstance(term, RateTerm) else 1, now_ms)
             if due_ms > now_ms:

@@ -6,6 +6,7 @@ from asyncq.memory.entry import Entry
 from asyncq.memory.keyed import LimitKey
 from asyncq.memory.limiter import FAR_MS, Limiter, keys_of
 from asyncq.memory.ranking import Ranking
+from asyncq.terms import Terms
 
 
 class Turns:
@@ -43,7 +44,7 @@ class Turns:
         if lacking is not None:
             self._stand(entry, lacking.of, lacking.due_ms)
             return False
-        self._limiter.grant(entry.terms, entry.id, now_ms)
+        self._grant(entry, entry.terms, now_ms)
         return True
 
     def join(self, entry: Entry) -> bool:
@@ -73,7 +74,7 @@ class Turns:
                 continue
             lacking = self._limiter.lacking(entry.terms, now_ms)
             if lacking is None:
-                self._limiter.grant(entry.terms, entry.id, now_ms)
+                self._grant(entry, entry.terms, now_ms)
                 self._time(of, now_ms)
                 self.discard(entry)
                 suspects -= entry.is_suspect
@@ -108,6 +109,11 @@ class Turns:
         """Have all lines asked for: limits have changed."""
         for of in self._lines:
             self._time(of, 0)
+
+    def _grant(self, entry: Entry, terms: Terms, now_ms: int) -> None:
+        if not terms.has_expired(now_ms):
+            self._limiter.grant(terms, entry.id, now_ms)
+            entry.terms = terms.once_lent()
 
     def _stand(self, entry: Entry, of: LimitKey, due_ms: int) -> None:
         line = self._lines.get(of)

@@ -77,6 +77,7 @@ async def three_workers(start: StartProgram) -> list[Program]:
     return workers
 
 
+@pytest.mark.timeout(60 + 2 * SECONDS)
 @pytest.mark.parametrize("has_kills", [False, True])
 async def test_rates(app: Path, redis_url: str, namespace: str, *, has_kills: bool) -> None:
     """No window has more starts than the limit, and while there is work, at least 95 % of it are used, of each key."""
@@ -113,6 +114,7 @@ async def test_rates(app: Path, redis_url: str, namespace: str, *, has_kills: bo
         assert len(times) >= 0.95 * possible - LIMIT - (20 if has_kills else 0), (key, len(times), possible)
 
 
+@pytest.mark.timeout(60 + 2 * SECONDS)
 async def test_slots(app: Path, redis_url: str, namespace: str) -> None:
     """No more runs than slots overlap, those of living workers; a killed holder's slot is free within lease + 2 s."""
     async with declared(redis_url, namespace) as broker, programs(app) as start:

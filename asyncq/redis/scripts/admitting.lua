@@ -1,6 +1,6 @@
 -- How calls that need something are granted it, all or nothing, for the scripts that name this file.
 
-local UNKNOWN_MS = 1000
+local UNKNOWN_MS, EXPIRY_MARGIN_MS = 1000, 1000
 
 local function due_of(term, now)
   local numbers = numbers_of(term.limit)
@@ -12,8 +12,12 @@ local function due_of(term, now)
   return slot_at(term.of, numbers, now)
 end
 
--- Grant one call all that it needs. Returns nothing, or the first term that it lacks, and when to ask again.
+-- Grant one call all that it needs; one that has expired is let go without. Returns nothing, or the first term that it
+-- lacks, and when to ask again.
 local function admit(terms, holder, until_ms, now)
+  if terms.expires_ms and terms.expires_ms < now - EXPIRY_MARGIN_MS then
+    return nil
+  end
   for _, term in ipairs(terms) do
     local at = due_of(term, now)
     if at > now then
@@ -26,5 +30,13 @@ local function admit(terms, holder, until_ms, now)
     else
       grant_slot(term.of, holder, until_ms)
     end
+  end
+end
+
+-- Have a call that was granted what it needs start from now on, however late it is.
+local function forget_expiry(terms, key, id, text, now)
+  if terms.expires_ms and terms.expires_ms >= now - EXPIRY_MARGIN_MS then
+    local without = string.gsub(text, ',?"expires_ms":%d+', '')
+    redis.call('HSET', key, id, without)
   end
 end

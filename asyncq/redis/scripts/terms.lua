@@ -10,7 +10,8 @@ local function prefix_by(key, name)
 end
 
 local function terms_in(text)
-  local decoded, terms = cjson.decode(text), {}
+  local decoded = cjson.decode(text)
+  local terms = {expires_ms = tonumber(decoded.expires_ms)}
   for _, slot in ipairs(decoded.slots or {}) do
     local limit = 'slots ' .. slot[1]
     terms[#terms + 1] = {of = limit .. ' ' .. slot[2], limit = limit}
@@ -22,8 +23,8 @@ local function terms_in(text)
   return terms
 end
 
--- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no weight.
--- What cannot be read is none: the worker hands the call back with what it needs.
+-- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no weight;
+-- and with `expires_ms` where the call expires and was never lent. What cannot be read is none: the worker hands the call back with what it needs.
 local function read_terms(text)
   local can_be_read, terms = pcall(terms_in, text)
   return can_be_read and terms or {}

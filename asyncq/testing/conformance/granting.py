@@ -227,6 +227,30 @@ class GrantingSuite(Suite):
         await asyncio.sleep(0)
         assert not fetching.done()
 
+    async def test_what_has_expired_uses_no_turn(self, stage: Stage, process: Process) -> None:
+        """A call that expires in its line is lent without a turn, to be told so; once lent, it needs one however late."""
+        await allow(process, 1, 60)
+        now_ms = process.transport.now_ms()
+
+        def expiring(id: str, expires_ms: int) -> Envelope:
+            return Envelope(id, QUEUE, b"", terms=Terms(rates=(RateTerm(API.name),), expires_ms=expires_ms))
+
+        await process.publish(expiring("old", now_ms - 5_000), expiring("a", now_ms + 60_000), limited("b"))
+        consumer = await process.consumer()
+        old, a = await stage.fetch(consumer, 2)
+        assert (old.id, a.id, old.has_terms, a.has_terms) == ("old", "a", True, True)
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await process.publish(expiring("late", now_ms + 200))
+        await process.transport.limits().change(API, Numbers(2, 60_000))
+        assert await stage.fetch_ids(consumer, 1) == ["b"]
+        await stage.backend.pass_time(1.5)
+        await process.transport.limits().change(API, Numbers(2, 60_001))
+        assert await stage.fetch_ids(consumer, 1) == ["late"]
+        await process.transport.limits().change(API, Numbers(3, 60_000))
+        assert await settle_one(consumer, Again(a, b"", 0))
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+
     async def test_code_outside_of_tasks_shares_a_limit(self, stage: Stage, process: Process) -> None:
         """Who asks for a turn gets one of those that tasks use; while others were first it waits."""
         await allow(process, 2, PER)
