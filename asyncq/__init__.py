@@ -21,6 +21,7 @@ from asyncq.broker.dead import DeadLetters, Retried
 from asyncq.broker.inspection import QueueCounts, WorkerInfo
 from asyncq.broker.kinds import KINDS, broker_class, broker_from_url
 from asyncq.broker.letter import DeadLetter
+from asyncq.broker.schedules import ScheduleInfo, Schedules
 from asyncq.context import Context, Depends, current_context
 from asyncq.errors import (
     AsyncqError,
@@ -42,6 +43,7 @@ from asyncq.errors import (
     ResultMissing,
     ResultTimeout,
     Retry,
+    ScheduleError,
     Snooze,
     TaskCancelled,
     TaskExpired,
@@ -55,6 +57,8 @@ from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Attempt, Progress, Result, Status
 from asyncq.retry import RetryPolicy
+from asyncq.scheduler import Scheduler
+from asyncq.schedules import At, Cron, Every, Schedule
 from asyncq.tasks import AsyncTask, Event, FailedCall, Handle, SyncTask, Task, TaskOptions
 from asyncq.worker import Worker
 
@@ -69,6 +73,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncTask",
     "AsyncqError",
+    "At",
     "Attempt",
     "Broker",
     "BrokerError",
@@ -76,6 +81,7 @@ __all__ = [
     "ConcurrencyLimit",
     "ConfigurationError",
     "Context",
+    "Cron",
     "DeadLetter",
     "DeadLetters",
     "DecodeError",
@@ -83,6 +89,7 @@ __all__ = [
     "DuplicateId",
     "DuplicateTask",
     "Event",
+    "Every",
     "FailedCall",
     "Finding",
     "Handle",
@@ -110,6 +117,11 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "SQLiteBroker",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleInfo",
+    "Scheduler",
+    "Schedules",
     "Severity",
     "Snooze",
     "Status",

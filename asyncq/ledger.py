@@ -28,8 +28,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from asyncq.errors import PublishRefused
-from asyncq.transport import Dead, Done, Envelope, Lease, Member, Outcome, Revival, Settlement, Taken
+from asyncq.errors import NotSupported, PublishRefused
+from asyncq.transport import Dead, Done, Envelope, Lease, Member, Outcome, Revival, Settlement, Taken, Timetable
 
 
 class Copy(NamedTuple):
@@ -247,6 +247,14 @@ class Ledger(ABC):
     @abstractmethod
     async def known_queues(self) -> Sequence[str]:
         """Return the queues that were ever noted, as far as is remembered, in alphabetical order."""
+
+    def timetable(self) -> Timetable:
+        """Return what remembers schedules. It is given changes without calls: the transport publishes those.
+
+        Raises:
+            NotSupported: nothing does.
+        """
+        raise NotSupported("This ledger remembers no schedules.")
 
     @abstractmethod
     async def members(self) -> Sequence[Member]:

@@ -2,7 +2,6 @@
 
 import msgspec
 
-
 EXPIRY_MARGIN_MS = 1_000
 """What workers' views of the server's clock may differ by: one must not start what was lent as expired."""
 
@@ -40,8 +39,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         rates, slots: what it needs.
-        expires_ms: of a call that was never lent: past, it is lent without being granted anything, to be told that it has
-            expired; 0: never. Known to transports, from the message.
+        expires_ms: of a call that was never lent; when that is past it is lent without a grant, to be told that it has
+            expired; 0: never. Only transports are told, from the message.
     """
 
     rates: tuple[RateTerm, ...] = ()

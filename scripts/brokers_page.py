@@ -76,6 +76,10 @@ ROWS = [
         shown_by(StoreSuite.test_the_latest_progress_is_seen, StoreSuite.test_progress_is_told),
     ),
     Row(
+        "[Schedules](schedules.md), each tick once, by any number of schedulers",
+        shown_by(TransportSuite.test_a_tick_publishes, TransportSuite.test_one_of_many_wins),
+    ),
+    Row(
         "`cancel()`, whatever the call is doing",
         shown_by(
             TransportSuite.test_a_waiting_message_can_be_withdrawn, TransportSuite.test_a_running_call_ends_at_once

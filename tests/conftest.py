@@ -119,18 +119,11 @@ def own_redis(tmp_path: Path) -> Iterator[StartRedis]:
 
 
 @pytest.fixture(scope="session")
-def running_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
-    """The server behind `rabbitmq_server`."""
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
+    """A RabbitMQ that all tests share: leave it running, and declare under `namespace` only."""
     with RabbitMQServer(tmp_path_factory.mktemp("rabbitmq")) as server:
         server.control("await_startup")  # it listens a moment before it can be asked
         yield server
-
-
-@pytest.fixture
-def rabbitmq_server(running_rabbitmq: RabbitMQServer) -> Iterator[RabbitMQServer]:
-    """A RabbitMQ without queues, whose node all tests share: leave it running."""
-    yield running_rabbitmq
-    running_rabbitmq.clear()
 
 
 @pytest.fixture

@@ -54,16 +54,6 @@ A queue that is just being declared has no leader, and no messages. Through a fi
 strange name in it, would be told as a list of numbers.
 """
 
-_DELETE_ALL = """
-[rabbit_amqqueue:delete(Queue, false, false, <<"tests">>) || Queue <- rabbit_amqqueue:list(<<"/">>)],
-[rabbit_exchange:delete(Name, false, <<"tests">>)
-    || Exchange <- rabbit_exchange:list(<<"/">>),
-       Name <- [element(2, Exchange)],
-       Text <- [element(4, Name)],
-       Text =/= <<>>, binary:longest_common_prefix([Text, <<"amq.">>]) < 4],
-ok.
-"""
-
 
 class Distribution(NamedTuple):
     """What Erlang nodes share that talk with each other: who knows their ports, and a secret."""
@@ -205,10 +195,6 @@ class RabbitMQServer:
         counts = self.folder / "counts.json"
         self.evaluate(_COUNT_MESSAGES % counts)
         return json.loads(counts.read_bytes())
-
-    def clear(self) -> None:
-        """Delete all queues and exchanges of the virtual host "/"."""
-        self.evaluate(_DELETE_ALL)
 
     def flush(self) -> None:
         """Let it write to disk which quorum queues there are.

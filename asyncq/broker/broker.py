@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from msgspec.structs import replace
+
 from asyncq.broker.bulk import Bulk
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
@@ -13,6 +15,7 @@ from asyncq.broker.limiting import Limiting
 from asyncq.broker.ownslots import refuse_own_slots
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import is_new
+from asyncq.broker.schedules import Schedules
 from asyncq.broker.session import Session
 from asyncq.broker.sessions import Sessions
 from asyncq.broker.upkeep import Upkeep
@@ -26,7 +29,7 @@ from asyncq.result import Record
 from asyncq.store import CallKey, Sighting, Store
 from asyncq.tasks import Handle, TaskOptions
 from asyncq.tasks.calls import Waiting
-from asyncq.transport import Transport
+from asyncq.transport import Timetable, Transport
 
 T = TypeVar("T")
 
@@ -64,7 +67,7 @@ class Broker(Declaring, Limiting, Upkeep):
     ) -> None:
         self.queues: Mapping[str, Queue] = {queue.name: queue for queue in queues}
         priorities = Priorities(self.queues, has_priorities=self.capabilities.has_priorities)
-        super().__init__(defaults or TaskOptions(), priorities, has_limits=self.capabilities.has_limits)
+        super().__init__(defaults or TaskOptions(), priorities)
         self.namespace = _checked_namespace(namespace)
         self.connect_timeout = _positive("connect_timeout", connect_timeout)
         self.command_timeout = _positive("command_timeout", command_timeout)
@@ -164,6 +167,23 @@ class Broker(Declaring, Limiting, Upkeep):
             await session.declare(self._limits)
         receipt = await session.publisher.put(self._envelopes.make(message, is_fresh=is_fresh))
         return is_new(message, receipt)
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is called when: to be added to, listed, paused, removed and run now."""
+        return Schedules(self._timetable, self.declared_schedules, self._check_call, self._publish_now)
+
+    async def _publish_now(self, message: Message) -> Handle[Any]:
+        told = replace(message, reply=self.reply_address() if self.keeps_result(message) else "")
+        handle = self._handle_of(told)
+        handle.confirm(is_new=await self.publish(told, is_fresh=True))
+        return handle
+
+    async def _timetable(self) -> Timetable:
+        return (await self._transport()).timetable()
+
+    def _check_call(self, message: Message) -> object:
+        return self._envelopes.make(message, is_fresh=True)
 
     def _handle_of(self, message: Message) -> Handle[Any]:
         task = self.tasks.get(message.task)

@@ -1,9 +1,11 @@
 """Declaring tasks: the decorator, and what of it a type checker sees."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
+from asyncq.broker.planning import DeclaredPlans
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
@@ -11,10 +13,11 @@ from asyncq.limits import ConcurrencyLimit, LimitId, Numbers, RateLimit, shown_l
 from asyncq.message import Message
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.retry import RetryPolicy
+from asyncq.schedules import Schedule
 from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, TaskOptions
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.options import RunsIn
-from asyncq.transport import without_limits
+from asyncq.transport import Capabilities, without_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,15 +52,18 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
 
 
-class Declaring:
+class Declaring(ABC):
     """The part of a broker that is there before any connection: its tasks, and what they say of their calls.
 
     Attributes:
         tasks: what is declared, by name.
         defaults: options of every task that does not say otherwise.
+        declared_schedules: what `schedule=` says, by name.
     """
 
-    def __init__(self, defaults: TaskOptions, priorities: Priorities, *, has_limits: bool) -> None:
+    capabilities: Capabilities
+
+    def __init__(self, defaults: TaskOptions, priorities: Priorities) -> None:
         if defaults.on_failure is not None:
             raise ConfigurationError(
                 "defaults= cannot name an on_failure: it is a task of this broker, which has none yet. "
@@ -65,9 +71,9 @@ class Declaring:
             )
         self.tasks = Registry()
         self.defaults = defaults
+        self.declared_schedules = DeclaredPlans()
         self._known_queues = {DEFAULT_QUEUE}
         self._priorities = priorities
-        self._has_limits = has_limits
         self._limits: dict[LimitId, Numbers] = {}
 
     @overload
@@ -82,6 +88,7 @@ class Declaring:
         *,
         name: str | None = None,
         runs_in: RunsIn | None = None,
+        schedule: Schedule | Sequence[Schedule] | None = None,
         queue: str = ...,
         priority: int = ...,
         retry: RetryPolicy | None = ...,
@@ -102,6 +109,7 @@ class Declaring:
         *,
         name: str | None = None,
         runs_in: RunsIn | None = None,
+        schedule: Schedule | Sequence[Schedule] | None = None,
         **options: Any,
     ) -> Any:
         """Declare a function as a task: `@broker.task`, or with options `@broker.task(queue="mail", timeout=30)`.
@@ -111,10 +119,13 @@ class Declaring:
             name: what messages call it by, for ever; by default `module:function`.
             runs_in: where a worker runs it. Coroutine functions run on the "loop", the default for them; others in a
                 "thread", on the "loop" if they never block, or in a "process" of a pool if they compute for long.
+            schedule: when schedulers call it, `Cron("0 2 * * *")`; several in a list. None: never.
             options: see `TaskOptions`; what is not given is as the broker's `defaults` say.
 
         Raises:
-            ConfigurationError: an unknown option, a value that makes no sense, or a priority that its queue lacks.
+            ConfigurationError: an unknown option, a value that makes no sense, a priority that its queue lacks, or a
+                schedule whose arguments do not fit.
+            NotSupported: a schedule, and the broker remembers none.
             DuplicateTask: another function has that name.
         """
         changed = self.defaults.changed(options)
@@ -124,6 +135,7 @@ class Declaring:
             self._note_limits(task)
             self.tasks.add(task)
             self._known_queues.add(task.queue)
+            self._plan(task, schedule)
             return task
 
         return declare if function is None else declare(function)
@@ -134,7 +146,7 @@ class Declaring:
         return self._limits
 
     def _need_limits(self, what: str) -> None:
-        if not self._has_limits:
+        if not self.capabilities.has_limits:
             raise without_limits(what)
 
     def _agree(self, id: LimitId, numbers: Numbers, who: str) -> None:
@@ -201,6 +213,16 @@ class Declaring:
             runs_in=runs_in or ("loop" if is_async else "thread"),
             injected=injected_parameters(function),
         )
+
+    def _plan(self, task: Task[..., Any], schedule: Schedule | Sequence[Schedule] | None) -> None:
+        if schedule is not None and not self.capabilities.has_schedules:
+            raise self.capabilities.without_memory(f"schedule= of {task.name!r}")
+        if schedule is not None or self.declared_schedules:
+            self.declared_schedules.add(task, schedule if schedule is not None else (), self._check_call)
+
+    @abstractmethod
+    def _check_call(self, message: Message) -> object:
+        """Raise PublishRefused for a call that this broker would not take."""
 
     def _check_handler(self, handler: FailureHandler | None) -> None:
         """Raise ConfigurationError for an `on_failure` that no worker could call."""

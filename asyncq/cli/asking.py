@@ -3,14 +3,14 @@
 import asyncio
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from asyncq.broker import Broker
-from asyncq.cli.loading import ImportFailed, load_broker, put_first_on_path
+from asyncq.cli.loading import ImportFailed, load_broker, load_module, put_first_on_path
 from asyncq.cli.logs import set_up_logging
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 
@@ -45,12 +45,22 @@ def on_app(command: Command) -> Command:
     return app_argument(app_dir_option(json_option(command)))
 
 
-def load(app: str, app_dir: Path, *, log_level: str = "warning") -> Broker:
-    """Return the broker that APP names, or end the command with what is wrong."""
-    set_up_logging(log_level, "text")
+def load(
+    app: str,
+    app_dir: Path,
+    *,
+    modules: Sequence[str] = (),
+    log_level: str = "warning",
+    log_format: str = "text",
+) -> Broker:
+    """Return the broker that APP names, with what modules add to it, or end the command with what is wrong."""
+    set_up_logging(log_level, log_format)
     put_first_on_path(app_dir)
     try:
-        return load_broker(app, app_dir)
+        broker = load_broker(app, app_dir)
+        for module in modules:
+            load_module(module, app_dir)
+        return broker
     except ConfigurationError as error:
         raise Refused(str(error)) from error
     except ImportFailed as error:

@@ -10,7 +10,7 @@ from asyncq.cli.options import WorkerOptions
 from asyncq.worker import Worker
 
 MAX_NAMES = 8
-"""Task names shown; the rest is counted."""
+"""Names shown; the rest is counted."""
 
 
 class Banner(NamedTuple):
@@ -28,6 +28,7 @@ class Banner(NamedTuple):
     concurrency: int
     processes: int
     lease: float
+    schedules: Sequence[str] | None
 
     def text(self) -> str:
         """Return it as a few lines for people."""
@@ -40,14 +41,24 @@ class Banner(NamedTuple):
                 f"  tasks        {self._task_names()}",
                 f"  concurrency  {self.concurrency} x {self.processes} process{'es' * (self.processes > 1)}",
                 f"  lease        {self.lease:g} s",
+                *([] if self.schedules is None else [f"  schedules    {spoken_schedules(self.schedules)}"]),
             ]
         )
 
     def _task_names(self) -> str:
         if not self.tasks:
             return "none. Is the module that declares them imported by the app, or named after it?"
-        more = len(self.tasks) - MAX_NAMES
-        return f"{len(self.tasks)}: {', '.join(self.tasks[:MAX_NAMES])}" + (f" and {more} more" if more > 0 else "")
+        return _spoken(self.tasks)
+
+
+def spoken_schedules(names: Sequence[str]) -> str:
+    """Return what is said of the schedules that stand in the code."""
+    return f"{_spoken(names)}; and those that were added" if names else "those that were added; the code declares none"
+
+
+def _spoken(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return f"{len(names)}: {', '.join(names[:MAX_NAMES])}" + (f" and {more} more" if more > 0 else "")
 
 
 def banner_of(options: WorkerOptions, broker: Broker, worker: Worker, *, loop: str, pid: int) -> Banner:
@@ -65,4 +76,5 @@ def banner_of(options: WorkerOptions, broker: Broker, worker: Worker, *, loop: s
         concurrency=options.concurrency,
         processes=options.processes,
         lease=options.lease,
+        schedules=sorted(broker.declared_schedules) if options.scheduler else None,
     )

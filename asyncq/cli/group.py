@@ -7,6 +7,8 @@ from asyncq.cli.check import check
 from asyncq.cli.dead import dead
 from asyncq.cli.limits import limits
 from asyncq.cli.queues import queues
+from asyncq.cli.scheduler import scheduler
+from asyncq.cli.schedules import schedules
 from asyncq.cli.worker import worker
 from asyncq.cli.workers import workers
 
@@ -17,5 +19,5 @@ def main() -> None:
     """An asyncio-native distributed task queue."""
 
 
-for command in (worker, workers, queues, dead, limits, check):
+for command in (worker, scheduler, workers, queues, schedules, dead, limits, check):
     main.add_command(command)

@@ -7,14 +7,22 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
+from typing import Protocol
 
-from asyncq.worker import Worker
 from asyncq.worker.child import AT_ONCE
 from asyncq.worker.exits import end_within
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger("asyncq.worker")
+
+
+class Stoppable(Protocol):
+    """What is to be stopped: a worker, or a scheduler."""
+
+    def stop(self) -> None:
+        """Stop gracefully; a second time: at once."""
+        ...
 
 
 class Interrupts:
@@ -24,7 +32,7 @@ class Interrupts:
     the system happens to deliver the signal to another thread.
     """
 
-    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, worker: Stoppable, loop: asyncio.AbstractEventLoop) -> None:
         self._worker = worker
         self._loop = loop
         self._ours, self._theirs = socket.socketpair()

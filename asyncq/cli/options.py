@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+import msgspec
 
 from asyncq.errors import ConfigurationError
 from asyncq.queues import check_queue_name
@@ -98,6 +100,37 @@ class DurationType(click.ParamType[float]):
         return seconds
 
 
+class MomentType(click.ParamType[datetime]):
+    """A moment, with its offset from UTC."""
+
+    name = "MOMENT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            moment = None
+        if moment is None or moment.utcoffset() is None:
+            self.fail(f"{value!r} is no moment with an offset, such as 2026-01-31T08:00+01:00 or ...Z.", param, ctx)
+        return moment
+
+
+class JSONType(click.ParamType[Any]):
+    """A JSON array (list) or object (dict)."""
+
+    name = "JSON"
+
+    def __init__(self, kind: type[list[Any]] | type[dict[str, Any]]) -> None:
+        self._kind = kind
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return msgspec.json.decode(str(value), type=self._kind)
+        except msgspec.MsgspecError as error:
+            wanted = "array" if self._kind is list else "object"
+            self.fail(f"{value!r} is no JSON {wanted}: {error}", param, ctx)
+
+
 def unique_queues(_ctx: click.Context, _param: click.Parameter, queues: Sequence[QueueSlots]) -> Sequence[QueueSlots]:
     """Refuse a queue that is named twice."""
     names = [queue.name for queue in queues]
@@ -128,6 +161,7 @@ class WorkerOptions:
     log_level: str
     log_format: str
     fail_fast: bool
+    scheduler: bool
 
     @property
     def needs_supervisor(self) -> bool:

@@ -108,6 +108,7 @@ def _worker(
         max_memory=options.max_memory_per_child,
         name=charge.name if charge else None,
         fail_fast=options.fail_fast,
+        scheduler=options.scheduler,
         on_started=started,
         on_spent=partial(line.tell, "spent") if line else None,
     )

@@ -99,6 +99,7 @@ class WorkerCommand(click.Command):
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", help="One JSON object a line, or text."
 )
+@click.option("--scheduler", is_flag=True, help="Run the schedules, too, beside any number of others that do.")
 @click.option("--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start.")
 @click.option("--charge", type=Charge.parse, hidden=True)
 @click.option("--pool-charge", type=PoolCharge.parse, hidden=True)

@@ -8,7 +8,8 @@ from asyncq.memory.book import Book
 from asyncq.memory.line import Member as Entrant
 from asyncq.memory.membership import MemoryMembership, release, seen
 from asyncq.memory.state import MemoryState
-from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement
+from asyncq.memory.timetable import MemoryTimetable
+from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement, Timetable
 from asyncq.turns import pass_turns
 
 
@@ -110,6 +111,9 @@ class MemoryLedger(Ledger):
     async def known_queues(self) -> Sequence[str]:
         with self._state.lock:
             return self._space.queues()
+
+    def timetable(self) -> Timetable:
+        return MemoryTimetable(self._state, self._space)
 
     async def members(self) -> Sequence[Member]:
         with self._state.lock:

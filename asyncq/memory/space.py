@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 from asyncq.errors import ConfigurationError, PublishRefused
+from asyncq.memory.agenda import Agenda
 from asyncq.memory.entry import Entry
 from asyncq.memory.home import Bell
 from asyncq.memory.keyed import LimitKey
@@ -41,6 +42,7 @@ class Space:
         limiter: what limits have granted.
         members: the consumers, by name.
         entries: the messages that have not ended, by id.
+        agenda: the schedules.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class Space:
         self.limiter = Limiter()
         self.members: dict[str, Member] = {}
         self.entries: dict[str, Entry] = {}
+        self.agenda = Agenda()
         self._lines: dict[str, Line] = {}
         self._deliveries = count(1)
         self._owner = ""
@@ -69,6 +72,17 @@ class Space:
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
         self.add(Entry(id, queue, body, priority, terms=terms), due_ms, now_ms)
+        return None
+
+    def publish_all(
+        self, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int | None], now_ms: int
+    ) -> PublishRefused | None:
+        """Add messages of one queue, unless it has no room for all; those whose ids are taken are passed over."""
+        if envelopes and (most := max_lengths.get(queue := envelopes[0].queue)) is not None:
+            waiting = self.line(queue).waiting
+            if waiting + len(envelopes) > most:
+                return PublishRefused(f"Queue {queue!r} is full: {waiting} messages wait, {most} may.")
+        self._follow(envelopes, now_ms)
         return None
 
     def join(self, name: str, queues: Sequence[str], lease_ms: int, now_ms: int) -> Member:
@@ -170,9 +184,10 @@ class Space:
         return len(entries)
 
     def ring(self) -> None:
-        """Let every waiting fetch look again."""
+        """Let every waiting fetch, and every scheduler, look again."""
         for member in self.members.values():
             member.bell.ring()
+        self.agenda.ring()
 
     def look(self, id: str, watcher: Address, now_ms: int) -> Sighting | None:
         """Return what is known of a call, and watch it from now on if it has not ended."""

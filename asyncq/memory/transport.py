@@ -7,6 +7,7 @@ from asyncq.memory.consumer import MemoryConsumer
 from asyncq.memory.membership import release, seen
 from asyncq.memory.office import MemoryLimits
 from asyncq.memory.state import MemoryState
+from asyncq.memory.timetable import MemoryTimetable
 from asyncq.queues import Queue
 from asyncq.transport import (
     Capabilities,
@@ -18,6 +19,7 @@ from asyncq.transport import (
     Receipt,
     Revival,
     Revived,
+    Timetable,
     Transport,
 )
 from asyncq.turns import pass_turns
@@ -33,7 +35,7 @@ class MemoryTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=False, spans_machines=False, has_limits=True)
+    capabilities = Capabilities(is_shared=False, spans_machines=False, has_schedules=True, has_limits=True)
 
     def __init__(
         self, state: MemoryState, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
@@ -91,6 +93,9 @@ class MemoryTransport(Transport):
     async def members(self) -> Sequence[Member]:
         with self._state.lock:
             return seen(self._space.members.values())
+
+    def timetable(self) -> Timetable:
+        return MemoryTimetable(self._state, self._space, self._max_lengths)
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         with self._state.lock:

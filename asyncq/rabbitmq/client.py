@@ -124,7 +124,8 @@ class RabbitClient:
 
     async def provide(self, queue: str) -> None:
         """See to it that a queue can be published to and consumed. Raises BrokerUnavailable and ConfigurationError."""
-        await self._declared(self._declaring.queue(queue))
+        if not self._declaring.has_queue(queue):  # asked before each publish
+            await self._declared(self._declaring.queue(queue))
 
     async def provide_ladder(self, routes: Iterable[Route]) -> None:
         """See to it that messages can go these ways through the ladder. Raises the same."""
@@ -137,7 +138,8 @@ class RabbitClient:
             address: of the process.
             number: of its queue: how many it has had before.
         """
-        await self._declared(self._declaring.reply(address, number))
+        if not self._declaring.has_reply(address, number):  # asked before each wait
+            await self._declared(self._declaring.reply(address, number))
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there is not any more."""

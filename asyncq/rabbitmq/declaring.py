@@ -58,9 +58,12 @@ class Declarer:
 
     async def queue(self, name: str) -> None:
         """See to it that a queue can be published to and consumed."""
-        if name not in self._queues:
-            await self._provide(self._topology.queue(name), self._declares)
-            self._queues.add(name)
+        await self._provide(self._topology.queue(name), self._declares)
+        self._queues.add(name)
+
+    def has_queue(self, name: str) -> bool:
+        """Tell whether that has been done."""
+        return name in self._queues
 
     async def ladder(self, routes: Iterable[Route]) -> None:
         """See to it that messages can go these ways through the ladder.
@@ -77,9 +80,12 @@ class Declarer:
 
     async def reply(self, address: str, number: int = 0) -> None:
         """See to it that there is a queue for a process that waits for results; the number says which of its."""
-        if (address, number) not in self._replies:
-            await self._provide(self._topology.reply(address, number), True)
-            self._replies.add((address, number))
+        await self._provide(self._topology.reply(address, number), True)
+        self._replies.add((address, number))
+
+    def has_reply(self, address: str, number: int = 0) -> bool:
+        """Tell whether that has been done."""
+        return (address, number) in self._replies
 
     def forget(self) -> None:
         """Declare all anew when it is next used: something that was there has been deleted, or has expired."""

@@ -9,8 +9,9 @@ from asyncq.rabbitmq.issuing import Issuing
 from asyncq.rabbitmq.lending import LedgerConsumer
 from asyncq.rabbitmq.noting import Noter
 from asyncq.rabbitmq.placing import Placing
+from asyncq.rabbitmq.timetable import LedgerTimetable
 from asyncq.rabbitmq.transport import RabbitTransport
-from asyncq.transport import Capabilities, Counts, Envelope, Member, Outcome, Receipt, Revival
+from asyncq.transport import Capabilities, Counts, Envelope, Member, Outcome, Receipt, Revival, Timetable
 
 CONSUMER_TIMEOUT = 1_800.0
 """The server's default."""
@@ -29,7 +30,12 @@ class RememberingTransport(RabbitTransport):
     """
 
     capabilities = Capabilities(
-        is_shared=True, keeps_place=False, has_priorities=False, counts_calls=False, shows_line=False
+        is_shared=True,
+        keeps_place=False,
+        has_priorities=False,
+        counts_calls=False,
+        shows_line=False,
+        has_schedules=True,
     )
 
     def __init__(
@@ -116,6 +122,9 @@ class RememberingTransport(RabbitTransport):
 
     async def known_queues(self) -> Sequence[str]:
         return sorted(self._queues.union(await self._ledger.known_queues()))
+
+    def timetable(self) -> Timetable:
+        return LedgerTimetable(self._ledger.timetable(), self._issuing, self._refusals if self._max_lengths else None)
 
     async def members(self) -> Sequence[Member]:
         return await self._ledger.members()

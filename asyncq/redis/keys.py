@@ -43,6 +43,10 @@ spread.
     {ns}:waiters:OF             ZSET    waiter -> us at which it came; expires
     {ns}:waiting:OF             ZSET    waiter -> ms until which its place is kept; expires
     {ns}:call:W                 LIST    one token that tells waiter W to ask again; expires
+    {ns}:schedules              HASH    name -> schedule, with how it stands
+    {ns}:ticks                  ZSET    name of a schedule -> ms at which it is next due
+    {ns}:declared               ZSET    name of a schedule of the code -> ms until which it is known to stand there
+    {ns}:ticked                 channel on which schedulers are told of what is due earlier than all else
     {ns}:queues                 SET     names of queues that were ever published to
     {ns}:workers                ZSET    consumer -> ms at which its lease ends; infinite: it is being reclaimed
     {ns}:queues_of              HASH    consumer -> its queues
@@ -60,7 +64,7 @@ A ledger has no line: of a queue's keys it has those that speak of single calls 
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
 stays there, and in `withdrawn`, until a consumer comes to it. Only `sequence`, `queues`, `ledger`, `limits` and a token
-in `wake` or `wake_suspects` outlive them: small keys, and few for each queue.
+in `wake` or `wake_suspects` outlive them: small keys, and few for each queue. Schedules stay until they are removed.
 """
 
 from collections.abc import Sequence
@@ -74,6 +78,7 @@ QUEUE_KEYS = (
 )
 SPACE_KEYS = (
     *("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger"),
+    *("schedules", "ticks", "declared", "ticked"),
     *("limits", "lined", "waited", "paused", "call"),
 )
 

@@ -13,7 +13,8 @@ from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
 from asyncq.redis.server import Argument, Call, call
 from asyncq.redis.settling import last_words
 from asyncq.redis.takeover import LEDGER_RECLAIM, joining, members, release
-from asyncq.transport import Envelope, Member, Outcome, Revival, Taken
+from asyncq.redis.timetable import RedisTimetable
+from asyncq.transport import Envelope, Member, Outcome, Revival, Taken, Timetable
 
 
 class RedisLedger(Ledger):
@@ -126,6 +127,9 @@ class RedisLedger(Ledger):
         command = ("SMEMBERS", self._space.own["queues"])
         [names] = await self._client.commands.call([command], wanted="look at the queues")
         return sorted(name.decode() for name in names)
+
+    def timetable(self) -> Timetable:
+        return RedisTimetable(self._client, self._space)
 
     async def members(self) -> Sequence[Member]:
         return await self._client.commands.follow(members(self._space), wanted="look at the consumers")

@@ -15,6 +15,7 @@ from asyncq.redis.publishing import Publication
 from asyncq.redis.server import Command, call
 from asyncq.redis.settling import last_words
 from asyncq.redis.takeover import joining, members, release
+from asyncq.redis.timetable import RedisTimetable
 from asyncq.transport import (
     Capabilities,
     Counts,
@@ -25,6 +26,7 @@ from asyncq.transport import (
     Receipt,
     Revival,
     Revived,
+    Timetable,
     Transport,
 )
 
@@ -45,7 +47,7 @@ class RedisTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=True, has_limits=True)
+    capabilities = Capabilities(is_shared=True, has_schedules=True, has_limits=True)
 
     def __init__(
         self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
@@ -111,6 +113,9 @@ class RedisTransport(Transport):
 
     async def members(self) -> Sequence[Member]:
         return await self._client.commands.follow(members(self._space), wanted="look at the consumers")
+
+    def timetable(self) -> Timetable:
+        return RedisTimetable(self._client, self._space, self._max_lengths)
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         return await self._letters.newest(queue, limit, before)

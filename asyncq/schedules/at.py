@@ -7,7 +7,7 @@ from asyncq.schedules.instants import aware, instant_of
 from asyncq.schedules.schedule import Schedule
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class At(Schedule):
     """One tick. It needs no start, end or count.
 

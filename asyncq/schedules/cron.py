@@ -33,7 +33,7 @@ _FIELDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cron(Recurring):
     """Ticks at the times of day that five fields name: minute, hour, day of the month, month, day of the week.
 

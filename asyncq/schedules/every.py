@@ -7,7 +7,7 @@ from asyncq.schedules.instants import EPOCH, instant_at, ms_of
 from asyncq.schedules.schedule import Recurring, is_seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Every(Recurring):
     """A tick every `seconds`, of elapsed time: no clock change moves them.
 

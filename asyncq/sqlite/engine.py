@@ -30,6 +30,7 @@ LOOK_AT_LOOP_EVERY: Final = 60.0
 _FOLD_EVERY: Final = 0.02
 _OF_BELLS: Final = "rtrim(address, '0123456789') IN (SELECT value || ':' FROM json_each(?1))"
 _FORGET_LISTENERS: Final = f"DELETE FROM listeners WHERE {_OF_BELLS}"
+_FORGET_SCHEDULERS: Final = f"DELETE FROM schedulers WHERE {_OF_BELLS}"
 _FORGET_CONSUMERS: Final = f"UPDATE consumers SET hunger = {SATED} WHERE {_OF_BELLS}"
 
 
@@ -278,6 +279,7 @@ def forget_the_dead(connection: Connection, ringer: Ringer) -> None:
         connection.begin(is_durable=False)
         try:
             connection.change(_FORGET_LISTENERS, (bells,))
+            connection.change(_FORGET_SCHEDULERS, (bells,))
             connection.change(_FORGET_CONSUMERS, (bells,))
             connection.commit()
         finally:

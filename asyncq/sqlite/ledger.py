@@ -19,7 +19,8 @@ from asyncq.sqlite.noting import claim, note, strike
 from asyncq.sqlite.publishing import parts_of
 from asyncq.sqlite.reopening import orphans, place, reopen
 from asyncq.sqlite.schema import RUNNING, SCHEDULED
-from asyncq.transport import Envelope, Member, Outcome, Revival
+from asyncq.sqlite.timetable import SQLiteTimetable
+from asyncq.transport import Envelope, Member, Outcome, Revival, Timetable
 
 _QUEUE: Final = """
 (SELECT queues.id FROM queues JOIN spaces ON spaces.id = queues.space WHERE spaces.name = ?1 AND queues.name = ?2)
@@ -120,6 +121,9 @@ class SQLiteLedger(Ledger):
 
     async def known_queues(self) -> Sequence[str]:
         return await self._database.read(lambda file: known_queues(file, self._namespace))
+
+    def timetable(self) -> Timetable:
+        return SQLiteTimetable(self._database, self._namespace, self._clock)
 
     async def members(self) -> Sequence[Member]:
         return await self._database.read(lambda file: members(file, self._namespace))

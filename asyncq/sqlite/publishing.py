@@ -78,6 +78,17 @@ def publish(
     return _publish_each(transaction, space, envelopes, max_lengths, now_ms)
 
 
+def publish_all(
+    transaction: Transaction, space: int, envelopes: Sequence[Envelope], max_lengths: Mapping[str, int], now_ms: int
+) -> PublishRefused | None:
+    """Store messages of one queue, unless it has no room for all of them; those whose ids are taken are passed over."""
+    queue = envelopes[0].queue
+    if _room(transaction, space, envelopes, max_lengths).get(queue, len(envelopes)) < len(envelopes):
+        return _full(queue, max_lengths)
+    _publish_each(transaction, space, envelopes, {}, now_ms)
+    return None
+
+
 def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int, hunger: int = HUNGER) -> None:
     """Ring the consumers of these queues that have nothing better to do.
 
@@ -113,8 +124,7 @@ def _publish_each(
         if (found := taken.get(envelope.id)) is not None:
             receipts.append(found)
         elif room.get(envelope.queue, 1) < 1:
-            maximum = max_lengths[envelope.queue]
-            receipts.append(PublishRefused(f"Queue {envelope.queue!r} is full: {maximum} messages may wait in it."))
+            receipts.append(_full(envelope.queue, max_lengths))
         else:
             receipts.append(None)
             accepted.append(envelope)
@@ -124,6 +134,10 @@ def _publish_each(
     if accepted:
         _insert(transaction, space, accepted, now_ms)
     return receipts
+
+
+def _full(queue: str, max_lengths: Mapping[str, int]) -> PublishRefused:
+    return PublishRefused(f"Queue {queue!r} is full: {max_lengths[queue]} messages may wait in it.")
 
 
 def _taken(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> dict[str, Taken]:

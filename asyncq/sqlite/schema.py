@@ -11,7 +11,7 @@ from asyncq.transport import SUSPECT_CRASHES
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
@@ -129,6 +129,27 @@ CREATE TABLE watchers(
     address TEXT NOT NULL,
     expires_ms INTEGER NOT NULL,
     PRIMARY KEY(space, id, address)
+) WITHOUT ROWID;
+
+CREATE TABLE schedules(
+    space INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    next_ms INTEGER,                        -- when it is next due; NULL: it is not
+    record BLOB NOT NULL,
+    PRIMARY KEY(space, name)
+) WITHOUT ROWID;
+CREATE INDEX schedules_next ON schedules(space, next_ms, name) WHERE next_ms IS NOT NULL;
+
+CREATE TABLE declared(                      -- schedules that stand in somebody's code, or are about to be kept
+    space INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY(space, name)
+) WITHOUT ROWID;
+
+CREATE TABLE schedulers(                    -- to be rung when what is due first has changed
+    address TEXT PRIMARY KEY,
+    space INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE duties(name TEXT PRIMARY KEY, next_ms INTEGER NOT NULL) WITHOUT ROWID;

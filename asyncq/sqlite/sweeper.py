@@ -38,7 +38,7 @@ DELETE FROM tombstones WHERE (space, id) IN (
 """
 _CLAIMS: Final = "DELETE FROM claims WHERE expires_ms <= ?1"
 _WATCHERS: Final = "DELETE FROM watchers WHERE expires_ms <= ?1"
-_LISTENERS: Final = "SELECT address FROM listeners"
+_LISTENERS: Final = "SELECT address FROM listeners UNION ALL SELECT address FROM schedulers"
 
 
 class Sweeper:

@@ -18,6 +18,7 @@ from asyncq.sqlite.looking import first_in_line, known_queues, members
 from asyncq.sqlite.publishing import parts_of, publish
 from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.severing import withdraw
+from asyncq.sqlite.timetable import SQLiteTimetable
 from asyncq.transport import (
     Capabilities,
     Counts,
@@ -28,6 +29,7 @@ from asyncq.transport import (
     Receipt,
     Revival,
     Revived,
+    Timetable,
     Transport,
 )
 
@@ -58,7 +60,7 @@ class SQLiteTransport(Transport):
         clock: tells due times, leases and expiry. All processes should see the same.
     """
 
-    capabilities = Capabilities(is_shared=True, spans_machines=False)
+    capabilities = Capabilities(is_shared=True, spans_machines=False, has_schedules=True)
 
     def __init__(
         self,
@@ -132,6 +134,9 @@ class SQLiteTransport(Transport):
 
     async def members(self) -> Sequence[Member]:
         return await self._database.read(lambda file: members(file, self._namespace))
+
+    def timetable(self) -> Timetable:
+        return SQLiteTimetable(self._database, self._namespace, self._clock, self._max_lengths)
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         def work(file: Connection) -> list[DeadLetter]:

@@ -104,7 +104,7 @@ class Task(Generic[P, R]):
             expires_ms=max(now_ms, due_ms) + self._expires_ms if self._expires_ms is not None else 0,
             reply=calls.reply_address() if self._keeps else "",
             labels=self._labels,
-            digest=_digest(self.name, sent, named) if call.id else "",
+            digest=digest_of(self.name, sent, named) if call.id else "",
             overrides=self._overrides,
             terms=self.terms.make(args, kwargs) if self.terms.is_limited else None,
         )
@@ -206,6 +206,6 @@ class SyncTask(Task[P, R]):
         return self.function(*args, **kwargs)
 
 
-def _digest(name: str, args: object, kwargs: object) -> str:
+def digest_of(name: str, args: object, kwargs: object) -> str:
     """Return a fingerprint that tells two calls apart which claim one id; it guards against slips, not attacks."""
     return f"{zlib.crc32(msgspec.json.encode((name, args, kwargs), order='deterministic')):08x}"

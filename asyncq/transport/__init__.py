@@ -16,12 +16,17 @@ from asyncq.transport.lease import Lease, NoLease
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
+from asyncq.transport.timetable import MAX_CALLS, Answer, Change, Changed, Entry, Timetable
 from asyncq.transport.transport import Capabilities, Transport, without_limits
 
 __all__ = [
+    "MAX_CALLS",
     "SUSPECT_CRASHES",
     "Again",
+    "Answer",
     "Capabilities",
+    "Change",
+    "Changed",
     "Consumer",
     "Counts",
     "Dead",
@@ -29,6 +34,7 @@ __all__ = [
     "Delivery",
     "Departure",
     "Done",
+    "Entry",
     "Envelope",
     "Lease",
     "Member",
@@ -40,6 +46,7 @@ __all__ = [
     "Revived",
     "Settlement",
     "Taken",
+    "Timetable",
     "Transport",
     "without_limits",
 ]

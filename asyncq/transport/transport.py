@@ -12,6 +12,7 @@ from asyncq.transport.envelope import Envelope, Receipt
 from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Member
 from asyncq.transport.settlement import Outcome
+from asyncq.transport.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Capabilities:
             until a consumer gets them, and without those that are on their way to a consumer of another process.
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
         has_limits: calls with terms are lent as these are granted, and there is an office for limits.
+        has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
     """
 
@@ -44,6 +46,7 @@ class Capabilities:
     counts_calls: bool = True
     shows_line: bool = True
     has_limits: bool = False
+    has_schedules: bool = False
     remedy: str = ""
 
     def without_memory(self, what: str) -> NotSupported:
@@ -138,6 +141,14 @@ class Transport(ABC):
     @abstractmethod
     async def members(self) -> Sequence[Member]:
         """Return the consumers, in alphabetical order."""
+
+    def timetable(self) -> Timetable:
+        """Return what remembers schedules. It does not connect, and is used while this is open.
+
+        Raises:
+            NotSupported: nothing does.
+        """
+        raise self.capabilities.without_memory("Schedules")
 
     @abstractmethod
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:

@@ -14,6 +14,7 @@ from asyncq.backoff import Backoff
 from asyncq.broker import Broker
 from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
 from asyncq.queues import DEFAULT_QUEUE, check_queue_name
+from asyncq.scheduler import Scheduler
 from asyncq.transport import Consumer
 from asyncq.worker.embedding import address_of, embedded_command
 from asyncq.worker.exits import EXIT_BLOCKED, end_blocked, end_within
@@ -59,6 +60,7 @@ class Worker:
         name: unique among all workers, for ever; by default made of host, process and chance.
         max_waiting: tasks that may lend their slot at a time while they await another task.
         fail_fast: raise when the server cannot be reached at the start, instead of trying on.
+        scheduler: run the schedules of the broker, too, beside any number of others that do.
         on_started: called when the worker is about to fetch for the first time.
         on_spent: called in place of `retire` when one of the two limits is reached.
 
@@ -86,6 +88,7 @@ class Worker:
         max_tasks: int | None = None,
         max_memory: float | None = None,
         fail_fast: bool = False,
+        scheduler: bool = False,
         on_started: Callable[[], None] | None = None,
         on_spent: Callable[[], None] | None = None,
     ) -> None:
@@ -115,6 +118,7 @@ class Worker:
             max_memory=max_memory,
         )
         self._fail_fast = fail_fast
+        self._scheduler = Scheduler(broker, lease=lease) if scheduler else None
         self._on_started = on_started
         self._stopping = Stopping()
         self._recycler = Recycler(max_tasks=max_tasks, max_memory=max_memory, spent=on_spent or self.retire)
@@ -137,7 +141,10 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(self._work(self._stopping))
-                others = [group.create_task(doer) for doer in (self._release(), self._recycler.run())]
+                doers = [self._release(), self._recycler.run()]
+                if self._scheduler is not None:
+                    doers.append(self._scheduler.run())
+                others = [group.create_task(doer) for doer in doers]
                 await working
                 for other in others:
                     other.cancel()

@@ -133,6 +133,18 @@ def test_the_case_of_the_dead_letters(tmp_path: Path) -> None:
         assert output_of(tmp_path, "order.py") == ["succeeded 121.00 EUR None"]
 
 
+def test_the_case_of_the_schedules(tmp_path: Path) -> None:
+    """The schedules of the page are declared, listed, and managed by the program as its comments say."""
+    written_out("docs/schedules.md", tmp_path)
+    with running(tmp_path, "asyncq", "scheduler", "report:broker"):
+        while not (listed := output_of(tmp_path, "-m", "asyncq", "schedules", "list", "report:broker"))[1:]:
+            pass
+        assert output_of(tmp_path, "manage.py") == ["['report.weekly.17']", "True None", "queued", "True"]
+    assert listed[0].split() == ["NAME", "TASK", "SCHEDULE", "NEXT", "LAST", "RUNS", "STATE"]
+    assert "rates.fetch     rates.fetch     Every(600, jitter=30)" in listed[1]
+    assert "Cron('0 6 * * *', grace=14400, overlap=False, tz='Europe/Prague')" in listed[2]
+
+
 def test_the_quickstarts_progress_is_told(tmp_path: Path) -> None:
     """The progress program prints how its task comes on, and its end."""
     written_out("docs/quickstart.md", tmp_path)

@@ -12,7 +12,7 @@ from tests.redis_keys import assert_no_keys_left
 STAY = ("{{namespace}}:q:default:sequence", "{{namespace}}:q:default:wake", "{{namespace}}:queues")
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
-TABLES = ("consumers", "members", "severed", "letters", "watchers", "listeners")
+TABLES = ("consumers", "members", "severed", "letters", "watchers", "listeners", "schedulers")
 
 
 async def assert_drained(publisher: Publisher, url: str) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, StrEnum
 from typing import Any, NamedTuple, NewType, TypedDict
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, computed_field
@@ -135,7 +135,10 @@ class Order:
 
 
 NOW = datetime(2026, 11, 21, 8, 0, 0, 123456, tzinfo=UTC)
-PERSON = Person(uuid4(), Address("Main St", date(2020, 1, 1)), Colour.RED, {"a", "b"}, b"\x00\xff")
+SOME_ID = UUID("0c7b2c9e-4f3a-4d0c-9a39-0a5f6d1f3e11")
+OTHER_ID = UUID("5b1f7d36-62f0-4d7e-8a53-7f2f5c8c2b22")
+
+PERSON = Person(SOME_ID, Address("Main St", date(2020, 1, 1)), Colour.RED, {"a"}, b"\x00\xff")
 
 
 def taking(annotation: Any = None) -> Callable[..., None]:

@@ -25,11 +25,11 @@ LOOP.append(LOOP)
 @pytest.mark.parametrize(
     "labels",
     [
-        {"a": object()},
+        {"a": object},
         {"a": float("nan")},
         {"a": {1, 2}},
         {"a": (1, 2)},
-        {"a": datetime.now(UTC)},
+        {"a": datetime(2026, 1, 1, tzinfo=UTC)},
         {"a": "\udcff"},
         {"\udcff": 1},
         {1: "a"},

@@ -3,7 +3,20 @@
 
 from typing import assert_type
 
-from asyncq import AsyncTask, Context, Depends, Event, Handle, MemoryBroker, Message, Result, SyncTask
+from asyncq import (
+    AsyncTask,
+    Context,
+    Cron,
+    Depends,
+    Event,
+    Every,
+    Handle,
+    MemoryBroker,
+    Message,
+    Result,
+    ScheduleInfo,
+    SyncTask,
+)
 
 broker = MemoryBroker()
 
@@ -21,6 +34,11 @@ async def send(user_id: int, body: str = "", ctx: Context = Depends()) -> None:
 @broker.task
 def double(number: int) -> float:
     return 2.0 * number
+
+
+@broker.task(schedule=[Cron("@daily", tz="Europe/Prague"), Every(30, catch_up="all")])
+async def clean() -> int:
+    return 1
 
 
 async def right() -> None:
@@ -42,6 +60,8 @@ async def right() -> None:
     assert_type(add.kiq_sync(1, 2), Handle[int])
     async for event in handle.events():
         assert_type(event, Event[int])
+    assert_type(await clean(), int)
+    assert_type(await broker.schedules.add(add.options(queue="slow"), Every(30, name="a", args=(1, 2))), ScheduleInfo)
     await send.kiq(1, body="x")
 
 
@@ -52,4 +72,7 @@ async def wrong() -> None:
     await add.kiq(1, c=2)  # pyright: ignore[reportCallIssue]
     add.options(dealy=3)  # pyright: ignore[reportCallIssue]
     add.message("1", 2)  # pyright: ignore[reportArgumentType]
+    broker.task(schedule="@daily")  # pyright: ignore[reportArgumentType]
+    Every(30, catch_up="some")  # pyright: ignore[reportArgumentType]
+    await broker.schedules.add(print, Every(30, name="a"))  # pyright: ignore[reportArgumentType]
     broker.task(timout=3)  # pyright: ignore[reportCallIssue]

@@ -20,7 +20,7 @@ async def broker() -> AsyncIterator[Broker]:
 
 @pytest.mark.parametrize(
     "report",
-    [(object(),), ("half",), (float("nan"),), (1, float("inf")), (10**400,), (1, 2, "\udcff"), (1, 2, object())],
+    [(object,), ("half",), (float("nan"),), (1, float("inf")), (10**400,), (1, 2, "\udcff"), (1, 2, object)],
     ids=str,
 )
 async def test_senseless_progress(broker: Broker, report: tuple[Any, ...]) -> None:

@@ -29,6 +29,7 @@ from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
 from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
+from asyncq.testing.conformance.ticking import TickingSuite, UntickingSuite
 
 __all__ = ["Backend", "LedgerBackend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
 
@@ -48,6 +49,8 @@ class TransportSuite(
     GrantingSuite,
     HoldingSuite,
     ForgettingSuite,
+    TickingSuite,
+    UntickingSuite,
 ):
     """All that is promised of a transport; what its capabilities say that it cannot do is skipped."""
 

@@ -228,7 +228,7 @@ class GrantingSuite(Suite):
         assert not fetching.done()
 
     async def test_what_has_expired_uses_no_turn(self, stage: Stage, process: Process) -> None:
-        """A call that expires in its line is lent without a turn, to be told so; once lent, it needs one however late."""
+        """A call that expires in its line is lent without a turn, to be told so; once lent, it needs one."""
         await allow(process, 1, 60)
         now_ms = process.transport.now_ms()
 
