@@ -11,6 +11,7 @@ from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGKILL
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -82,7 +83,7 @@ class GrantReader:
     async def read(self) -> None:
         """Read what has been granted by now."""
         for key, grants in self._grants.items():
-            entries: list[bytes] = await self._redis.lrange(self._prefix + key, 0, -1)  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType]
+            entries: Any = await cast("Any", self._redis).lrange(self._prefix + key, 0, -1)
             for entry in entries:
                 at_ms, weight, _ = map(int, entry.split())
                 grants[at_ms] = max(weight, grants.get(at_ms, 0))  # grants of one ms are added to its entry
