@@ -33,6 +33,7 @@ from asyncq.errors import (
     DuplicateId,
     DuplicateTask,
     LeaseLost,
+    LimitExceeded,
     MessageError,
     MissingExtra,
     NotSupported,
@@ -52,6 +53,7 @@ from asyncq.errors import (
     UnknownTask,
 )
 from asyncq.findings import Finding, Severity
+from asyncq.limits import ConcurrencyLimit, RateLimit
 from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Attempt, Progress, Result, Status
@@ -77,6 +79,7 @@ __all__ = [
     "Broker",
     "BrokerError",
     "BrokerUnavailable",
+    "ConcurrencyLimit",
     "ConfigurationError",
     "Context",
     "Cron",
@@ -92,6 +95,7 @@ __all__ = [
     "Finding",
     "Handle",
     "LeaseLost",
+    "LimitExceeded",
     "MemoryBroker",
     "Message",
     "MessageError",
@@ -103,6 +107,7 @@ __all__ = [
     "Queue",
     "QueueCounts",
     "RabbitMQBroker",
+    "RateLimit",
     "RedisBroker",
     "Reject",
     "Result",

@@ -5,6 +5,7 @@
     ├ BrokerError ─ BrokerUnavailable(+ConnectionError), PublishRefused, PublishError, DuplicateId, LeaseLost
     ├ MessageError ─ DecodeError, UnknownTask(+LookupError)
     ├ ResultError ─ ResultTimeout(+TimeoutError), ResultMissing, TaskFailed ─ TaskTimeout, TaskCancelled, TaskExpired
+    ├ LimitExceeded (retry_after, seconds)
     └ ScheduleError(+ValueError)
     signals, not errors ─ Retry, Reject, Snooze
 
@@ -126,6 +127,18 @@ class TaskCancelled(TaskFailed):
 
 class TaskExpired(TaskFailed):
     """The task was not started before it expired."""
+
+
+class LimitExceeded(AsyncqError):
+    """A turn of a limit did not come in time.
+
+    Attributes:
+        retry_after: seconds after which there may be one; 0: nobody can tell.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ScheduleError(AsyncqError, ValueError):

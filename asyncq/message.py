@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from asyncq.errors import DecodeError
+from asyncq.terms import Terms
 
 PROTOCOL_VERSION = 1
 """Raised when an older reader could misread a message; a field that may be ignored does not raise it."""
@@ -114,6 +115,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         overrides: options of this call alone.
         unique: the key that it has to itself; None: none.
         history: the latest of the attempts before this one, oldest first.
+        terms: what has to be granted before it may run; None: nothing.
         condemned: crashes on its count when its burial as poison, or its next run, was put off; 0: neither was.
     """
 
@@ -135,6 +137,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     unique: UniqueKey | None = None
     history: tuple[PastAttempt, ...] = ()
     condemned: _Count = 0
+    terms: Terms | None = None
 
 
 class _Head(msgspec.Struct, frozen=True):

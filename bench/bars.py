@@ -133,6 +133,8 @@ BARS: Sequence[Bar] = (
     Bar("round trips under load", "0.1 a task", at_most("drain-results", "reads", 0.1)),
     Bar("backlog behind", "drain at 0.85", at_least("backlog", "drain", 0.85)),
     Bar("backlog behind", "enqueue at 0.85", at_least("backlog", "enqueue", 0.85)),
+    Bar("limits", "drain at 0.5 of that without", at_least("limits", "rate_limit", 0.5)),
+    Bar("limits", "drain at 0.5 of that without (slots)", at_least("limits", "concurrency", 0.5)),
     Bar("SQLite, drain", "4x huey", of_rivals("sqlite-drain", "rate", 4, subject=EMBEDDED)),
     Bar("SQLite, round trip", "p50 under 5 ms", at_most("sqlite-round-trip", "p50", 5, subject=EMBEDDED)),
     Bar("SQLite, idle", "0.5 % CPU", at_most("sqlite-idle", "cpu", 0.5, subject=EMBEDDED)),

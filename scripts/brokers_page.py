@@ -100,6 +100,14 @@ ROWS = [
         "What a worker hands back keeps its place in the queue",
         shown_by(TransportSuite.test_a_returned_message_keeps_its_place),
     ),
+    Row(
+        "[Rate limits](rate-limits.md) over all processes",
+        shown_by(TransportSuite.test_no_more_than_the_limit_is_lent, TransportSuite.test_no_window_has_more),
+    ),
+    Row(
+        "[Concurrency limits](concurrency-limits.md) over all processes",
+        shown_by(TransportSuite.test_no_more_than_the_limit_run_at_once, TransportSuite.test_every_end_frees_the_slot),
+    ),
     Row("`asyncq queues` tells what is scheduled and running", {"counts_running": True}),
     Row("... and how long the oldest has waited", shown_by(TransportSuite.test_what_became_due_is_in_line)),
     Row("... and of what is ready, no copies and nothing cancelled", {"counts_calls": True}),

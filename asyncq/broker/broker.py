@@ -11,6 +11,8 @@ from asyncq.broker.bulk import Bulk
 from asyncq.broker.declaring import Declaring
 from asyncq.broker.envelopes import Envelopes
 from asyncq.broker.letterbox import Letterbox
+from asyncq.broker.limiting import Limiting
+from asyncq.broker.ownslots import refuse_own_slots
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.receipts import existing
 from asyncq.broker.schedules import Schedules
@@ -20,6 +22,7 @@ from asyncq.broker.upkeep import Upkeep
 from asyncq.clock import SystemClock
 from asyncq.errors import ConfigurationError
 from asyncq.ledger import Ledger
+from asyncq.limits import LimitOffice
 from asyncq.message import Message
 from asyncq.queues import Queue
 from asyncq.result import Record
@@ -31,7 +34,7 @@ from asyncq.transport import Timetable, Transport
 T = TypeVar("T")
 
 
-class Broker(Declaring, Upkeep):
+class Broker(Declaring, Limiting, Upkeep):
     """Publishes calls of tasks and knows how they stand.
 
     `async with broker:` opens and closes it; used before, it opens itself. It lives on one event loop at a time: when
@@ -149,6 +152,8 @@ class Broker(Declaring, Upkeep):
             Exception: whatever `messages` raises; those before it may have been published.
         """
         session = await self._sessions.open()
+        if session.limits_declared < len(self._limits):
+            await session.declare(self._limits)
         return await Bulk(session.publisher, self._envelopes, self._handle_of).publish(messages)
 
     def handle(self, id: str) -> Handle[Any]:
@@ -158,6 +163,8 @@ class Broker(Declaring, Upkeep):
     async def publish(self, message: Message, *, is_fresh: bool) -> CallKey | None:
         """Publish one message; return the call that is there already instead, None: none. Raises what `kiq` raises."""
         session = self._sessions.here() or await self._sessions.open()
+        if session.limits_declared < len(self._limits):
+            await session.declare(self._limits)
         receipt = await session.publisher.put(self._envelopes.make(message, is_fresh=is_fresh))
         return existing(message, receipt)
 
@@ -190,6 +197,9 @@ class Broker(Declaring, Upkeep):
     async def _transport(self) -> Transport:
         return (await self._sessions.open()).transport
 
+    async def limit_office(self) -> LimitOffice:
+        return (await self._sessions.open()).transport.limits()
+
     def _own_queues(self) -> Sequence[str]:
         return sorted({*self._known_queues, *self.queues})
 
@@ -216,7 +226,9 @@ class Broker(Declaring, Upkeep):
             session.waiters.expect(waiting)
 
     async def wait(self, waiting: Waiting, *, timeout: float | None, wait_for_publish: float) -> Record:
-        """Return how a call ended. Raises ResultTimeout and ResultMissing."""
+        """Return how a call ended. Raises ResultTimeout, ResultMissing, and ConfigurationError (`refuse_own_slots`)."""
+        if waiting.slots and waiting.record is None:
+            refuse_own_slots(waiting)
         session = await self._sessions.open()
         return await session.waiters.wait(waiting, timeout=timeout, wait_for_publish=wait_for_publish)
 

@@ -9,6 +9,7 @@ from asyncq.broker.planning import DeclaredPlans
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.registry import Registry, injected_parameters, name_of
 from asyncq.errors import ConfigurationError
+from asyncq.limits import ConcurrencyLimit, LimitId, Numbers, RateLimit, shown_limit
 from asyncq.message import Message
 from asyncq.queues import DEFAULT_QUEUE
 from asyncq.retry import RetryPolicy
@@ -17,7 +18,7 @@ from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, 
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.options import RunsIn
 from asyncq.tasks.unique import Unique
-from asyncq.transport import Capabilities
+from asyncq.transport import Capabilities, without_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,6 +75,7 @@ class Declaring(ABC):
         self.declared_schedules = DeclaredPlans()
         self._known_queues = {DEFAULT_QUEUE}
         self._priorities = priorities
+        self._limits: dict[LimitId, Numbers] = {}
 
     @overload
     def task(  # pyright: ignore[reportOverlappingOverload] - as in TaskDecorator
@@ -99,6 +101,8 @@ class Declaring(ABC):
         max_crashes: int | None = ...,
         on_failure: FailureHandler | None = ...,
         unique: Unique | None = ...,
+        rate_limit: RateLimit | Sequence[RateLimit] | None = ...,
+        concurrency: ConcurrencyLimit | None = ...,
         labels: Mapping[str, Any] = ...,
     ) -> TaskDecorator: ...
     def task(
@@ -131,12 +135,39 @@ class Declaring(ABC):
 
         def declare(function: Callable[..., Any]) -> Task[..., Any]:
             task = self._declared(function, name, runs_in, changed)
+            self._note_limits(task)
             self.tasks.add(task)
             self._known_queues.add(task.queue)
             self._plan(task, schedule)
             return task
 
         return declare if function is None else declare(function)
+
+    @property
+    def limits(self) -> Mapping[LimitId, Numbers]:
+        """The limits that tasks name, and what they allow."""
+        return self._limits
+
+    def _need_limits(self, what: str) -> None:
+        if not self.capabilities.has_limits:
+            raise without_limits(what)
+
+    def _agree(self, id: LimitId, numbers: Numbers, who: str) -> None:
+        self._need_limits(who)
+        self._note_limit(id, numbers, who)
+
+    def _note_limits(self, task: Task[..., Any]) -> None:
+        for id, numbers in task.terms.limits.items():
+            self._note_limit(id, numbers, f"Task {task.name!r}")
+
+    def _note_limit(self, id: LimitId, numbers: Numbers, who: str) -> None:
+        """Raise ConfigurationError where one limit is to have two numbers."""
+        other = self._limits.setdefault(id, numbers)
+        if other != numbers:
+            raise ConfigurationError(
+                f"{who} declares {shown_limit(id, numbers)}; elsewhere it is {shown_limit(id, other)}. "
+                "Limits of one name are one limit: give them the same numbers, or another name=."
+            )
 
     def keeps_result(self, message: Message) -> bool:
         """Tell whether the result of this call is kept."""
@@ -174,6 +205,8 @@ class Declaring(ABC):
         name = name or name_of(function)
         self._priorities.check(name, options.queue, options.priority, ConfigurationError)
         self._check_handler(options.on_failure)
+        if options.rate_limits or options.concurrency:
+            self._need_limits(f"The limits of task {name!r}")
         kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
         return kind(
             function,

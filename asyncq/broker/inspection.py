@@ -114,7 +114,7 @@ async def counts_of(transport: Transport, queues: Sequence[str]) -> Sequence[Que
     return [
         QueueCounts(
             queue,
-            ready=each.ready,
+            ready=each.ready + each.waiting,  # for a turn of a limit, that is
             scheduled=each.scheduled if able.counts_running else None,
             running=each.running if able.counts_running else None,
             dead=each.dead,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from asyncq.broker.rescheduling import Rescheduling
 from asyncq.broker.subscription import Subscription
 from asyncq.broker.waiters import Waiters
 from asyncq.errors import BrokerUnavailable
+from asyncq.limits import LimitId, Numbers
 from asyncq.store import Store
 from asyncq.transport import Envelope, Receipt, Transport
 
@@ -41,6 +42,7 @@ class Session:
         subscription, waiters, followers: how calls are looked at, waited for and followed.
         expiring, cancelling: how calls end that no worker ends.
         rescheduling: how calls that wait get another time.
+        limits_declared: how many of the broker's limits the transport was told of.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Session:
             else Recipients(self.subscription, letterbox, transport.capabilities)
         )
         self.followers = Followers(self.subscription)
+        self.limits_declared = 0
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = self.loop.create_future()
         self._doers: list[asyncio.Task[None]] = []
@@ -100,6 +103,12 @@ class Session:
             return None
         await asyncio.wait([self._owner])
         return None if self._owner.cancelled() else self._owner.exception()
+
+    async def declare(self, limits: Mapping[LimitId, Numbers]) -> None:
+        """Say what limits allow of which nobody has said anything: a call must not wait for a worker to say it."""
+        count = len(limits)
+        await self.transport.limits().declare(dict(limits), is_consumer=False)
+        self.limits_declared = count
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
         """Run a doer until the session closes."""

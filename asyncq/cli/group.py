@@ -5,6 +5,7 @@ import click
 from asyncq import __version__
 from asyncq.cli.check import check
 from asyncq.cli.dead import dead
+from asyncq.cli.limits import limits
 from asyncq.cli.queues import queues
 from asyncq.cli.scheduler import scheduler
 from asyncq.cli.schedules import schedules
@@ -19,5 +20,5 @@ def main() -> None:
     """An asyncio-native distributed task queue."""
 
 
-for command in (worker, scheduler, workers, queues, schedules, dead, unique, check):
+for command in (worker, scheduler, workers, queues, schedules, dead, unique, limits, check):
     main.add_command(command)

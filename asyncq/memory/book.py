@@ -14,7 +14,8 @@ from asyncq.ledger import (
     remembered_ms,
     without_transport,
 )
-from asyncq.memory.line import Entry, Member
+from asyncq.memory.entry import Entry
+from asyncq.memory.line import Member
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
 from asyncq.store import Place

@@ -4,49 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from asyncq.memory.entry import Entry
 from asyncq.memory.home import Bell
+from asyncq.memory.keyed import LimitKey
 from asyncq.memory.letters import Letters
+from asyncq.memory.limiter import Limiter
 from asyncq.memory.ranking import Ranking
+from asyncq.memory.turns import Turns
 from asyncq.store import Place
-from asyncq.transport import SUSPECT_CRASHES, Counts, UniqueTerm
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A message that has not ended.
-
-    Attributes:
-        id, queue, body, priority: as published, or as the last attempt left them.
-        place: where it stands.
-        serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
-        token: of its latest delivery.
-        deaths: for each crash, who was taken for dead while it held it; empty where that is certain.
-        generation: of a ledger's call: as in `Copy`.
-        is_reopened: of a ledger's call: a letter that has not run since.
-        unique: the key that it has to itself, until it gives that back.
-    """
-
-    id: str
-    queue: str
-    body: bytes
-    priority: int
-    place: Place = Place.READY
-    serial: int = 0
-    token: str = ""
-    deaths: tuple[str, ...] = ()
-    generation: int = 0
-    is_reopened: bool = False
-    unique: UniqueTerm | None = None
-
-    @property
-    def crashes(self) -> int:
-        """How often somebody died while it held it."""
-        return len(self.deaths)
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it is to run without others of its kind."""
-        return self.crashes >= SUSPECT_CRASHES
+from asyncq.transport import Counts
 
 
 @dataclass(slots=True, eq=False)
@@ -80,9 +46,11 @@ class Line:
     Attributes:
         members: who consumes it.
         letters: its dead letters.
+        turns: the lines of those that wait for a limit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limiter: Limiter) -> None:
+        self.turns = Turns(limiter)
         self.members: set[Member] = set()
         self.letters = Letters()
         self._ready = Ranking[Entry]()
@@ -94,7 +62,7 @@ class Line:
     @property
     def waiting(self) -> int:
         """How many messages wait to be fetched, due or not."""
-        return len(self._ready) + len(self._suspects) + len(self._scheduled)
+        return len(self._ready) + len(self._suspects) + len(self._scheduled) + len(self.turns)
 
     def put(self, entry: Entry, due_ms: int, now_ms: int) -> None:
         """Add a message behind all that are ready, or let it wait for its time."""
@@ -114,7 +82,7 @@ class Line:
 
     def clear(self, entry: Entry) -> None:
         """Let one that was no suspect after all stand among the others, if it is ready."""
-        if entry.place is Place.READY:
+        if entry.place is Place.READY and entry not in self.turns:
             self._suspects.discard(entry)
             self._stand(entry)
             self._ring()
@@ -123,10 +91,23 @@ class Line:
         """Take the first messages that are ready, no more than `limit`, and no more suspects than that."""
         self.promote(now_ms)
         entries: list[Entry] = []
+        apart: list[Entry] = []
+        if len(self.turns):  # up to half of what is taken, where there are others
+            share = -(-limit // 2) if self._ready or self._suspects else limit
+            entries = self.turns.take(share, now_ms, suspects, apart)
+            suspects -= sum(entry.is_suspect for entry in entries)
         while len(entries) < limit and (entry := self._pop(suspects)) is not None:
-            suspects -= entry.is_suspect
+            if self.turns.admit(entry, now_ms):
+                suspects -= entry.is_suspect
+                entries.append(entry)
+        if len(self.turns) and len(entries) < limit:
+            entries += self.turns.take(limit - len(entries), now_ms, suspects, apart)
+        for entry in apart:  # whoever may take one comes for it
+            self._suspects.add(entry, -entry.priority, entry.serial)
+        if apart:
+            self._ring()
+        for entry in entries:
             entry.place = Place.RUNNING
-            entries.append(entry)
         self._running.update(entries)
         return entries
 
@@ -147,6 +128,7 @@ class Line:
             case Place.READY:
                 self._ready.discard(entry)
                 self._suspects.discard(entry)
+                self.turns.discard(entry)
 
     def promote(self, now_ms: int) -> None:
         """Let what has become due line up, in the order of the due times."""
@@ -158,8 +140,19 @@ class Line:
         return self._scheduled.key_of(entry)
 
     def next_due_ms(self) -> int | None:
-        """Return when the next scheduled message becomes due; None: there is none."""
-        return self._scheduled.first_key()
+        """Return when the next message becomes due, or the next line is to be asked for; None: there is none."""
+        times = (self._scheduled.first_key(), self.turns.next_ms())
+        return min((due_ms for due_ms in times if due_ms is not None), default=None)
+
+    def wake(self, of: LimitKey) -> None:
+        """Have a line asked for, if there is one."""
+        if self.turns.wake(of):
+            self._ring()
+
+    def wake_all(self) -> None:
+        """Have all lines asked for."""
+        self.turns.wake_all()
+        self._ring()
 
     def first(self, now_ms: int) -> list[Entry]:
         """Return those that have been ready for longest, one of each priority."""
@@ -175,7 +168,7 @@ class Line:
         """Return how many messages stand where."""
         self.promote(now_ms)
         ready = len(self._ready) + len(self._suspects)
-        return Counts(ready, len(self._scheduled), len(self._running), self.letters.count(now_ms))
+        return Counts(ready, len(self._scheduled), len(self._running), self.letters.count(now_ms), len(self.turns))
 
     def _line_up(self, entry: Entry) -> None:
         entry.serial = next(self._serials)
@@ -183,6 +176,8 @@ class Line:
 
     def _stand(self, entry: Entry) -> None:
         entry.place = Place.READY
+        if len(self.turns) and self.turns.join(entry):
+            return
         among = self._suspects if entry.is_suspect else self._ready
         among.add(entry, -entry.priority, entry.serial)
 

@@ -5,12 +5,16 @@ from itertools import count
 
 from asyncq.errors import ConfigurationError, PublishRefused
 from asyncq.memory.agenda import Agenda
+from asyncq.memory.entry import Entry
 from asyncq.memory.home import Bell
+from asyncq.memory.keyed import LimitKey
 from asyncq.memory.letters import Letters
-from asyncq.memory.line import Entry, Line, Member
+from asyncq.memory.limiter import Limiter, slots_of
+from asyncq.memory.line import Line, Member
 from asyncq.memory.records import Records
 from asyncq.memory.uniques import Uniques
 from asyncq.store import Address, Place, Sighting
+from asyncq.terms import Terms
 from asyncq.transport import (
     Again,
     Counts,
@@ -40,6 +44,7 @@ class Space:
 
     Attributes:
         records: what is remembered of calls.
+        limiter: what limits have granted.
         members: the consumers, by name.
         entries: the messages that have not ended, by id.
         uniques: the keys that they have to themselves.
@@ -48,6 +53,7 @@ class Space:
 
     def __init__(self) -> None:
         self.records = Records()
+        self.limiter = Limiter()
         self.members: dict[str, Member] = {}
         self.entries: dict[str, Entry] = {}
         self.uniques = Uniques()
@@ -64,7 +70,7 @@ class Space:
 
     def publish(self, envelope: Envelope, max_length: int | None, now_ms: int) -> Receipt:
         """Add a message, unless its id is taken or its queue is full."""
-        id, queue, body, priority, due_ms, _, unique = envelope
+        id, queue, body, priority, due_ms, _, unique, terms = envelope
         if (entry := self.entries.get(id)) is not None:
             return Taken(entry.body, None)
         if (kept := self.records.record(id, now_ms)) is not None:
@@ -75,7 +81,7 @@ class Space:
         line = self.line(queue)
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
-        self.add(Entry(id, queue, body, priority, unique=unique), due_ms, now_ms)
+        self.add(Entry(id, queue, body, priority, unique=unique, terms=terms), due_ms, now_ms)
         return None
 
     def publish_all(
@@ -132,6 +138,7 @@ class Space:
         if entry is None or entry.token != token:
             return False
         del member.held[id]
+        self._free(entry)
         line = self.line(entry.queue)
         match settlement:
             case Done(_, outcome, then):
@@ -141,7 +148,8 @@ class Space:
                 line.remove(entry)
                 entry.body = body
                 line.put(entry, due_ms, now_ms)
-            case Return(_, is_crash):
+            case Return(_, is_crash, terms):
+                entry.terms = terms or entry.terms
                 if is_crash:
                     entry.deaths += ("",)
                 line.put_back(entry)
@@ -191,6 +199,7 @@ class Space:
         for entry in entries:
             if how is not Departure.LEFT:
                 entry.deaths += (member.name if how is Departure.SILENT else "",)
+            self._free(entry)
             self.line(entry.queue).put_back(entry)
         member.bell.ring()  # its own waiting fetch has to learn of it
         return len(entries)
@@ -260,7 +269,7 @@ class Space:
         """Return a queue's line."""
         line = self._lines.get(queue)
         if line is None:
-            line = self._lines[queue] = Line()
+            line = self._lines[queue] = Line(self.limiter)
         return line
 
     def holder_of(self, entry: Entry) -> Member | None:
@@ -273,9 +282,20 @@ class Space:
         if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
             return
         entry.body = term.renamed(envelope.body, entry.id)
+        self._change_terms(entry, envelope.terms)
         due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
         if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
             self._move(entry, due_ms, now_ms)
+
+    def _change_terms(self, entry: Entry, terms: Terms | None) -> None:
+        """Let a call that waits need something else; it keeps its place among those who need the same."""
+        line = self.line(entry.queue)
+        stands_in_line = entry in line.turns
+        if stands_in_line:
+            line.remove(entry)
+        entry.terms = terms
+        if stands_in_line:
+            line.put_back(entry)
 
     def _move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
         line = self.line(entry.queue)
@@ -288,7 +308,16 @@ class Space:
         member.held[entry.id] = entry
         entry.token = str(next(self._deliveries))
         crashes, is_doubtful = len(entry.deaths), any(entry.deaths)
-        return Delivery(entry.id, entry.queue, entry.body, entry.priority, entry.token, crashes, is_doubtful)
+        return Delivery(
+            entry.id,
+            entry.queue,
+            entry.body,
+            entry.priority,
+            entry.token,
+            crashes,
+            is_doubtful,
+            entry.terms is not None,
+        )
 
     def _follow(self, envelopes: Iterable[Envelope], now_ms: int) -> None:
         for envelope in envelopes:
@@ -297,12 +326,32 @@ class Space:
     def _sever(self, entry: Entry) -> None:
         if (member := self.holder_of(entry)) is not None:
             del member.held[entry.id]
+            self._free(entry)
             member.severed.append(entry.token)
             member.severing.ring()
+
+    def wake(self, of: LimitKey) -> None:
+        """Have those asked for who wait for this limit, in every queue: a slot is free."""
+        for line in self._lines.values():
+            line.wake(of)
+        self.limiter.waiters.call(of)
+
+    def wake_all(self) -> None:
+        """Have everybody asked for who waits for a limit: limits have changed."""
+        for line in self._lines.values():
+            line.wake_all()
+        self.limiter.waiters.call_all()
 
     def _give_back(self, term: UniqueTerm, entry: Entry) -> None:
         self.uniques.give_back(term, entry.id)
         entry.unique = None
+
+    def _free(self, entry: Entry) -> None:
+        """Free the slots of a call that is not lent any more."""
+        if entry.terms is not None:
+            for of in slots_of(entry.terms):
+                if self.limiter.free(of, entry.id):
+                    self.wake(of)
 
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
         del self.entries[entry.id]

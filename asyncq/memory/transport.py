@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from asyncq.limits import LimitOffice
 from asyncq.memory.consumer import MemoryConsumer
 from asyncq.memory.membership import release, seen
+from asyncq.memory.office import MemoryLimits
 from asyncq.memory.state import MemoryState
 from asyncq.memory.timetable import MemoryTimetable
 from asyncq.queues import Queue
@@ -34,7 +36,7 @@ class MemoryTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=False, spans_machines=False, has_schedules=True)
+    capabilities = Capabilities(is_shared=False, spans_machines=False, has_schedules=True, has_limits=True)
 
     def __init__(
         self, state: MemoryState, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
@@ -65,6 +67,9 @@ class MemoryTransport(Transport):
         with self._state.lock:
             member = self._space.join(name, queues, round(lease * 1000), self._state.now_ms())
         return MemoryConsumer(self._state, self._space, member, self._dead_cap)
+
+    def limits(self) -> LimitOffice:
+        return MemoryLimits(self._state, self._space)
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         with self._state.lock:

@@ -165,13 +165,18 @@ class RedisConsumer(Consumer):
         due_ms, due_queue, *found = cast(list[Any], reply)
         self._alarm.set(due_ms, queues[cast(int, due_queue) - 1])
         deliveries: list[Delivery] = []
-        for queue, members, bodies, tokens, crashes in zip(
-            queues, *(found[part::4] for part in range(4)), strict=False
+        for queue, members, bodies, tokens, crashes, marks in zip(
+            queues, *(found[part::5] for part in range(5)), strict=False
         ):
             lent = [
                 Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), 0)
                 for member, body, token in zip(members, bodies, tokens, strict=True)
             ]
+            if marks:
+                lent = [
+                    delivery._replace(has_terms=True) if mark else delivery
+                    for delivery, mark in zip(lent, marks, strict=True)
+                ]
             deliveries += map(_with_crashes, lent, crashes) if crashes else lent
         return deliveries
 

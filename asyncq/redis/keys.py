@@ -23,6 +23,10 @@ spread.
     {ns}:q:QUEUE:dead           ZSET    id -> time of death, of dead letters; expires
     {ns}:q:QUEUE:fading         ZSET    id -> ms until which the letter is kept; expires
     {ns}:q:QUEUE:letters        HASH    id -> dead letter; expires
+    {ns}:q:QUEUE:terms          HASH    id -> JSON of what has to be granted before it is lent, of those that have any
+    {ns}:q:QUEUE:turns          ZSET    OF -> ms at which the line of this count is asked for; infinite: when called
+    {ns}:q:QUEUE:turn:OF        ZSET    members like those of `ahead` that stand in this line
+    {ns}:q:QUEUE:stands         HASH    member -> OF of the line in which it stands
     {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:q:QUEUE:uniques        HASH    id -> s or e, and the unique key that the call gives back at its start or end
@@ -32,6 +36,16 @@ spread.
     {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
                                         and a digit: the priority
     {ns}:ledger                 STRING  exists where the messages are elsewhere, and a ledger knows of them
+    {ns}:limits                 HASH    `declared LIMIT`, `changed LIMIT` -> how many, in how many ms, and burst
+    {ns}:waited                 SET     OF of which somebody waits outside of tasks
+    {ns}:lined                  SET     names of queues that have lines of limits
+    {ns}:grants:OF              LIST    ms, weight, and the sum of weights up to it, of each grant; expires
+    {ns}:paused:LIMIT, ...:OF   STRING  ms until which nothing is granted; expires
+    {ns}:holders:OF             HASH    queue and member of a call that holds a slot -> nothing; waiter -> ms until when
+    {ns}:counted:OF             STRING  exists for a second after the many holders were counted; expires
+    {ns}:waiters:OF             ZSET    waiter -> us at which it came; expires
+    {ns}:waiting:OF             ZSET    waiter -> ms until which its place is kept; expires
+    {ns}:call:W                 LIST    one token that tells waiter W to ask again; expires
     {ns}:schedules              HASH    name -> schedule, with how it stands
     {ns}:ticks                  ZSET    name of a schedule -> ms at which it is next due
     {ns}:declared               ZSET    name of a schedule of the code -> ms until which it is known to stand there
@@ -46,12 +60,14 @@ spread.
                                 channel of the same name, on which C is told of each
     {ns}:reply:RANDOM           channel of one process, which is its address
 
+OF names one count of a limit: `rate NAME KEY` or `slots NAME KEY`; LIMIT is that without the key.
+
 A ledger has no line: of a queue's keys it has those that speak of single calls (`messages`, `running`, `crashes`,
 `due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
 stays there, and in `withdrawn`, until a consumer comes to it; a unique key whose owner was lost with the server's last
-moments is free, and goes when it is taken or cleared. Only `sequence`, `queues`, `ledger` and a token in
+moments is free, and goes when it is taken or cleared. Only `sequence`, `queues`, `ledger`, `limits` and a token in
 `wake` or `wake_suspects` outlive them: small keys, and few for each queue. Schedules stay until they are removed.
 """
 
@@ -62,14 +78,15 @@ QUEUE_KEYS = (
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
     *("generations", "ended", "uniques"),
+    *("terms", "turns", "stands"),
 )
 SPACE_KEYS = (
     *("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger"),
     *("schedules", "ticks", "declared", "ticked"),
-    "unique",
+    *("unique", "limits", "lined", "waited", "paused", "call"),
 )
 
-_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply", "unique"}
+_PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "reply", "unique", "paused", "call"}
 """Names that are followed by a colon and the name of what they are kept for."""
 
 

@@ -136,7 +136,7 @@ class RedisLedger(Ledger):
 
     def _noting(self, part: Part[Envelope]) -> Call:
         arguments: list[Argument] = []
-        for id, _, body, _, due_ms, is_fresh, _ in part.items:
+        for id, _, body, _, due_ms, is_fresh, *_ in part.items:
             arguments += (id, body, "" if is_fresh and due_ms <= 0 else f"{'f' if is_fresh else 'k'}{due_ms}")
         return call("ledger_note", self._space.queue(part.queue), *arguments)
 
@@ -154,7 +154,7 @@ class RedisLedger(Ledger):
         """Return of each queue how many calls are scheduled, and how many run."""
         calls = [call("counts", self._space.queue(queue)) for queue in queues]
         replies = await self._client.commands.call(calls, wanted="count")
-        return [(scheduled, running) for _, scheduled, running, _ in replies]
+        return [(scheduled, running) for _, scheduled, running, *_ in replies]
 
 
 def _measure(envelope: Envelope) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from asyncq.redis.faults import is_full
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, Server, call
+from asyncq.terms import encode_terms
 from asyncq.transport import Envelope, Owned, Receipt, Taken, UniqueTerm
 
 
@@ -92,7 +93,7 @@ class Publication:
                 parts.append(part)
             part.indexes.append(index)
             part.size += len(envelope.body)
-            if not envelope.is_fresh or envelope.priority or envelope.due_ms:
+            if not envelope.is_fresh or envelope.priority or envelope.due_ms or envelope.terms is not None:
                 part.is_plain = False
         return parts
 
@@ -103,18 +104,22 @@ class Publication:
             return self._unique_call(part)
         arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
         for index in part.indexes:
-            id, _, body, priority, due_ms, is_fresh, _ = self._envelopes[index]
-            is_plain = is_fresh and due_ms <= 0 and not self._is_repeat
+            id, _, body, priority, due_ms, is_fresh, _, terms = self._envelopes[index]
+            is_plain = is_fresh and due_ms <= 0 and terms is None and not self._is_repeat
             extra = "" if is_plain else f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_ms}"
+            if terms is not None:
+                extra += f" {encode_terms(terms)}"
             arguments += (f"{priority}{id}", body, extra)
         return call("publish", self._keys_of(part.queue), *arguments)
 
     def _unique_call(self, part: _Part) -> Call:
         arguments: list[Argument] = [self._max_lengths.get(part.queue) or 0]
         for index in part.indexes:
-            id, _, body, priority, due_ms, is_fresh, term = self._envelopes[index]
+            id, _, body, priority, due_ms, is_fresh, term, terms = self._envelopes[index]
             if term is not None:
                 extra = f"{'f' if is_fresh and not self._is_repeat else 'k'}{max(due_ms, 0)}"
+                if terms is not None:
+                    extra += f" {encode_terms(terms)}"
                 arguments += (f"{priority}{id}", body, extra, term.key, how_given_back(term), _replacing(term))
         return call("publish_unique", self._keys_of(part.queue), *arguments)
 

@@ -22,6 +22,7 @@ _FIRST_WRITE = "redis.call('DEL', KEYS[1] .. ':')  -- no key has this name"
 _PARTS = {
     *("queue", "suspects", "returning", "disowning", "severing", "fencing", "ending", "burial", "known", "following"),
     *("ledger", "uniques", "leaving", "moving"),
+    *("terms", "grants", "holders", "admitting", "lanes"),
 }
 """Files that are no scripts of their own."""
 

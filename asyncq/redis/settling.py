@@ -7,6 +7,7 @@ from asyncq.ledger import TOMBSTONE_MS
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, call
+from asyncq.terms import encode_terms
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
 
 Entry: TypeAlias = tuple[str, str, str, str, bytes]
@@ -30,7 +31,7 @@ class _Part:
     def follow(self, envelopes: Sequence[Envelope]) -> None:
         """Let envelopes follow what was added last; scripts/following.lua says how they are written."""
         number = len(self.indexes) - 1
-        for id, queue, body, priority, due_ms, is_fresh, _ in envelopes:
+        for id, queue, body, priority, due_ms, is_fresh, *_ in envelopes:
             self.follow_ups += (number, queue, f"{priority}{id}", f"{'f' if is_fresh else 'k'}{due_ms}", body)
             self.size += len(body)
 
@@ -105,8 +106,12 @@ def _entry(settlement: Settlement, delivery: Delivery) -> Entry:
     if isinstance(settlement, Again):
         return member, delivery.token, f"a{settlement.due_ms}", "", settlement.body
     if isinstance(settlement, Return):
-        return member, delivery.token, "c" if settlement.is_crash else "r", "", b""
+        return member, delivery.token, "c" if settlement.is_crash else "r", "", _terms_of(settlement)
     return member, delivery.token, *_letter(settlement, settlement.outcome)
+
+
+def _terms_of(settlement: Return) -> bytes:
+    return b"" if settlement.terms is None else encode_terms(settlement.terms).encode()
 
 
 def _letter(settlement: Dead, outcome: Outcome) -> tuple[str, str, bytes]:

@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from asyncq.errors import ConfigurationError
+from asyncq.limits import LimitOffice
 from asyncq.queues import Queue
 from asyncq.redis.client import RedisClient
 from asyncq.redis.consumer import RedisConsumer
 from asyncq.redis.letters import LetterBox
+from asyncq.redis.limits import RedisLimits
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.publishing import Publication
 from asyncq.redis.server import Command, call
@@ -47,7 +49,7 @@ class RedisTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=True, has_schedules=True)
+    capabilities = Capabilities(is_shared=True, has_schedules=True, has_limits=True)
 
     def __init__(
         self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000
@@ -86,6 +88,9 @@ class RedisTransport(Transport):
         lease_ms = round(lease * 1000)
         await self._client.commands.call(joining(self._space, name, lease_ms, queues), wanted="join the consumers")
         return RedisConsumer(self._client, self._space, name, lease_ms, self._dead_cap)
+
+    def limits(self) -> LimitOffice:
+        return RedisLimits(self._client, self._space)
 
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         order_ms = ORDER_MS if even_running else 0

@@ -85,6 +85,17 @@ class ArgumentCodec:
         """The names of the parameters that callers fill, in the order of the signature."""
         return list(self._passages)
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The same without `**kwargs`: what a function of all arguments by name is called with at least."""
+        return [name for name in self._passages if name != self._signature.var_keyword]
+
+    def named(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Return the arguments of a call that fits, by name, those that `**kwargs` takes among them."""
+        named = self._signature.bound(args, kwargs)
+        further = named.pop(self._signature.var_keyword, None)
+        return named | further if isinstance(further, dict) else named  # pyright: ignore[reportUnknownVariableType]
+
     def bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         """Return all arguments by name, defaults included. Raises TypeError when they do not fit."""
         if not self._signature.fits(len(args), kwargs):

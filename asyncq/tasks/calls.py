@@ -1,12 +1,13 @@
 """What tasks and handles need of a broker: the protocol that keeps them from knowing it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from asyncq.errors import DecodeError
 from asyncq.message import Message, decode_message
 from asyncq.result import Record
 from asyncq.store import CallKey, Place, Sighting
+from asyncq.terms import SlotTerm
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ class Waiting(Protocol):
         expires_ms: when the call expires; 0: never, or not known.
         is_told: the call was published with this process's address, so that its end is told unasked.
         record: the encoded result, once it has been told.
+        slots: that it needs, where it was published here.
     """
 
     id: str
@@ -27,6 +29,7 @@ class Waiting(Protocol):
     expires_ms: int
     is_told: bool
     record: bytes | None
+    slots: Sequence[SlotTerm]
 
 
 class Calls(Protocol):

@@ -1,6 +1,6 @@
 """The handle: what a caller holds of a call, in the process that sent it or in any other."""
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -13,6 +13,7 @@ from asyncq.serializers import ResultCodec
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.tasks.calls import Calls, expiring_message, message_of
 from asyncq.tasks.due import due_time
+from asyncq.terms import SlotTerm
 
 R = TypeVar("R")
 
@@ -56,6 +57,7 @@ class Handle(Generic[R]):
         "is_told",
         "queue",
         "record",
+        "slots",
     )
 
     def __init__(
@@ -68,6 +70,7 @@ class Handle(Generic[R]):
         keeps: bool = True,
         is_told: bool = False,
         expires_ms: int = 0,
+        slots: Sequence[SlotTerm] = (),
     ) -> None:
         self.id = id
         self.is_new = False
@@ -75,6 +78,7 @@ class Handle(Generic[R]):
         self.is_told = is_told
         self.expires_ms = expires_ms
         self.record: bytes | None = None
+        self.slots = slots
         self._calls = calls
         self._codec = codec
         self._keeps = keeps

@@ -1,6 +1,6 @@
 """What may be said about a task, and what one call may say otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from asyncq.errors import ConfigurationError, near_names
+from asyncq.limits import ConcurrencyLimit, RateLimit
 from asyncq.message import MAX_SECONDS, Overrides, RetryNumbers
 from asyncq.queues import DEFAULT_QUEUE, MAX_PRIORITY, check_queue_name
 from asyncq.retry import RetryPolicy
@@ -42,6 +43,8 @@ class TaskOptions:
         on_failure: a task of the same broker that takes a `FailedCall`. It is called once, when a call has failed for
             good: not after each attempt, nor when it expires or is cancelled. Published in the step that ends the call.
         unique: lets one call of a key be there at a time; None: any number.
+        rate_limit: how many calls may start in a time, over all processes: one limit, or several that all hold.
+        concurrency: how many calls may run at once, over all processes.
         labels: facts about the call that travel with it.
     """
 
@@ -56,6 +59,8 @@ class TaskOptions:
     max_crashes: int | None = 3
     on_failure: FailureHandler | None = None
     unique: Unique | None = None
+    rate_limit: RateLimit | Sequence[RateLimit] | None = None
+    concurrency: ConcurrencyLimit | None = None
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -68,6 +73,15 @@ class TaskOptions:
         check_count(local_concurrency=self.local_concurrency, max_crashes=self.max_crashes)
         check_on_failure(self.on_failure)
         check_unique(self.unique)
+        check_rate_limit(self.rate_limit)
+        check_limits(self.rate_limits, self.concurrency, self.local_concurrency)
+
+    @property
+    def rate_limits(self) -> Sequence[RateLimit]:
+        """All rate limits, none included."""
+        if self.rate_limit is None:
+            return ()
+        return (self.rate_limit,) if isinstance(self.rate_limit, RateLimit) else tuple(self.rate_limit)
 
     def changed(self, options: Mapping[str, Any]) -> "TaskOptions":
         """Return these options with some of them changed."""
@@ -183,6 +197,31 @@ def check_on_failure(handler: FailureHandler | None) -> None:
     """Raise ConfigurationError for what is no task."""
     if handler is not None and not callable(getattr(handler, "message", None)):
         raise ConfigurationError(f"on_failure= is a task, as @broker.task makes them; got {handler!r}.")
+
+
+def check_rate_limit(given: object) -> None:
+    """Raise ConfigurationError for what is no rate limit, no list of them, and not None."""
+    for each in cast("Sequence[object]", given) if is_a((list, tuple), given) else (given,):
+        if given is not None and not is_a(RateLimit, each):
+            raise ConfigurationError(
+                f"rate_limit= is a RateLimit, or a list of them; got {each!r}. 100 a minute is RateLimit(100, per=60)."
+            )
+
+
+def check_limits(
+    rates: Sequence[RateLimit], concurrency: ConcurrencyLimit | None, local_concurrency: int | None
+) -> None:
+    """Raise ConfigurationError for what is no limit, or for limits that do not go together."""
+    if concurrency is not None and not is_a(ConcurrencyLimit, concurrency):
+        raise ConfigurationError(f"concurrency= is a ConcurrencyLimit; got {concurrency!r}.")
+    if rates and local_concurrency is not None:
+        raise ConfigurationError(
+            "local_concurrency= lets a call wait in its worker after its turn was granted, so that more than the "
+            "rate limit could start at once. Use concurrency=ConcurrencyLimit(n), which counts over all processes."
+        )
+    names = [rate.name for rate in rates if rate.name is not None]
+    if len(names) != len(set(names)):
+        raise ConfigurationError(f"Two rate limits of one task have one name={names[0]!r}: they would be one limit.")
 
 
 def check_retry(retry: RetryPolicy | None) -> None:

@@ -15,6 +15,7 @@ from asyncq.retry import RetryPolicy
 from asyncq.serializers import ArgumentCodec, ResultCodec
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.handle import Handle
+from asyncq.tasks.limiting import TermsMaker
 from asyncq.tasks.options import CallOptions, RunsIn, TaskOptions
 from asyncq.tasks.unique import Unique
 
@@ -31,6 +32,7 @@ class Task(Generic[P, R]):
         declared: its options.
         runs_in: where a worker runs it.
         injected: parameters that the worker fills.
+        terms: makes the terms of its calls.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Task(Generic[P, R]):
         self.__name__ = getattr(function, "__name__", name)
         self.__wrapped__ = function
         self._calls = calls
+        self.terms = TermsMaker(name, options, self.arguments)
         self._use(CallOptions())
 
     def __repr__(self) -> str:
@@ -107,6 +110,7 @@ class Task(Generic[P, R]):
             digest=digest_of(self.name, sent, named) if call.id else "",
             overrides=self._overrides,
             unique=None if self._unique is None else self._unique_key(self._unique, args, kwargs),
+            terms=self.terms.make(args, kwargs) if self.terms.is_limited else None,
         )
 
     def handle_of(self, message: Message) -> Handle[R]:
@@ -123,6 +127,7 @@ class Task(Generic[P, R]):
             keeps=self._keeps,
             is_told=is_told,
             expires_ms=message.expires_ms,
+            slots=message.terms.slots if message.terms is not None else (),
         )
         if is_told:
             self._calls.expect(handle)

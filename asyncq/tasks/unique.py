@@ -83,7 +83,7 @@ class Unique:
             Exception: whatever that function raises.
         """
         if callable(self.by):
-            text = _text_of(task, self.by(**arguments.bound(args, kwargs)))
+            text = _text_of(task, self.by(**arguments.named(args, kwargs)))
         else:
             sent = arguments.sent_by_name(args, kwargs)
             values = [sent[name] for name in (sent if self.by is None else self.by)]

@@ -11,9 +11,11 @@ class Counts(NamedTuple):
         scheduled: become due later (delays and retries).
         running: are lent to a consumer.
         dead: are among the dead letters.
+        waiting: are ready but for a limit, and stand in its line.
     """
 
     ready: int
     scheduled: int
     running: int
     dead: int
+    waiting: int = 0

@@ -3,6 +3,7 @@
 from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import PublishRefused
+from asyncq.terms import Terms
 from asyncq.transport.unique import UniqueTerm
 
 
@@ -17,6 +18,7 @@ class Envelope(NamedTuple):
         due_ms: not to be fetched before; 0 or past: at once.
         is_fresh: the id was made for this one publish and can't be known to anybody: nothing to look up.
         unique: a key that it has to itself; None: none.
+        terms: what has to be granted before it is lent; None: nothing. Only where `Capabilities.has_limits`.
     """
 
     id: str
@@ -26,6 +28,7 @@ class Envelope(NamedTuple):
     due_ms: int = 0
     is_fresh: bool = False
     unique: UniqueTerm | None = None
+    terms: Terms | None = None
 
 
 class Taken(NamedTuple):

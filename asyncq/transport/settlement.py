@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from asyncq.terms import Terms
 from asyncq.transport.delivery import Delivery
 from asyncq.transport.envelope import Envelope
 
@@ -46,11 +47,13 @@ class Return(NamedTuple):
     """Hand back unharmed, in its old place: ahead of all that was published later with the same priority.
 
     Attributes:
+        terms: of a message that has come without those of its task: it is lent again when they are granted.
         is_crash: what ran it has died of it, though this consumer lives: one more crash on its count.
     """
 
     delivery: Delivery
     is_crash: bool = False
+    terms: Terms | None = None
 
 
 class Dead(NamedTuple):

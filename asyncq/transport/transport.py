@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asyncq.errors import NotSupported
+from asyncq.limits import LimitOffice
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.envelope import Envelope, Receipt
@@ -34,6 +35,7 @@ class Capabilities:
         has_uniqueness: unique keys are kept to (`Envelope.unique`). Without it nobody looks at them.
         reschedules: calls that wait may be given another time (`Transport.reschedule`).
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
+        has_limits: calls with terms are lent as these are granted, and there is an office for limits.
         has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
     """
@@ -48,6 +50,7 @@ class Capabilities:
     has_uniqueness: bool = True
     reschedules: bool = True
     shows_line: bool = True
+    has_limits: bool = False
     has_schedules: bool = False
     remedy: str = ""
 
@@ -61,6 +64,11 @@ class Capabilities:
         if not self.has_memory:
             return self.without_memory(f"{task!r} with unique=")
         return NotSupported(f"{task!r} with unique=: this broker keeps no unique keys yet. Redis and SQLite do.")
+
+
+def without_limits(what: str) -> NotSupported:
+    """Return the error of who asks a transport for a limit that it cannot keep."""
+    return NotSupported(f"{what}: this broker keeps no limits. MemoryBroker and RedisBroker do.")
 
 
 class Transport(ABC):
@@ -98,6 +106,10 @@ class Transport(ABC):
     @abstractmethod
     async def consumer(self, name: str, queues: Sequence[str], *, lease: float) -> Consumer:
         """Become a member of the consumers of these queues, under a lease of so many seconds."""
+
+    def limits(self) -> LimitOffice:
+        """Return where limits are declared and changed. Raises NotSupported where there are none."""
+        raise without_limits("limits()")
 
     @abstractmethod
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:

@@ -180,6 +180,8 @@ class Executor:
             if delivery.crashes and self._conclusions.must_rest(run):
                 return self._conclusions.resting(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
+            if run.task.terms.is_limited and not delivery.has_terms:  # from a producer that knows of no limit
+                return Return(delivery, terms=message.terms or run.task.terms.make(args, kwargs))
         except MessageError as error:
             return self._conclusions.undeliverable(delivery, message, run, error)
         except Exception as error:  # a converter of the user's own types, say

@@ -243,6 +243,8 @@ class Worker:
         name = f"{self.name}.{self._memberships}"
         try:
             transport = (await self._broker.open()).transport
+            if self._broker.limits:
+                await transport.limits().declare(self._broker.limits)
             return await transport.consumer(name, list(self.queues), lease=self._settings.lease)
         except BrokerUnavailable as error:
             if self._fail_fast:

@@ -4,7 +4,15 @@ import os
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
-from asyncq import Broker, RabbitMQBroker, RedisBroker, SQLiteBroker, TaskOptions
+from asyncq import (
+    Broker,
+    ConcurrencyLimit,
+    RabbitMQBroker,
+    RateLimit,
+    RedisBroker,
+    SQLiteBroker,
+    TaskOptions,
+)
 from bench.peers import tasks
 from bench.peers.peer import Peer, Queued
 from bench.peers.settings import Settings
@@ -23,6 +31,11 @@ noop = broker.task(name="noop")(tasks.noop)
 nap = broker.task(name="nap")(tasks.nap)
 echo = broker.task(name="echo")(tasks.echo)
 late = broker.task(name="late")(tasks.late)
+queued = {"noop": noop, "nap": nap}
+if broker.capabilities.has_limits:
+    # Neither is ever reached: what is measured is what asking costs.
+    queued["limited"] = broker.task(name="limited", rate_limit=RateLimit(1_000_000_000, per=60))(tasks.noop)
+    queued["slotted"] = broker.task(name="slotted", concurrency=ConcurrencyLimit(1_000))(tasks.noop)
 
 
 class AsyncqPeer(Peer):
@@ -37,10 +50,10 @@ class AsyncqPeer(Peer):
         await broker.close()
 
     def enqueue(self, task: Queued, payload: str) -> Awaitable[object]:
-        return (noop if task == "noop" else nap).kiq(payload)
+        return queued[task].kiq(payload)
 
     def enqueue_batch(self, task: Queued, payloads: Sequence[str]) -> Awaitable[object]:
-        chosen = noop if task == "noop" else nap
+        chosen = queued[task]
         return broker.kiq_many(chosen.message(payload) for payload in payloads)
 
     def enqueue_at(self, due: float) -> Awaitable[object]:

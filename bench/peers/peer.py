@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
-Queued = Literal["noop", "nap"]
-"""The tasks that take the payload."""
+Queued = Literal["noop", "nap", "limited", "slotted"]
+"""The tasks that take the payload. The last two are asyncq's alone: `noop` under limits."""
 
 
 class NotOffered(Exception):

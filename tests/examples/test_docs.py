@@ -220,3 +220,15 @@ def test_links_lead_somewhere(document: str) -> None:
         target = path.parent / name if name else path
         assert target.exists(), link
         assert not anchor or anchor in anchors_of(target), link
+
+
+def test_the_case_of_the_payment_api(tmp_path: Path) -> None:
+    """A 429 pauses the account and is tried again; both charges come through."""
+    written_out("docs/rate-limits.md", tmp_path)
+    assert output_of(tmp_path, "payments.py") == ["acme: 5 acme: 7"]
+
+
+def test_the_case_of_the_imports(tmp_path: Path) -> None:
+    """Imports of one customer never overlap."""
+    written_out("docs/concurrency-limits.md", tmp_path)
+    assert output_of(tmp_path, "imports.py") == ["['0.csv', '0.csv', '1.csv', '1.csv', '2.csv', '2.csv']"]

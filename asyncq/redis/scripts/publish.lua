@@ -1,7 +1,8 @@
 -- KEYS: messages line ahead due running wake sequence queues
--- USES: queue known
+-- USES: queue known terms lanes
 -- ARGV: how many may wait (0: any number); then of each message its member, its body, and '' or
---       f (its id is fresh) or k (its id may be known) with its due time in ms, 0: at once
+--       f (its id is fresh) or k (its id may be known) with its due time in ms, 0: at once,
+--       and behind a space the terms of one that has any
 -- Returns of each message that was not published: its number from 0, what stands in the way (body, record, full), and that.
 local longest = tonumber(ARGV[1])
 local waiting = longest > 0 and redis.call('HLEN', messages) - redis.call('HLEN', running) or 0
@@ -12,6 +13,9 @@ local function refuse(i, why, what)
   refused[#refused + 1] = why
   refused[#refused + 1] = what
 end
+
+local prefix = prefix_by(messages, 'messages')
+local has_terms = false
 
 local function place(member, due_ms)
   if due_ms > 0 then
@@ -45,10 +49,18 @@ for i = 2, #ARGV, 3 do
     refuse(i, 'body', redis.call('HGET', messages, id))
   else
     waiting = waiting + 1
-    place(member, extra == '' and 0 or tonumber(string.sub(extra, 2)))
+    local due_ms, terms = string.match(extra, '^.(%d+) ?(.*)$')
+    if terms and terms ~= '' then
+      redis.call('HSET', prefix .. 'terms', id, terms)
+      has_terms = true
+    end
+    place(member, tonumber(due_ms or 0))
   end
 end
 
+if has_terms then
+  ready = join_lines(prefix, ready, newest_place(prefix))
+end
 line_up(ready, line, ahead, sequence)
 local is_earlier = #later > 0 and schedule(later, due)
 if #ready > 0 or is_earlier then

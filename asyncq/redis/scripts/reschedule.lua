@@ -1,5 +1,5 @@
--- KEYS: messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence
--- USES: queue suspects severing leaving moving
+-- KEYS: messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence terms stands
+-- USES: queue suspects severing leaving terms lanes moving
 -- FLAGS: allow-oom
 -- ARGV: id, body as it was read, new body, its due time in ms
 -- Returns 1, 0: it is not here, or is another by now, or runs.
@@ -10,6 +10,6 @@ end
 redis.call('HSET', messages, id, ARGV[3])
 move(members, {
   line = line, ahead = ahead, due = due, suspects = suspects, crashes = crashes, withdrawn = withdrawn, wake = wake,
-  wake_suspects = wake_suspects, sequence = sequence,
+  wake_suspects = wake_suspects, sequence = sequence, terms = terms, stands = stands,
 }, tonumber(ARGV[4]), now_ms())
 return 1

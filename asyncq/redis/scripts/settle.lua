@@ -1,12 +1,13 @@
--- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues uniques unique
--- USES: queue suspects returning fencing uniques ending burial known following
+-- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues uniques unique terms
+-- USES: queue suspects returning fencing uniques ending burial known following terms lanes
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
 --         d, ttl_ms  it is done and has a record: the payload        n  it is done, and nothing is kept
 --         x, ttl_ms  it is dead and has a record                     y  it is dead, and only its letter has a record
 --                    both with a payload of ttl_ms and size of the reason, each and a space, then reason and record
---         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash
+--         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash;
+--                                                                  with the terms, if it had come without, as payload
 -- Returns the numbers, from 0, of those that took no effect.
 local count = tonumber(ARGV[2])
 local members, held, outdated = acknowledge(count, running)
@@ -14,6 +15,14 @@ if #held == 0 then
   return outdated
 end
 local ended, ready, later, returned, tokens = {}, {}, {}, {}, {}
+local prefix, has_terms = prefix_by(messages, 'messages'), redis.call('EXISTS', terms) == 1
+if has_terms then
+  local freed = {}
+  for i, number in ipairs(held) do
+    freed[i] = members[number]
+  end
+  free_slots(prefix, freed)
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -42,6 +51,9 @@ for _, i in ipairs(held) do
     if kind == 99 then
       count_crash(crashes, member, nil)
     end
+    if argument(i, 4) ~= '' then
+      redis.call('HSET', terms, id, argument(i, 4))
+    end
     returned[#returned + 1] = member
     tokens[member] = argument(i, 1)
   elseif kind == 97 then
@@ -60,12 +72,25 @@ end
 if #ended > 0 then
   conclude(ended)
   send_notices()
+  if has_terms then
+    local ids = {}
+    for i, call in ipairs(ended) do
+      ids[i] = call.id
+    end
+    redis.call('HDEL', terms, unpack(ids))
+  end
 end
 if has_dead then
   forget_faded(now)
   keep_newest(tonumber(ARGV[1]))
 end
 local has_ready, has_suspects, has_returned, has_returned_suspects = false, false, false, false
+if has_terms then
+  returned = join_lines(prefix, returned, function(member)
+    return rank(member, tonumber(string.match(tokens[member], '%d+$')))
+  end)
+  ready = join_lines(prefix, ready, newest_place(prefix))
+end
 if #returned > 0 then
   has_returned, has_returned_suspects = put_back(returned, tokens, ahead, crashes, suspects)
 end

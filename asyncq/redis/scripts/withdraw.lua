@@ -1,5 +1,5 @@
--- KEYS: messages line ahead due suspects running crashes withdrawn progress watch result orders uniques unique
--- USES: severing leaving uniques ending
+-- KEYS: messages line ahead due suspects running crashes withdrawn progress watch result orders uniques unique terms
+-- USES: queue severing leaving uniques ending terms lanes
 -- FLAGS: allow-oom
 -- ARGV: id, 1 or 0 for a record or none, record, ttl_ms, address to reply to, and for how many ms a consumer that holds
 --       it can learn that it is over; 0: what is lent stays as it is
@@ -13,6 +13,19 @@ local members = members_of(id)
 local may_end, is_out = sever(members, running, orders, order_ms)
 if not may_end then
   return 0
+end
+if redis.call('EXISTS', terms) == 1 then
+  local prefix = prefix_by(messages, 'messages')
+  for i, of in ipairs(redis.call('HMGET', prefix .. 'stands', unpack(members))) do
+    if of then
+      leave_line_of(prefix, of, members[i])
+      is_out = true
+    end
+  end
+  if is_out then
+    free_slots(prefix, members)
+  end
+  redis.call('HDEL', terms, id)
 end
 for _, set in ipairs({ahead, due, suspects}) do
   is_out = redis.call('ZREM', set, unpack(members)) > 0 or is_out

@@ -15,6 +15,8 @@ from asyncq.testing.conformance.backend import Backend, LedgerBackend
 from asyncq.testing.conformance.burying import BuryingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.forgetting import ForgettingSuite, RepliesSuite
+from asyncq.testing.conformance.granting import GrantingSuite
+from asyncq.testing.conformance.holding import HoldingSuite
 from asyncq.testing.conformance.leasing import LeasingSuite
 from asyncq.testing.conformance.ledger import LedgerSuite
 from asyncq.testing.conformance.looking import LookingSuite
@@ -46,6 +48,8 @@ class TransportSuite(
     ManagingSuite,
     SeveringSuite,
     LookingSuite,
+    GrantingSuite,
+    HoldingSuite,
     ForgettingSuite,
     UniquenessSuite,
     ReschedulingSuite,

@@ -1,0 +1,135 @@
+-- The lines in which calls wait for what limits grant, for the scripts that name this file.
+--
+-- Of a queue, `turns` holds each line's time: when it is to be asked for; `turn:OF` is the line, ordered as `ahead` is;
+-- `stands` tells where each member stands. `lined` are the queues that have lines.
+
+local function stand_in_line(prefix, of, member, place, at)
+  local turns, line = prefix .. 'turns', prefix .. 'turn:' .. of
+  redis.call('ZADD', line, place, member)
+  redis.call('HSET', prefix .. 'stands', member, of)
+  local time = redis.call('ZSCORE', turns, of)
+  if not time then
+    redis.call('ZADD', turns, at, of)
+    redis.call('SADD', TAG .. ':lined', string.sub(prefix, #TAG + 4, -2))
+  elseif time ~= 'inf' and redis.call('ZRANK', line, member) == 0 then
+    redis.call('ZADD', turns, 0, of) -- its weight may be another than that of who was first
+    return true
+  end
+end
+
+local function leave_line_of(prefix, of, member)
+  local turns, line = prefix .. 'turns', prefix .. 'turn:' .. of
+  redis.call('HDEL', prefix .. 'stands', member)
+  redis.call('ZREM', line, member)
+  if redis.call('EXISTS', line) == 0 and redis.call('ZREM', turns, of) == 1 and redis.call('EXISTS', turns) == 0 then
+    redis.call('SREM', TAG .. ':lined', string.sub(prefix, #TAG + 4, -2))
+  end
+end
+
+-- Let those stand behind others in line who need what these wait for; returns the rest. `place_of` is called with each.
+local function join_lines(prefix, members, place_of)
+  if #members == 0 or redis.call('EXISTS', prefix .. 'turns') == 0 then
+    return members
+  end
+  local rest, ids, is_first = {}, {}, false
+  for i, member in ipairs(members) do
+    ids[i] = string.sub(member, 2)
+  end
+  for i, text in ipairs(redis.call('HMGET', prefix .. 'terms', unpack(ids))) do
+    local joined = nil
+    for _, term in ipairs(text and read_terms(text) or {}) do
+      if not joined and redis.call('ZSCORE', prefix .. 'turns', term.of) then
+        joined = term.of
+      end
+    end
+    if joined then
+      is_first = stand_in_line(prefix, joined, members[i], place_of(members[i])) or is_first
+    else
+      rest[#rest + 1] = members[i]
+    end
+  end
+  if is_first then
+    ring(prefix .. 'wake')
+  end
+  return rest
+end
+
+-- Return the place of one that becomes ready now.
+local function newest_place(prefix)
+  return function(member)
+    return rank(member, NEW + redis.call('INCR', prefix .. 'sequence'))
+  end
+end
+
+-- Call the first of those who wait outside of tasks.
+local function call_first(of)
+  local first = redis.call('ZRANGE', TAG .. ':waiters:' .. of, 0, 0)[1]
+  if first and redis.call('EXISTS', TAG .. ':call:' .. first) == 0 then
+    redis.call('RPUSH', TAG .. ':call:' .. first, 1)
+    redis.call('PEXPIRE', TAG .. ':call:' .. first, 60000)
+  end
+end
+
+-- Have everybody asked for who waits for a count: a slot is free.
+local function wake_waiters(of)
+  for _, queue in ipairs(redis.call('SMEMBERS', TAG .. ':lined')) do
+    local prefix = TAG .. ':q:' .. queue .. ':'
+    if redis.call('ZSCORE', prefix .. 'turns', of) then
+      redis.call('ZADD', prefix .. 'turns', 0, of)
+      ring(prefix .. 'wake')
+    end
+  end
+  call_first(of)
+end
+
+-- Free the slots of calls that are not lent any more. Returns nothing.
+local function free_slots(prefix, members)
+  local ids = {}
+  for i, member in ipairs(members) do
+    ids[i] = string.sub(member, 2)
+  end
+  for i, text in ipairs(redis.call('HMGET', prefix .. 'terms', unpack(ids))) do
+    for _, term in ipairs(text and read_terms(text) or {}) do
+      local key = TAG .. ':holders:' .. term.of
+      if not term.weight and redis.call('HDEL', key, string.sub(prefix, #TAG + 4, -2) .. ' ' .. members[i]) == 1 then
+        wake_waiters(term.of)
+      end
+    end
+  end
+end
+
+-- Have everybody asked for who waits for these limits: something has changed.
+local function wake_limits(limits)
+  local function is_one(of)
+    return limits[string.match(of, '^%S+ %S+')]
+  end
+  for _, queue in ipairs(redis.call('SMEMBERS', TAG .. ':lined')) do
+    local prefix, is_any = TAG .. ':q:' .. queue .. ':', false
+    for _, of in ipairs(redis.call('ZRANGE', prefix .. 'turns', 0, -1)) do
+      if is_one(of) then
+        redis.call('ZADD', prefix .. 'turns', 0, of)
+        is_any = true
+      end
+    end
+    if is_any then
+      ring(prefix .. 'wake')
+    end
+  end
+  for _, of in ipairs(redis.call('SMEMBERS', TAG .. ':waited')) do
+    if redis.call('EXISTS', TAG .. ':waiters:' .. of) == 0 then
+      redis.call('SREM', TAG .. ':waited', of)
+    elseif is_one(of) then
+      call_first(of)
+    end
+  end
+end
+
+-- Forget one who waited outside of tasks, and call the next.
+local function stop_waiting(of, waiter)
+  redis.call('ZREM', TAG .. ':waiters:' .. of, waiter)
+  redis.call('ZREM', TAG .. ':waiting:' .. of, waiter)
+  if redis.call('EXISTS', TAG .. ':waiters:' .. of) == 0 then
+    redis.call('SREM', TAG .. ':waited', of)
+  end
+  call_first(of)
+end

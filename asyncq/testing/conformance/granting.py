@@ -1,0 +1,270 @@
+"""What is promised of rate limits: never more than they allow, in no window, and nobody is bounced."""
+
+import asyncio
+from collections.abc import Mapping
+
+from asyncq.limits import Kind, LimitId, Numbers
+from asyncq.terms import RateTerm, Terms
+from asyncq.testing.conformance.onlooker import QUEUE
+from asyncq.testing.conformance.stage import LIMITS, OTHER_QUEUE, SOON, Process, Stage, body_of, finish, settle_one
+from asyncq.testing.conformance.suite import Suite, needs
+from asyncq.transport import Again, Envelope, Outcome, Return
+
+API = LimitId(Kind.RATE, "api")
+PER = 0.3
+"""Seconds of a window that a test waits out."""
+
+
+def limited(id: str, key: str = "", weight: int = 1, priority: int = 0, queue: str = QUEUE) -> Envelope:
+    """Return an envelope that needs a turn of the limit `api`."""
+    terms = Terms(rates=(RateTerm(API.name, key, weight),))
+    return Envelope(id, queue, body_of(id), priority, terms=terms)
+
+
+async def allow(process: Process, limit: int, per: float, burst: int = 0) -> None:
+    """Declare the limit."""
+    await process.transport.limits().declare({API: Numbers(limit, round(per * 1000), burst)})
+
+
+@needs(has_limits=True)
+class GrantingSuite(Suite):
+    """Calls with rate terms."""
+
+    async def test_no_more_than_the_limit_is_lent(self, stage: Stage, process: Process) -> None:
+        """Of what is ready, as many as the limit allows are lent at once; the rest when the window has passed."""
+        await allow(process, 3, PER)
+        await process.publish(*(limited(str(n)) for n in range(7)))
+        consumer = await process.consumer()
+        first = await consumer.fetch(LIMITS, 10, wait=False)
+        assert [delivery.id for delivery in first] == ["0", "1", "2"]
+        assert all(delivery.has_terms for delivery in first)
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert (await process.counts()).waiting == 4
+        start_ms = stage.backend.now_ms()
+        assert await stage.fetch_ids(consumer, 3) == ["3", "4", "5"]
+        assert stage.backend.now_ms() - start_ms < (PER + SOON) * 1000
+        assert await stage.fetch_ids(consumer, 1) == ["6"]
+
+    async def test_no_window_has_more(self, stage: Stage, process: Process) -> None:
+        """Two consumers that fetch as fast as they can never get more than the limit in any window."""
+        limit, count = 4, 30
+        await allow(process, limit, PER)
+        await process.publish(*(limited(str(n)) for n in range(count)))
+        other = await stage.process()
+        lent: list[int] = []
+
+        async def consume(some: Process) -> None:
+            consumer = await some.consumer()
+            while len(lent) < count:
+                deliveries = await consumer.fetch(LIMITS, 10)
+                lent.extend([some.transport.now_ms()] * len(deliveries))
+                await finish(consumer, deliveries)
+                if len(lent) >= count:
+                    return
+
+        for some in (process, other):
+            stage.start(consume(some))
+
+        async def is_all_lent() -> bool:
+            return len(lent) >= count
+
+        await stage.until(is_all_lent, "all to be lent")
+        lent.sort()
+        spans = [later - earlier for earlier, later in zip(lent, lent[limit:], strict=False)]
+        assert min(spans) > PER * 1000 - 100, spans
+
+    async def test_keys_have_counts_of_their_own(self, stage: Stage, process: Process) -> None:
+        """A key that is used up holds up no other, and no call without terms."""
+        await allow(process, 1, 60)
+        await process.publish(
+            *(limited(f"a{n}", "a") for n in range(3)), limited("b", "b"), Envelope("free", QUEUE, b"")
+        )
+        consumer = await process.consumer()
+        assert sorted(await stage.fetch_ids(consumer, 3)) == ["a0", "b", "free"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+
+    async def test_who_comes_later_stands_behind(self, stage: Stage, process: Process) -> None:
+        """A line is served in the order of publishing, larger priorities first, also after a newcomer found a turn."""
+        await allow(process, 1, PER)
+        consumer = await process.consumer()
+        await process.publish(limited("first"), limited("second"))
+        assert await stage.fetch_ids(consumer, 1) == ["first"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await stage.backend.pass_time(PER + 0.05)
+        await process.publish(limited("third"), limited("urgent", priority=5))
+        assert await stage.fetch_ids(consumer, 3) == ["urgent", "second", "third"]
+
+    async def test_a_burst_lowers_what_starts_at_once(self, stage: Stage, process: Process) -> None:
+        """With a burst of 1, what a window allows is spread over it."""
+        await allow(process, 3, 3 * PER, burst=1)
+        await process.publish(*(limited(str(n)) for n in range(3)))
+        consumer = await process.consumer()
+        assert len(await consumer.fetch(LIMITS, 10, wait=False)) == 1
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert await stage.fetch_ids(consumer, 1) == ["1"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+
+    async def test_weights_count(self, stage: Stage, process: Process) -> None:
+        """A call of weight 3 uses three turns; who stands behind one that does not fit waits for it."""
+        await allow(process, 4, PER)
+        await process.publish(limited("a", weight=3), limited("b", weight=2), limited("c"))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert await stage.fetch_ids(consumer, 2) == ["b", "c"]
+
+    async def test_a_withdrawn_head_gives_way(self, stage: Stage, process: Process) -> None:
+        """A call that is withdrawn from its line uses no turn: the next has it."""
+        await allow(process, 1, PER)
+        await process.publish(limited("a"), limited("b"), limited("c"))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert await process.transport.withdraw("b", QUEUE, Outcome(None))
+        assert (await process.counts()).waiting == 1
+        assert await stage.fetch_ids(consumer, 1) == ["c"]
+        assert (await process.counts())[:1] == (0,)
+
+    async def test_a_redelivery_takes_a_new_turn(self, stage: Stage, process: Process) -> None:
+        """What is handed back, or runs again, asks again, ahead of those that were published later."""
+        await allow(process, 1, PER)
+        await process.publish(limited("a"), limited("b"))
+        consumer = await process.consumer()
+        (delivery,) = await stage.fetch(consumer, 1)
+        assert await settle_one(consumer, Return(delivery))
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        (delivery,) = await stage.fetch(consumer, 1)
+        assert delivery.id == "a"
+        assert await settle_one(consumer, Again(delivery, b"retry", 0))
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert await stage.fetch_ids(consumer, 2) == ["b", "a"]
+
+    async def test_a_pause_holds_everybody_up(self, stage: Stage, process: Process) -> None:
+        """A paused key gets nothing until the pause is over, and a shorter pause does not shorten it; others go on."""
+        await allow(process, 100, 60)
+        office = process.transport.limits()
+        await office.pause(API, "a", 600)
+        await office.pause(API, "a", 10)
+        await process.publish(limited("a", "a"), limited("b", "b"))
+        consumer = await process.consumer()
+        start_ms = process.transport.now_ms()
+        assert await stage.fetch_ids(consumer, 2) == ["b", "a"]
+        assert process.transport.now_ms() - start_ms >= 500
+        await office.pause(API, None, 60_000)
+        await process.publish(limited("c", "a"))
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await office.pause(API, None, 0)
+        assert await stage.fetch_ids(consumer, 1) == ["c"]
+
+    async def test_a_change_holds_at_once_until_it_is_reset(self, stage: Stage, process: Process) -> None:
+        """A raised limit lets those go who wait; declaring it anew changes nothing, and a reset gives it back."""
+        await allow(process, 1, 60)
+        await process.publish(*(limited(str(n)) for n in range(6)))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["0"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        fetching = stage.start(stage.fetch_ids(consumer, 2))
+        office = process.transport.limits()
+        await office.change(API, Numbers(3, 60_000))
+        assert await stage.outcome(fetching, "those that a change lets go") == ["1", "2"]
+        await allow(process, 5, 60)
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        (state,) = await office.states()
+        assert (state.id, state.declared, state.changed) == (API, Numbers(5, 60_000), Numbers(3, 60_000))
+        await office.change(API, None)
+        assert await stage.fetch_ids(consumer, 2) == ["3", "4"]
+
+    async def test_all_terms_or_none(self, stage: Stage, process: Process) -> None:
+        """A call that needs two turns takes neither while it lacks one."""
+        slow = LimitId(Kind.RATE, "slow")
+        await process.transport.limits().declare({API: Numbers(1, 60_000), slow: Numbers(1, 60_000)})
+        both = Terms(rates=(RateTerm("api"), RateTerm("slow")))
+        await process.publish(
+            Envelope("first", QUEUE, b"", terms=Terms(rates=(RateTerm("slow"),))),
+            Envelope("both", QUEUE, b"", terms=both),
+            limited("last"),
+        )
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 2) == ["first", "last"]
+        await process.transport.limits().change(slow, Numbers(2, 60_000))
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await process.transport.limits().change(API, Numbers(2, 60_000))
+        assert await stage.fetch_ids(consumer, 1) == ["both"]
+
+    async def test_queues_share_a_limit(self, stage: Stage, process: Process) -> None:
+        """One key is one count in all queues, and a queue that nobody consumes does not hold up another."""
+        await allow(process, 2, PER)
+        await process.publish(
+            *(limited(f"o{n}", queue=OTHER_QUEUE) for n in range(2)), *(limited(f"m{n}") for n in range(4))
+        )
+        both: Mapping[str, int] = {QUEUE: 10, OTHER_QUEUE: 10}
+        consumer = await process.consumer()
+        assert len(await consumer.fetch(both, 10, wait=False)) == 2
+        assert not await consumer.fetch(both, 10, wait=False)
+        assert await stage.fetch_ids(consumer, 2) == ["m2", "m3"]
+
+    async def test_terms_may_come_with_a_hand_back(self, stage: Stage, process: Process) -> None:
+        """A message that was published without its terms is lent once, and then only under them."""
+        await allow(process, 1, 60)
+        await process.publish(limited("a"), Envelope("b", QUEUE, b""))
+        consumer = await process.consumer()
+        a, b = await stage.fetch(consumer, 2)
+        assert (a.has_terms, b.has_terms) == (True, False)
+        assert await settle_one(consumer, Return(b, terms=Terms(rates=(RateTerm("api"),))))
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert (await process.counts()).waiting == 1
+
+    async def test_a_long_line_is_asked_for_by_nobody(self, stage: Stage, process: Process) -> None:
+        """While a line waits for its time, a fetch waits too."""
+        await allow(process, 1, 60)
+        await process.publish(*(limited(str(n)) for n in range(500)))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["0"]
+        while await consumer.fetch(LIMITS, 10, wait=False) or (await process.counts()).ready:
+            pass
+        fetching = stage.start(consumer.fetch(LIMITS, 10))
+        await stage.backend.pass_time(0.2)
+        await asyncio.sleep(0)
+        assert not fetching.done()
+
+    async def test_what_has_expired_uses_no_turn(self, stage: Stage, process: Process) -> None:
+        """A call that expires in its line is lent without a turn, to be told so; once lent, it needs one."""
+        await allow(process, 1, 60)
+        now_ms = process.transport.now_ms()
+
+        def expiring(id: str, expires_ms: int) -> Envelope:
+            return Envelope(id, QUEUE, b"", terms=Terms(rates=(RateTerm(API.name),), expires_ms=expires_ms))
+
+        await process.publish(expiring("old", now_ms - 5_000), expiring("a", now_ms + 60_000), limited("b"))
+        consumer = await process.consumer()
+        old, a = await stage.fetch(consumer, 2)
+        assert (old.id, a.id, old.has_terms, a.has_terms) == ("old", "a", True, True)
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await process.publish(expiring("late", now_ms + 200))
+        await process.transport.limits().change(API, Numbers(2, 60_000))
+        assert await stage.fetch_ids(consumer, 1) == ["b"]
+        await stage.backend.pass_time(1.5)
+        await process.transport.limits().change(API, Numbers(2, 60_001))
+        assert await stage.fetch_ids(consumer, 1) == ["late"]
+        await process.transport.limits().change(API, Numbers(3, 60_000))
+        assert await settle_one(consumer, Again(a, b"", 0))
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+
+    async def test_code_outside_of_tasks_shares_a_limit(self, stage: Stage, process: Process) -> None:
+        """Who asks for a turn gets one of those that tasks use; while others were first it waits."""
+        await allow(process, 2, PER)
+        office = process.transport.limits()
+        assert (await office.ask(API, "", 1, "one", 60_000)).is_granted
+        await process.publish(limited("a"), limited("b"))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        asked = await office.ask(API, "", 1, "two", 60_000)
+        assert not asked.is_granted
+        assert 0 < asked.wait_ms <= PER * 1000 + 1
+        assert not (await office.ask(API, "", 1, "three", 60_000)).is_granted
+        await office.change(API, Numbers(5, 60_000))
+        assert not (await office.ask(API, "", 1, "three", 60_000)).is_granted
+        assert await office.leave(API, "", "two")
+        assert (await office.ask(API, "", 1, "three", 60_000)).is_granted

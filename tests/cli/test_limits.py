@@ -1,0 +1,79 @@
+"""`asyncq limits`."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from asyncq import broker_from_url
+from tests.cli.programs import StartProgram, programs
+
+APP = """
+from asyncq import ConcurrencyLimit, RateLimit, broker_from_url
+
+broker = broker_from_url({url!r}, namespace={namespace!r})
+
+
+@broker.task(name="charge", rate_limit=RateLimit(1, per=60, name="payments"))
+async def charge() -> str:
+    return "charged"
+
+
+@broker.task(name="report", concurrency=ConcurrencyLimit(3))
+async def report() -> None: ...
+"""
+
+
+@pytest.fixture
+async def asyncq(tmp_path: Path, redis_url: str, namespace: str) -> AsyncIterator[StartProgram]:
+    """Start `asyncq ARGUMENTS...` in a folder with an application that has limits."""
+    (tmp_path / "shop.py").write_text(APP.format(url=redis_url, namespace=namespace))
+    async with programs(tmp_path) as start:
+        yield start
+
+
+async def said(asyncq: StartProgram, *arguments: str, code: int = 0) -> list[str]:
+    """Run a command to its end and return its lines."""
+    program = await asyncq("limits", *arguments)
+    assert await program.exits() == code, program.output
+    return program.output.splitlines()
+
+
+async def test_a_limit_is_changed_paused_and_reset(asyncq: StartProgram, redis_url: str, namespace: str) -> None:
+    """A change lets those go who wait, and is listed beside what is declared until it is reset."""
+    assert await said(asyncq, "list", "shop:broker") == ["No limits."]
+    worker = await asyncq("worker", "shop:broker")
+    await worker.says("Ready.")
+    async with broker_from_url(redis_url, namespace=namespace) as broker:
+
+        @broker.task(name="charge")
+        async def charge() -> str: ...
+
+        first, second = [await charge.kiq() for _ in range(2)]
+        assert await first == "charged"
+        assert await said(asyncq, "change", "shop:broker", "payments", "50", "--per", "60s") == ["payments: changed."]
+        assert await second == "charged"
+    assert await said(asyncq, "pause", "shop:broker", "payments", "10m") == ["payments: paused."]
+    header, rate, slots = await said(asyncq, "list", "shop:broker")
+    assert header.split() == ["KIND", "NAME", "ALLOWS", "DECLARED", "PAUSED"]
+    assert rate.split()[:8] == ["rate", "payments", "50", "in", "60s", "1", "in", "60s"]
+    assert slots.split() == ["slots", "report", "3", "at", "once"]
+    assert await said(asyncq, "pause", "shop:broker", "payments", "0") == ["payments: not paused any more."]
+    assert await said(asyncq, "reset", "shop:broker", "payments") == ["payments: reset."]
+    [line, _] = await said(asyncq, "list", "shop:broker", "--json")
+    assert json.loads(line) == {
+        "kind": "rate",
+        "name": "payments",
+        "declared": {"limit": 1, "per_ms": 60_000, "burst": 0},
+        "changed": None,
+        "paused": 0,
+    }
+
+
+async def test_what_is_no_limit(asyncq: StartProgram) -> None:
+    """What is unknown, or makes no sense, is said in a sentence."""
+    [line, *_] = await said(asyncq, "reset", "shop:broker", "nothing", code=2)
+    assert "No limit 'nothing' is known" in line
+    [line, *_] = await said(asyncq, "change", "shop:broker", "payments", "0", "--per", "60s", code=2)
+    assert "limit= is a whole number from 1" in line

@@ -1,0 +1,188 @@
+"""Limits are kept over several processes, while these are killed and waiting calls are cancelled; and they are used.
+
+`ASYNCQ_AUDIT_SECONDS=60` makes the audits as long as that.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from asyncq import Broker, ConcurrencyLimit, RateLimit, broker_from_url
+from asyncq.redis.keys import KeySpace
+from tests.cli.programs import Program, StartProgram, programs
+
+SECONDS = float(os.environ.get("ASYNCQ_AUDIT_SECONDS", "8"))
+KEYS, LIMIT, PER = 5, 20, 1.0
+SLOTS, LEASE = 3, 1.0
+
+LATE_MS = 500
+"""How much later than its grant a task may write down its start, on a machine that is busy with other tests."""
+
+APP = f"""
+import asyncio, os, time
+from asyncq import ConcurrencyLimit, RateLimit, broker_from_url
+
+broker = broker_from_url({{url!r}}, namespace={{namespace!r}})
+lines = os.open("journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+def note(*words):
+    os.write(lines, (" ".join(map(str, words)) + "\\n").encode())  # one write: whole, whoever else writes
+
+
+@broker.task(name="charge", rate_limit=RateLimit({LIMIT}, per={PER}, key=lambda key: key))
+async def charge(key: str) -> None:
+    note("start", key, time.time_ns() // 1_000_000)
+
+
+@broker.task(name="load", concurrency=ConcurrencyLimit({SLOTS}))
+async def load(number: int) -> None:
+    note("begin", number, os.getpid(), time.time_ns() // 1_000_000)
+    await asyncio.sleep(0.05)  # the work itself
+    note("end", number, os.getpid(), time.time_ns() // 1_000_000)
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path, redis_url: str, namespace: str) -> Path:
+    """A folder with the application in it."""
+    (tmp_path / "shop.py").write_text(APP.format(url=redis_url, namespace=namespace))
+    return tmp_path
+
+
+def declared(url: str, namespace: str) -> Broker:
+    """Return the publisher's side of the application."""
+    broker = broker_from_url(url, namespace=namespace)
+
+    @broker.task(name="charge", rate_limit=RateLimit(LIMIT, per=PER, key=lambda key: key))
+    async def charge(key: str) -> None: ...
+
+    @broker.task(name="load", concurrency=ConcurrencyLimit(SLOTS))
+    async def load(number: int) -> None: ...
+
+    return broker
+
+
+class GrantReader:
+    """Reads the server's logs of grants while they are written: an entry is kept for as long as it counts."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._redis = Redis.from_url(url)
+        self._prefix = KeySpace(namespace).own["limits"].removesuffix("limits") + "grants:rate charge "
+        self._grants: dict[str, dict[int, int]] = {str(key): {} for key in range(KEYS)}
+
+    async def read(self) -> None:
+        """Read what has been granted by now."""
+        for key, grants in self._grants.items():
+            entries: Any = await cast("Any", self._redis).lrange(self._prefix + key, 0, -1)
+            for entry in entries:
+                at_ms, weight, _ = map(int, entry.split())
+                grants[at_ms] = max(weight, grants.get(at_ms, 0))  # grants of one ms are added to its entry
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._redis.aclose()
+
+    def most(self) -> int:
+        """Return the most that was granted in any window, of any key."""
+        return max(
+            sum(weight for at_ms, weight in grants.items() if start <= at_ms <= start + PER * 1000)
+            for grants in self._grants.values()
+            for start in grants
+        )
+
+    def count(self, key: str) -> int:
+        """Return how much was granted to a key."""
+        return sum(self._grants[key].values())
+
+
+async def three_workers(start: StartProgram) -> list[Program]:
+    """Start three worker processes."""
+    workers = [await start("worker", "shop:broker", "--lease", f"{LEASE:g}", "--concurrency", "20") for _ in range(3)]
+    for worker in workers:
+        await worker.says("Ready.", timeout=20)
+    return workers
+
+
+@pytest.mark.timeout(60 + 2 * SECONDS)
+@pytest.mark.parametrize("has_kills", [False, True])
+async def test_rates(app: Path, redis_url: str, namespace: str, *, has_kills: bool) -> None:
+    """No window has more starts than the limit, and while there is work, at least 95 % of it are used, of each key."""
+    chance = random.Random(7)
+    async with declared(redis_url, namespace) as broker, programs(app) as start:
+        workers = await three_workers(start)
+        charge = broker.tasks["charge"]
+        count = round(LIMIT * (SECONDS / PER + 4) / 0.9)
+        handles = await broker.kiq_many(charge.message(str(n % KEYS)) for n in range(KEYS * count))
+        begin = time.monotonic()
+        killed: Program | None = None
+        reader = GrantReader(redis_url, namespace)
+        cancelled = chance.sample(handles, len(handles) // 10)
+        while time.monotonic() - begin < SECONDS:
+            for handle in cancelled[: len(handles) // 50]:
+                await handle.cancel()
+            del cancelled[: len(handles) // 50]
+            if has_kills and not killed and time.monotonic() - begin > SECONDS / 3:
+                killed = workers.pop()
+                killed.signal(SIGKILL)
+                workers.append(await start("worker", "shop:broker", "--lease", f"{LEASE:g}", "--concurrency", "20"))
+            for _ in range(4):
+                await asyncio.sleep(PER / 10)
+                await reader.read()
+        took_ms = (time.monotonic() - begin) * 1000
+        await reader.close()
+    assert reader.most() == LIMIT
+    starts: dict[str, list[int]] = defaultdict(list)
+    for line in (app / "journal").read_text().splitlines():
+        _, key, at = line.split()
+        starts[key].append(int(at))
+    assert len(starts) == KEYS
+    for key, times in starts.items():
+        times.sort()
+        spans = [later - earlier for earlier, later in zip(times, times[LIMIT:], strict=False)]
+        assert min(spans) > PER * 1000 - LATE_MS, (key, min(spans))
+        possible = LIMIT * (took_ms / (PER * 1000))
+        assert reader.count(key) >= 0.95 * possible - LIMIT
+        # A grant whose worker is killed before it starts is used up; one of the window that is open may not be.
+        assert len(times) >= 0.95 * possible - LIMIT - (20 if has_kills else 0), (key, len(times), possible)
+
+
+@pytest.mark.timeout(60 + 2 * SECONDS)
+async def test_slots(app: Path, redis_url: str, namespace: str) -> None:
+    """No more runs than slots overlap, those of living workers; a killed holder's slot is free within lease + 2 s."""
+    async with declared(redis_url, namespace) as broker, programs(app) as start:
+        workers = await three_workers(start)
+        load = broker.tasks["load"]
+        handles = await broker.kiq_many(load.message(n) for n in range(round(SLOTS * SECONDS / 0.1)))
+        await asyncio.sleep(SECONDS / 4)
+        killed_at = time.time_ns() // 1_000_000
+        dead = workers.pop()
+        dead.signal(SIGKILL)
+        for handle in handles:
+            await handle.result(timeout=60)
+    begun: dict[tuple[str, str], int] = {}
+    changes: list[tuple[int, int]] = []
+    for line in (app / "journal").read_text().splitlines():
+        what, number, pid, at = line.split()
+        if what == "begin":
+            begun[number, pid] = int(at)
+        else:
+            changes += [(begun.pop((number, pid)), 1), (int(at), -1)]
+    assert {pid for _, pid in begun} <= {str(dead.pid)}
+    changes += [change for at in begun.values() for change in ((at, 1), (killed_at, -1))]
+    running = most = 0
+    for _, change in sorted(changes):
+        running += change
+        most = max(most, running)
+    assert most == SLOTS
+    starts = sorted(at for at, change in changes if change == 1)
+    assert max(later - earlier for earlier, later in pairwise(starts)) < (LEASE + 2) * 1000

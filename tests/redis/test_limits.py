@@ -1,0 +1,119 @@
+"""Limits on Redis: what they cost, what they leave behind, and what becomes of lost slots."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+
+from asyncq.limits import Kind, LimitId, Numbers
+from asyncq.redis.keys import KeySpace
+from asyncq.terms import RateTerm, SlotTerm, Terms
+from asyncq.transport import Again, Done, Envelope, Outcome, Return
+from tests.redis.pairs import KEPT, LIMITS, QUEUE, finish, kept_up, opened
+from tests.redis.test_costs import KEYS_THAT_STAY, cost_of
+from tests.servers import StartRedis
+
+ROOM, API = LimitId(Kind.SLOTS, "room"), LimitId(Kind.RATE, "api")
+BOTH = Terms(rates=(RateTerm("api"),), slots=(SlotTerm("room"),))
+
+
+async def test_nothing_is_left_after_a_drain(
+    redis_url: str, namespace: str, no_keys_left: Callable[..., Awaitable[None]]
+) -> None:
+    """After every kind of end, and of use outside of tasks, only what limits allow has no TTL."""
+    async with opened(redis_url, namespace) as pair:
+        office = pair.transport.limits()
+        await office.declare({ROOM: Numbers(3), API: Numbers(40, 300)})
+        now_ms = pair.transport.now_ms()
+        await pair.transport.publish(
+            [Envelope(str(n), QUEUE, b"", n % 3, now_ms + 50 if n % 5 == 0 else 0, terms=BOTH) for n in range(30)]
+        )
+        consumer = await pair.consumer()
+        await office.pause(API, "other", 100)
+        assert (await office.ask(ROOM, "client", 1, "client", 200)).is_granted
+        assert (await office.ask(API, "client", 1, "client", 200)).is_granted
+        assert (await office.ask(ROOM, "dead", 1, "dead", 200)).is_granted
+        async with kept_up(consumer):
+            settle = [
+                Return,
+                lambda delivery: Again(delivery, b"", pair.transport.now_ms() + 20),
+                lambda delivery: Return(delivery, is_crash=True),
+            ]
+            for each in settle:
+                [delivery] = await consumer.fetch(LIMITS, 1)
+                await consumer.settle([each(delivery)])
+            [severed] = await consumer.fetch(LIMITS, 1)
+            assert await pair.transport.withdraw(severed.id, QUEUE, Outcome(None), even_running=True)
+            assert await pair.transport.withdraw("29", QUEUE, Outcome(None)) or severed.id == "29"
+            ended = 1 + (severed.id != "29")
+            while ended < 30:
+                deliveries = await consumer.fetch(LIMITS, 10)
+                assert len(deliveries) <= 3
+                await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
+                ended += len(deliveries)
+            assert await consumer.leave() == 0
+        assert await office.leave(ROOM, "client", "client")
+    await no_keys_left(allowed=[*KEYS_THAT_STAY, "{{namespace}}:limits"])
+
+
+async def test_what_a_limited_call_costs(own_redis: StartRedis) -> None:
+    """A call with a rate costs fewer than six commands in all, published, fetched and settled in a batch."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        await pair.transport.limits().declare({API: Numbers(1_000, 60_000)})
+        consumer = await pair.consumer()
+        terms = Terms(rates=(RateTerm("api"),))
+
+        async def run(count: int) -> None:
+            names = [f"{count}-{n}" for n in range(count)]
+            await pair.transport.publish([Envelope(name, QUEUE, b"", is_fresh=True, terms=terms) for name in names])
+            deliveries = await consumer.fetch(LIMITS, count, wait=False)
+            assert len(deliveries) == count
+            await finish(consumer, deliveries)
+
+        await run(1)
+        cost = await cost_of(redis, lambda: run(100), besides=("info", "time"))
+        assert cost < 600, cost
+
+
+async def test_ten_thousand_waiters_cost_nothing(own_redis: StartRedis) -> None:
+    """While one call holds the only slot, 10,000 others wait without a command, and then start in order."""
+    server = own_redis()
+    async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
+        await pair.transport.limits().declare({ROOM: Numbers(1)})
+        terms = Terms(slots=(SlotTerm("room"),))
+        count = 10_000
+        await pair.transport.publish(
+            [Envelope(f"{n:05}", QUEUE, b"", is_fresh=True, terms=terms) for n in range(count)]
+        )
+        consumer = await pair.consumer()
+        [held] = await consumer.fetch(LIMITS, 1)
+        while (await pair.transport.counts([QUEUE]))[0].ready:
+            assert not await consumer.fetch(LIMITS, 10, wait=False)
+        waiting = asyncio.create_task(consumer.fetch(LIMITS, 10))
+
+        async def idle() -> None:
+            await asyncio.sleep(0.5)
+
+        assert await cost_of(redis, idle, besides=("info",)) == 0
+        assert not waiting.done()
+        for n in range(1, 200):
+            await finish(consumer, [held])
+            [held] = await waiting
+            assert held.id == f"{n:05}"
+            waiting = asyncio.create_task(consumer.fetch(LIMITS, 10))
+        await consumer.interrupt()
+        await waiting
+
+
+async def test_a_slot_that_was_lost_is_found(redis_url: str, namespace: str) -> None:
+    """A holder that is not lent any more, after a failover say, is freed by the next that asks in vain."""
+    async with opened(redis_url, namespace) as pair, Redis.from_url(redis_url) as redis:
+        await pair.transport.limits().declare({ROOM: Numbers(1)})
+        key = KeySpace(namespace).own["limits"].removesuffix("limits") + "holders:slots room "
+        await redis.hset(key, f"{QUEUE} 0gone", "")  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType]
+        await pair.transport.publish([Envelope("a", QUEUE, b"", terms=Terms(slots=(SlotTerm("room"),)))])
+        consumer = await pair.consumer()
+        [delivery] = await consumer.fetch(LIMITS, 1, wait=False)
+        await finish(consumer, [delivery])
+        assert not await redis.exists(key)
