@@ -131,6 +131,8 @@ async def test_a_slot_around_any_code(make_broker: MakeBroker) -> None:
                 await asyncio.sleep(0.02)
                 running -= 1
 
+        async with reports:
+            pass  # declares the limit, which would hold up the first: others would be asked for before it
         async with asyncio.TaskGroup() as group:
             for number in range(8):
                 group.create_task(report(number))
