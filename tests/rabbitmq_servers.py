@@ -37,8 +37,10 @@ Count = fun(Queue) ->
             case amqqueue:get_pid(Queue) of
                 none -> 0;
                 Leader ->
-                    {ok, {_, Total}, _} = ra:leader_query(Leader, fun rabbit_fifo:query_messages_total/1),
-                    Total
+                    case ra:leader_query(Leader, fun rabbit_fifo:query_messages_total/1) of
+                        {ok, {_, Total}, _} -> Total;
+                        _ -> -1
+                    end
             end;
         _ ->
             proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
@@ -50,8 +52,8 @@ ok = file:write_file("%s", rabbit_json:encode(maps:from_list(Counts))).
 """
 """Asks the leaders themselves: what is told of quorum queues elsewhere is old, and 0 after a start.
 
-A queue that is just being declared has no leader, and no messages. Through a file: a text that is long, or has a
-strange name in it, would be told as a list of numbers.
+A queue that is just being declared has no leader, and no messages; one whose leader has just started may not be able to
+say: -1. Through a file: a text that is long, or has a strange name in it, would be told as a list of numbers.
 """
 
 
