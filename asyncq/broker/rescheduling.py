@@ -28,9 +28,12 @@ class Rescheduling:
         while (sighting := await self._look(key)) is not None:
             if sighting.body is None or sighting.place is Place.RUNNING:
                 return False
-            body, expires_ms = _moved(sighting, due_ms, self._transport.now_ms())
+            now_ms = self._transport.now_ms()
+            body, expires_ms = _moved(sighting, due_ms, now_ms)
+            # The server's clock may be a moment behind what is known of it here: what is due now is due at once there.
+            when_ms = due_ms if due_ms > now_ms else 0
             if await self._transport.reschedule(
-                key.id, sighting.queue, sighting.body, body, due_ms, expires_ms=expires_ms
+                key.id, sighting.queue, sighting.body, body, when_ms, expires_ms=expires_ms
             ):
                 return True
         raise ResultMissing(f"Call {key.id!r} cannot be rescheduled: nobody knows the id, or it has ended.")
