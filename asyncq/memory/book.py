@@ -126,7 +126,7 @@ class Book:
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
         """End a call from outside."""
         entry = self.space.entries.get(id)
-        due_ms = None if entry is None else self.space.line(entry.queue).due_ms(entry)
+        due_ms = None if entry is None else self.space.lines.line(entry.queue).due_ms(entry)
         if entry is None or not self.space.withdraw(id, queue, outcome, now_ms, even_running=even_running):
             return False
         self._orphans.pop(id, None)

@@ -62,7 +62,7 @@ class MemoryConsumer(MemoryMembership, Consumer):
 
     def _nap(self, limits: Mapping[str, int], now_ms: int) -> float | None:
         """Return the seconds after which waiting is in vain, None while only a bell can change anything."""
-        due_ms = self._space.next_due_ms(queue for queue, limit in limits.items() if limit > 0)
+        due_ms = self._space.lines.next_due_ms(queue for queue, limit in limits.items() if limit > 0)
         if due_ms is None or self._state.is_moved_by_hand:
             return None
         return min((due_ms - now_ms) / 1000, MAX_NAP)

@@ -102,15 +102,15 @@ class MemoryLedger(Ledger):
 
     async def running(self, queues: Sequence[str]) -> Sequence[int]:
         with self._state.lock:
-            return [self._space.counts(queue, self._state.now_ms()).running for queue in queues]
+            return [self._space.lines.counts(queue, self._state.now_ms()).running for queue in queues]
 
     async def scheduled(self, queues: Sequence[str]) -> Sequence[int]:
         with self._state.lock:
-            return [self._space.counts(queue, self._state.now_ms()).scheduled for queue in queues]
+            return [self._space.lines.counts(queue, self._state.now_ms()).scheduled for queue in queues]
 
     async def known_queues(self) -> Sequence[str]:
         with self._state.lock:
-            return self._space.queues()
+            return self._space.lines.queues()
 
     def timetable(self) -> Timetable:
         return MemoryTimetable(self._state, self._space)

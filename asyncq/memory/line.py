@@ -12,6 +12,7 @@ from asyncq.memory.limiter import Limiter
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.turns import Turns
 from asyncq.store import Place
+from asyncq.terms import Terms
 from asyncq.transport import Counts
 
 
@@ -73,6 +74,20 @@ class Line:
         else:
             self._line_up(entry)
         self._ring()
+
+    def move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
+        """Let a message line up anew, or wait for another time, wherever it stands."""
+        self.remove(entry)
+        self.put(entry, due_ms, now_ms)
+
+    def change_terms(self, entry: Entry, terms: Terms | None) -> None:
+        """Let a call that waits need something else; it keeps its place among those who need the same."""
+        stands_in_line = entry in self.turns
+        if stands_in_line:
+            self.remove(entry)
+        entry.terms = terms
+        if stands_in_line:
+            self.put_back(entry)
 
     def put_back(self, entry: Entry) -> None:
         """Return a message to its old place."""

@@ -7,17 +7,13 @@ from asyncq.errors import ConfigurationError, PublishRefused
 from asyncq.memory.agenda import Agenda
 from asyncq.memory.entry import Entry
 from asyncq.memory.home import Bell
-from asyncq.memory.keyed import LimitKey
-from asyncq.memory.letters import Letters
-from asyncq.memory.limiter import Limiter, slots_of
-from asyncq.memory.line import Line, Member
+from asyncq.memory.line import Member
+from asyncq.memory.lines import Lines
 from asyncq.memory.records import Records
 from asyncq.memory.uniques import Uniques
 from asyncq.store import Address, Place, Sighting
-from asyncq.terms import Terms
 from asyncq.transport import (
     Again,
-    Counts,
     Dead,
     DeadLetter,
     Delivery,
@@ -36,15 +32,13 @@ from asyncq.transport import (
     UniqueTerm,
 )
 
-_NO_COUNTS = Counts(ready=0, scheduled=0, running=0, dead=0)
-
 
 class Space:
     """One namespace. Its caller holds the state's lock and says what time it is: each method is one atomic step.
 
     Attributes:
         records: what is remembered of calls.
-        limiter: what limits have granted.
+        lines: its queues.
         members: the consumers, by name.
         entries: the messages that have not ended, by id.
         uniques: the keys that they have to themselves.
@@ -53,12 +47,11 @@ class Space:
 
     def __init__(self) -> None:
         self.records = Records()
-        self.limiter = Limiter()
+        self.lines = Lines()
         self.members: dict[str, Member] = {}
         self.entries: dict[str, Entry] = {}
         self.uniques = Uniques()
         self.agenda = Agenda()
-        self._lines: dict[str, Line] = {}
         self._deliveries = count(1)
         self._owner = ""
 
@@ -78,7 +71,7 @@ class Space:
         if unique is not None and (owner := self.uniques.owner(unique.key, now_ms)) is not None:
             self._replace(owner, envelope, now_ms)
             return Owned(owner.id, owner.queue)
-        line = self.line(queue)
+        line = self.lines.line(queue)
         if max_length is not None and line.waiting >= max_length:
             return PublishRefused(f"Queue {queue!r} is full: {line.waiting} messages wait, {max_length} may.")
         self.add(Entry(id, queue, body, priority, unique=unique, terms=terms), due_ms, now_ms)
@@ -89,7 +82,7 @@ class Space:
     ) -> PublishRefused | None:
         """Add messages of one queue, unless it has no room for all; those whose ids are taken are passed over."""
         if envelopes and (most := max_lengths.get(queue := envelopes[0].queue)) is not None:
-            waiting = self.line(queue).waiting
+            waiting = self.lines.line(queue).waiting
             if waiting + len(envelopes) > most:
                 return PublishRefused(f"Queue {queue!r} is full: {waiting} messages wait, {most} may.")
         self._follow(envelopes, now_ms)
@@ -101,14 +94,14 @@ class Space:
             raise ValueError(f"A consumer's name is unique for ever; {name!r} is a member already.")
         member = self.members[name] = Member(name, tuple(queues), lease_ms, now_ms + lease_ms, Bell())
         for queue in queues:
-            self.line(queue).members.add(member)
+            self.lines.line(queue).members.add(member)
         return member
 
     def take(self, member: Member, limits: Mapping[str, int], limit: int, suspects: int, now_ms: int) -> list[Delivery]:
         """Lend a member what is ready in these queues."""
         deliveries: list[Delivery] = []
         for queue, queue_limit in limits.items():
-            for entry in self.line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
+            for entry in self.lines.line(queue).take(min(queue_limit, limit - len(deliveries)), suspects, now_ms):
                 suspects -= entry.is_suspect
                 deliveries.append(self._lend(member, entry))
         return deliveries
@@ -116,7 +109,7 @@ class Space:
     def lend(self, member: Member, entry: Entry) -> Delivery:
         """Lend a member this message, which is not lent to anybody."""
         self.entries[entry.id] = entry
-        self.line(entry.queue).lend(entry)
+        self.lines.line(entry.queue).lend(entry)
         return self._lend(member, entry)
 
     def add(self, entry: Entry, due_ms: int, now_ms: int) -> None:
@@ -124,12 +117,7 @@ class Space:
         self.entries[entry.id] = entry
         if entry.unique is not None:
             self.uniques.take(entry.unique, entry.id, entry.queue, now_ms)
-        self.line(entry.queue).put(entry, due_ms, now_ms)
-
-    def next_due_ms(self, queues: Iterable[str]) -> int | None:
-        """Return when the next message of these queues becomes due; None: none is scheduled."""
-        due_times = (self.line(queue).next_due_ms() for queue in queues)
-        return min((due_ms for due_ms in due_times if due_ms is not None), default=None)
+        self.lines.line(entry.queue).put(entry, due_ms, now_ms)
 
     def settle(self, member: Member, settlement: Settlement, dead_cap: int, now_ms: int) -> bool:
         """End a delivery, if it is still the member's, and publish what follows."""
@@ -138,16 +126,15 @@ class Space:
         if entry is None or entry.token != token:
             return False
         del member.held[id]
-        self._free(entry)
-        line = self.line(entry.queue)
+        self.lines.free(entry)
+        line = self.lines.line(entry.queue)
         match settlement:
             case Done(_, outcome, then):
                 self._end(entry, outcome, now_ms)
                 self._follow(then, now_ms)
             case Again(_, body, due_ms):
-                line.remove(entry)
                 entry.body = body
-                line.put(entry, due_ms, now_ms)
+                line.move(entry, due_ms, now_ms)
             case Return(_, is_crash, terms):
                 entry.terms = terms or entry.terms
                 if is_crash:
@@ -169,7 +156,7 @@ class Space:
             return False
         entry.body = body
         entry.terms = entry.terms and entry.terms.expiring(expires_ms)
-        self._move(entry, due_ms, now_ms)
+        self.lines.line(queue).move(entry, due_ms, now_ms)
         return True
 
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
@@ -189,21 +176,21 @@ class Space:
                 was_suspect = entry.is_suspect
                 entry.deaths = tuple(each for each in entry.deaths if each != name)
                 if was_suspect and not entry.is_suspect:
-                    self.line(entry.queue).clear(entry)
+                    self.lines.line(entry.queue).clear(entry)
 
     def dismiss(self, member: Member, *, how: Departure) -> int:
         """End a membership; what the member holds goes back to its old place. Returns how many messages."""
         if self.members.pop(member.name, None) is None:
             return 0
         for queue in member.queues:
-            self.line(queue).members.discard(member)
+            self.lines.line(queue).members.discard(member)
         entries = list(member.held.values())
         member.held.clear()
         for entry in entries:
             if how is not Departure.LEFT:
                 entry.deaths += (member.name if how is Departure.SILENT else "",)
-            self._free(entry)
-            self.line(entry.queue).put_back(entry)
+            self.lines.free(entry)
+            self.lines.line(entry.queue).put_back(entry)
         member.bell.ring()  # its own waiting fetch has to learn of it
         return len(entries)
 
@@ -221,7 +208,7 @@ class Space:
             return None if kept is None else Sighting(kept[0], record=kept[1])
         if watcher:
             self.records.watch(id, watcher, now_ms)
-        self.line(entry.queue).promote(now_ms)
+        self.lines.line(entry.queue).promote(now_ms)
         progress = self.records.progress(id, now_ms)
         return Sighting(
             entry.queue, body=entry.body, place=entry.place, progress=progress, was_started=entry.crashes > 0
@@ -232,29 +219,10 @@ class Space:
         if id in self.entries:
             self.records.report(id, progress, reply, ttl_ms, now_ms)
 
-    def counts(self, queue: str, now_ms: int) -> Counts:
-        """Return how many messages of the queue stand where."""
-        line = self._lines.get(queue)
-        return _NO_COUNTS if line is None else line.counts(now_ms)
-
-    def first_in_line(self, queue: str, now_ms: int) -> list[bytes]:
-        """Return the bodies of those in the queue that have been ready for longest, one of each priority."""
-        line = self._lines.get(queue)
-        return [] if line is None else [entry.body for entry in line.first(now_ms)]
-
-    def queues(self) -> list[str]:
-        """Return the queues that were ever used, in alphabetical order."""
-        return sorted(self._lines)
-
-    def letters(self, queue: str) -> Letters:
-        """Return the queue's dead letters."""
-        line = self._lines.get(queue)
-        return Letters() if line is None else line.letters
-
     def revive(self, revival: Revival, now_ms: int) -> Revived:
         """Let a dead letter run again, in place of the result that it has left."""
         letter, body, priority, unique = revival
-        letters = self.letters(letter.queue)
+        letters = self.lines.letters(letter.queue)
         if not letters.has(letter, now_ms):
             return Revived.GONE
         kept = self.records.record(letter.id, now_ms)
@@ -268,13 +236,6 @@ class Space:
         self.add(Entry(letter.id, letter.queue, body, priority, unique=unique), 0, now_ms)
         return Revived.DONE
 
-    def line(self, queue: str) -> Line:
-        """Return a queue's line."""
-        line = self._lines.get(queue)
-        if line is None:
-            line = self._lines[queue] = Line(self.limiter)
-        return line
-
     def holder_of(self, entry: Entry) -> Member | None:
         """Return who was lent a message."""
         return next((member for member in self.members.values() if member.held.get(entry.id) is entry), None)
@@ -285,25 +246,11 @@ class Space:
         if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
             return
         entry.body = term.renamed(envelope.body, entry.id)
-        self._change_terms(entry, envelope.terms)
+        line = self.lines.line(entry.queue)
+        line.change_terms(entry, envelope.terms)
         due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
         if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
-            self._move(entry, due_ms, now_ms)
-
-    def _change_terms(self, entry: Entry, terms: Terms | None) -> None:
-        """Let a call that waits need something else; it keeps its place among those who need the same."""
-        line = self.line(entry.queue)
-        stands_in_line = entry in line.turns
-        if stands_in_line:
-            line.remove(entry)
-        entry.terms = terms
-        if stands_in_line:
-            line.put_back(entry)
-
-    def _move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
-        line = self.line(entry.queue)
-        line.remove(entry)
-        line.put(entry, due_ms, now_ms)
+            line.move(entry, due_ms, now_ms)
 
     def _lend(self, member: Member, entry: Entry) -> Delivery:
         if entry.unique is not None and entry.unique.ends_at_start:
@@ -329,36 +276,17 @@ class Space:
     def _sever(self, entry: Entry) -> None:
         if (member := self.holder_of(entry)) is not None:
             del member.held[entry.id]
-            self._free(entry)
+            self.lines.free(entry)
             member.severed.append(entry.token)
             member.severing.ring()
-
-    def wake(self, of: LimitKey) -> None:
-        """Have those asked for who wait for this limit, in every queue: a slot is free."""
-        for line in self._lines.values():
-            line.wake(of)
-        self.limiter.waiters.call(of)
-
-    def wake_all(self) -> None:
-        """Have everybody asked for who waits for a limit: limits have changed."""
-        for line in self._lines.values():
-            line.wake_all()
-        self.limiter.waiters.call_all()
 
     def _give_back(self, term: UniqueTerm, entry: Entry) -> None:
         self.uniques.give_back(term, entry.id)
         entry.unique = None
 
-    def _free(self, entry: Entry) -> None:
-        """Free the slots of a call that is not lent any more."""
-        if entry.terms is not None:
-            for of in slots_of(entry.terms):
-                if self.limiter.free(of, entry.id):
-                    self.wake(of)
-
     def _end(self, entry: Entry, outcome: Outcome, now_ms: int) -> None:
         del self.entries[entry.id]
         if entry.unique is not None:
             self._give_back(entry.unique, entry)
-        self.line(entry.queue).remove(entry)
+        self.lines.line(entry.queue).remove(entry)
         self.records.end(entry.id, entry.queue, outcome, now_ms)

@@ -95,15 +95,15 @@ class MemoryTransport(Transport):
 
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
         with self._state.lock:
-            return [self._space.counts(queue, self._state.now_ms()) for queue in queues]
+            return [self._space.lines.counts(queue, self._state.now_ms()) for queue in queues]
 
     async def first_in_line(self, queues: Sequence[str]) -> Sequence[Sequence[bytes]]:
         with self._state.lock:
-            return [self._space.first_in_line(queue, self._state.now_ms()) for queue in queues]
+            return [self._space.lines.first_in_line(queue, self._state.now_ms()) for queue in queues]
 
     async def known_queues(self) -> Sequence[str]:
         with self._state.lock:
-            return self._space.queues()
+            return self._space.lines.queues()
 
     async def members(self) -> Sequence[Member]:
         with self._state.lock:
@@ -114,15 +114,15 @@ class MemoryTransport(Transport):
 
     async def dead_letters(self, queue: str, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
         with self._state.lock:
-            return self._space.letters(queue).newest(limit, before, self._state.now_ms())
+            return self._space.lines.letters(queue).newest(limit, before, self._state.now_ms())
 
     async def find_letters(self, queue: str, ids: Sequence[str]) -> Sequence[DeadLetter | None]:
         with self._state.lock:
-            return [self._space.letters(queue).find(id, self._state.now_ms()) for id in ids]
+            return [self._space.lines.letters(queue).find(id, self._state.now_ms()) for id in ids]
 
     async def drop_letters(self, letters: Sequence[DeadLetter]) -> Sequence[bool]:
         with self._state.lock:
-            return [self._space.letters(letter.queue).drop(letter, self._state.now_ms()) for letter in letters]
+            return [self._space.lines.letters(letter.queue).drop(letter, self._state.now_ms()) for letter in letters]
 
     async def revive(self, revivals: Sequence[Revival]) -> Sequence[Revived]:
         with self._state.lock:
