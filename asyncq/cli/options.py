@@ -131,6 +131,20 @@ class JSONType(click.ParamType[Any]):
             self.fail(f"{value!r} is no JSON {wanted}: {error}", param, ctx)
 
 
+log_level_option = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    default="info",
+    help="Least level that is logged.",
+)
+log_format_option = click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", help="One JSON object a line, or text."
+)
+fail_fast_option = click.option(
+    "--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start."
+)
+
+
 def unique_queues(_ctx: click.Context, _param: click.Parameter, queues: Sequence[QueueSlots]) -> Sequence[QueueSlots]:
     """Refuse a queue that is named twice."""
     names = [queue.name for queue in queues]

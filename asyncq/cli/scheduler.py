@@ -15,7 +15,7 @@ from asyncq.broker import Broker
 from asyncq.cli.asking import Refused, app_argument, app_dir_option, load
 from asyncq.cli.banner import spoken_schedules
 from asyncq.cli.interrupts import Interrupts
-from asyncq.cli.options import SecondsType
+from asyncq.cli.options import SecondsType, fail_fast_option, log_format_option, log_level_option
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.scheduler import Scheduler
 
@@ -32,16 +32,9 @@ logger = logging.getLogger("asyncq.scheduler")
     default=15.0,
     help="Time after which a schedule that no running code declares any more is removed.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
-    default="info",
-    help="Least level that is logged.",
-)
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", help="One JSON object a line, or text."
-)
-@click.option("--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start.")
+@log_level_option
+@log_format_option
+@fail_fast_option
 def scheduler(
     app: str, modules: Sequence[str], app_dir: Path, lease: float, log_level: str, log_format: str, fail_fast: bool
 ) -> None:

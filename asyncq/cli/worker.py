@@ -13,7 +13,16 @@ from asyncq import __version__
 from asyncq.cli.asking import Refused, app_dir_option
 from asyncq.cli.loading import split_app
 from asyncq.cli.logs import set_up_logging
-from asyncq.cli.options import MegabytesType, QueueSlotsType, SecondsType, WorkerOptions, unique_queues
+from asyncq.cli.options import (
+    MegabytesType,
+    QueueSlotsType,
+    SecondsType,
+    WorkerOptions,
+    fail_fast_option,
+    log_format_option,
+    log_level_option,
+    unique_queues,
+)
 from asyncq.cli.running import run_pool_process, run_worker_process
 from asyncq.errors import ConfigurationError
 from asyncq.worker.child import Charge
@@ -90,17 +99,10 @@ class WorkerCommand(click.Command):
     type=MegabytesType(or_equal=False),
     help="Replace a worker process that has more in memory.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
-    default="info",
-    help="Least level that is logged.",
-)
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", help="One JSON object a line, or text."
-)
+@log_level_option
+@log_format_option
 @click.option("--scheduler", is_flag=True, help="Run the schedules, too, beside any number of others that do.")
-@click.option("--fail-fast", is_flag=True, help="End at once when the server cannot be reached at the start.")
+@fail_fast_option
 @click.option("--charge", type=Charge.parse, hidden=True)
 @click.option("--pool-charge", type=PoolCharge.parse, hidden=True)
 @click.version_option(__version__, prog_name="asyncq", message="%(prog)s %(version)s")

@@ -182,6 +182,7 @@ class Connection:
                     raise
             if waiting is not None:
                 waiting()
+            # In the file's own thread, which can do nothing else: nobody is told when another process's lock is free.
             time.sleep(_SHORT_PAUSE if pauses < _SHORT_PAUSES else _PAUSE)
             pauses += 1
 

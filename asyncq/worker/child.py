@@ -10,12 +10,11 @@ import logging
 import os
 import signal
 import socket
-import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
+from threading import Thread, Timer
 from typing import NamedTuple, Protocol, Self
 
 from asyncq.worker.exits import end_within
@@ -110,10 +109,11 @@ class Line:
             for line in lines:
                 self._obey(*line.split())
         self._post(self._abort)
-        # A deadline, in a thread of its own: a loop that is blocked can't keep one. The loop hands back meanwhile, and
-        # ends the process, with this thread, when it has.
-        time.sleep(LAST_MOMENT)
-        os._exit(1)
+        # In a thread of its own: a loop that is blocked can't keep a deadline. The loop hands back meanwhile, and ends
+        # the process, with this thread, when it has.
+        deadline = Timer(LAST_MOMENT, os._exit, (1,))
+        deadline.daemon = True
+        deadline.start()
 
     def _obey(self, order: str, *names: str) -> None:
         match order:

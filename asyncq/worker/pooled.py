@@ -5,6 +5,7 @@ import faulthandler
 import io
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -30,9 +31,6 @@ from asyncq.worker.raised import raised_of
 from asyncq.worker.run import check_size, keeps_result, policy_of
 
 PR_SET_PDEATHSIG = 1
-
-WATCH_SECONDS = 0.2
-"""How often to look whether the worker lives, where the system does not tell."""
 
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
@@ -79,8 +77,11 @@ class PoolLine:
             signal.signal(number, signal.SIG_DFL)
 
     def _watch(self) -> None:
-        while os.getppid() == self._worker:
-            time.sleep(WATCH_SECONDS)
+        """End with the worker, of whose end macOS and the BSDs tell through a queue of events."""
+        assert sys.platform != "linux", "which tells by a signal"
+        with suppress(OSError):  # it is gone already
+            ended = select.kevent(self._worker, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+            select.kqueue().control([ended], 1)
         os._exit(1)
 
 

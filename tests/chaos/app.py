@@ -12,6 +12,7 @@ from typing import Any
 
 from asyncq import Context, Depends, Reject, RetryPolicy, Snooze, Task, broker_from_url, current_context
 from asyncq.message import Message
+from asyncq.turns import pass_turns
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.journal import Journal
 from tests.chaos.stalls import note_stalls
@@ -120,7 +121,7 @@ async def behave(kind: Kind, id: str, seconds: float) -> None:
         case _:
             await asyncio.sleep(seconds)  # the work itself
             misbehave(kind, id)
-            await asyncio.sleep(0)  # where one that has cancelled itself is cancelled
+            await pass_turns()  # where one that has cancelled itself is cancelled
 
 
 def misbehave(kind: Kind, id: str) -> None:

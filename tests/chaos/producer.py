@@ -12,11 +12,10 @@ import time
 from collections.abc import Sequence
 from random import Random
 
-from asyncq import BrokerUnavailable, PublishError
 from tests.chaos import app
 from tests.chaos.calls import Call, Kind, calls_of
 from tests.chaos.journal import Journal, JournalReader
-from tests.chaos.watching import Watching, opened, patiently
+from tests.chaos.watching import Watching, opened, patiently, publish_patiently
 
 LARGEST_BURST = 60
 STOPPED = 3
@@ -67,16 +66,7 @@ class Producer:
         published = self._calls.index(burst[-1]) + 1
         due = self._begin + self._seconds * published / len(self._calls)
         await asyncio.sleep(max(0, due - time.monotonic()))  # the plan says when
-        while True:
-            try:
-                await app.broker.kiq_many([app.message_of(call) for call in burst])
-            except PublishError as error:
-                if not all(isinstance(each, BrokerUnavailable) for each in error.errors.values()):
-                    raise
-            except BrokerUnavailable:
-                await asyncio.sleep(0.05)  # before the next try
-            else:
-                break
+        await publish_patiently(app.broker, [app.message_of(call) for call in burst])
         for call in burst:
             self._journal.write("accepted", id=call.id)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from asyncq import Broker, BrokerUnavailable, PublishError, ResultMissing, broker_from_url
+from asyncq import Broker, ResultMissing, broker_from_url
 from tests.chaos.calls import Kind
 from tests.chaos.crew import Member
 from tests.chaos.history import History, Run
 from tests.chaos.journal import JournalReader
 from tests.chaos.proxy import Proxy
 from tests.chaos.site import NAMESPACE
-from tests.chaos.watching import patiently, value_of
+from tests.chaos.watching import patiently, publish_patiently, value_of
 from tests.waiting import wait_until
 
 WORKERS = 2
@@ -62,13 +62,7 @@ class Trial:
         """Publish so many calls, again until each is confirmed, and wait for all of them."""
         ids = [f"{name}-{number}" for number in range(count)]
         messages = [self._task.options(id=id).message(id, Kind.QUICK, self._random.uniform(0, longest)) for id in ids]
-        while True:
-            try:
-                await self._broker.kiq_many(messages)
-            except (PublishError, BrokerUnavailable):
-                await asyncio.sleep(0.05)  # before the next try
-            else:
-                break
+        await publish_patiently(self._broker, messages)
         batch = Batch(ids, time.monotonic(), {id: self._group.create_task(self._end_of(id)) for id in ids})
         self._batches.append(batch)
         return batch

@@ -1,11 +1,12 @@
 """Waiting for calls, over any number of outages, and writing down what was seen."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from asyncq import Broker, BrokerUnavailable, Result, ResultMissing
+from asyncq import Broker, BrokerUnavailable, PublishError, Result, ResultMissing
+from asyncq.message import Message
 from tests.chaos.journal import Journal
 
 T = TypeVar("T")
@@ -67,3 +68,18 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             return await call()
         except BrokerUnavailable:
             await asyncio.sleep(PAUSE)  # before the next try
+
+
+async def publish_patiently(broker: Broker, messages: Sequence[Message]) -> None:
+    """Publish, again and again until all are confirmed. Raises PublishError for what no other try would mend."""
+
+    async def publish() -> None:
+        try:
+            await broker.kiq_many(messages)
+        except PublishError as error:
+            for each in error.errors.values():
+                if not isinstance(each, BrokerUnavailable):
+                    raise
+            raise BrokerUnavailable(str(error)) from error
+
+    await patiently(publish)

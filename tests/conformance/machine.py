@@ -1,7 +1,7 @@
 """The settlement state machine: what a transport holds after any series of steps, beside a model of ten lines."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
@@ -85,11 +85,8 @@ class SettlementMachine(RuleBasedStateMachine):
     A subclass gives the backend. Where time can't be moved no message becomes due, and no lease ends.
     """
 
+    make_backend: Callable[[], Backend]
     can_move_time = False
-
-    def make_backend(self) -> Backend:
-        """Return a fresh backend."""
-        raise NotImplementedError
 
     @initialize()
     def begin(self) -> None:

@@ -1,13 +1,12 @@
 """Random series of steps against a model: what the suites, which go from claim to claim, would not think of."""
 
-import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from asyncq.testing.conformance import Backend
 from tests.conformance.backends import MovedMemory, Redis, SQLite
 from tests.conformance.machine import SettlementMachine
 from tests.conformance.travelling import TravellingMachine
@@ -29,23 +28,16 @@ def test_memory_agrees_with_the_model() -> None:
     class Machine(SettlementMachine):
         can_move_time = True
 
-        def make_backend(self) -> Backend:
-            return MovedMemory()
+        make_backend = staticmethod(MovedMemory)
 
     run_state_machine_as_test(Machine, settings=LONG)
 
 
-def test_sqlite_agrees_with_the_model() -> None:
+def test_sqlite_agrees_with_the_model(tmp_path: Path) -> None:
     """After any steps, wrong and repeated ones among them, SQLite holds what the model holds."""
 
     class Machine(SettlementMachine):
-        def make_backend(self) -> Backend:
-            self.folder = tempfile.TemporaryDirectory()
-            return SQLite(Path(self.folder.name) / "asyncq.db")
-
-        def teardown(self) -> None:
-            super().teardown()
-            self.folder.cleanup()
+        make_backend = staticmethod(partial(SQLite, tmp_path / "asyncq.db"))
 
     run_state_machine_as_test(Machine, settings=SHORT)
 
@@ -54,8 +46,7 @@ def test_redis_agrees_with_the_model(redis_url: str) -> None:
     """After any steps, wrong and repeated ones among them, Redis holds what the model holds."""
 
     class Machine(SettlementMachine):
-        def make_backend(self) -> Backend:
-            return Redis(redis_url)
+        make_backend = staticmethod(partial(Redis, redis_url))
 
     run_state_machine_as_test(Machine, settings=SHORT)
 
@@ -63,10 +54,9 @@ def test_redis_agrees_with_the_model(redis_url: str) -> None:
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_rabbitmq_agrees_with_the_model(rabbitmq_url: str, redis_url: str, tmp_path: Path, store: str) -> None:
     """After any steps, wrong and repeated ones among them, RabbitMQ and its store hold what the model holds."""
+    memory = Redis(redis_url) if store == "redis" else SQLite(tmp_path / "asyncq.db")
 
     class Machine(TravellingMachine):
-        def make_backend(self) -> Backend:
-            memory = Redis(redis_url) if store == "redis" else SQLite(tmp_path / "asyncq.db")
-            return RememberingRabbitMQ(rabbitmq_url, memory)
+        make_backend = staticmethod(partial(RememberingRabbitMQ, rabbitmq_url, memory))
 
     run_state_machine_as_test(Machine, settings=SHORTER)

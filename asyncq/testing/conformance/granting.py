@@ -1,6 +1,5 @@
 """What is promised of rate limits: never more than they allow, in no window, and nobody is bounced."""
 
-import asyncio
 from collections.abc import Mapping
 
 from asyncq.limits import Kind, LimitId, Numbers
@@ -224,7 +223,6 @@ class GrantingSuite(Suite):
             pass
         fetching = stage.start(consumer.fetch(LIMITS, 10))
         await stage.backend.pass_time(0.2)
-        await asyncio.sleep(0)
         assert not fetching.done()
 
     async def test_what_has_expired_uses_no_turn(self, stage: Stage, process: Process) -> None:

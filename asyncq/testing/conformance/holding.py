@@ -136,11 +136,7 @@ class HoldingSuite(Suite):
     async def test_a_suspect_waits_with_the_others(self, stage: Stage, process: Process) -> None:
         """A suspect that needs a slot is lent only to who may take one, and holds up nobody for good."""
         await allow(process, 1)
-        await process.publish(slotted("a"))
-        for _ in range(2):
-            consumer = await process.consumer()
-            await stage.fetch(consumer, 1)
-            await process.transport.release([consumer.name])
+        await publish_suspect(stage, process)
         consumer = await process.consumer()
         await process.publish(slotted("b"))
         (delivery,) = await stage.fetch(consumer, 1, suspects=0)
@@ -182,11 +178,7 @@ class HoldingSuite(Suite):
     async def test_a_suspect_is_lent_when_its_line_comes(self, stage: Stage, process: Process) -> None:
         """A suspect that joins a line whose time has come is lent in the end, without going back and forth."""
         await allow(process, 1)
-        await process.publish(slotted("a"))
-        for _ in range(2):
-            consumer = await process.consumer()
-            await stage.fetch(consumer, 1)
-            await process.transport.release([consumer.name])
+        await publish_suspect(stage, process)
         consumer = await process.consumer()
         await process.publish(slotted("b"), slotted("c"))
         (delivery,) = await stage.fetch(consumer, 1, suspects=0)
@@ -208,3 +200,12 @@ class HoldingSuite(Suite):
         fetching = stage.start(stage.fetch_ids(consumer, 20))
         await finish(consumer, deliveries)
         assert await stage.outcome(fetching, "the slots that came free") == [str(n) for n in range(40, 60)]
+
+
+async def publish_suspect(stage: Stage, process: Process) -> None:
+    """Publish "a", which needs a slot, and let two consumers die of it."""
+    await process.publish(slotted("a"))
+    for _ in range(2):
+        consumer = await process.consumer()
+        await stage.fetch(consumer, 1)
+        await process.transport.release([consumer.name])
