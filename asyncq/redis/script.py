@@ -4,6 +4,10 @@ The comment that opens a file is read. Its lines say what the file needs: `KEYS:
 of which becomes a local variable of that name; `KEYS*` does the same once for each queue, and leaves them in `KEYS`;
 `USES:` names files whose functions come before its own; `FLAGS:` are those of Redis 7 and later.
 
+A server makes all functions of a script anew at each call. What few calls need stands in files that a line in between
+names: `-- LATER: with_limits(take next) terms limited` becomes a function that, once called, makes those of these files
+and returns the ones in brackets.
+
 The one flag in use is `allow-oom`: everything but publishing goes on when the server's memory is full. Servers that do
 not know it ask only of a script's first write whether it may take memory: there such a script begins with one that may.
 """
@@ -18,11 +22,12 @@ from importlib.resources import files
 from asyncq.redis.keys import Keys
 
 _HEADER = re.compile(r"^-- (KEYS:|KEYS\*|USES:|FLAGS:) (.+)$", re.MULTILINE)
+_LATER = re.compile(r"^-- LATER: (\w+)\(([\w ]+)\) (.+)$", re.MULTILINE)
 _FIRST_WRITE = "redis.call('DEL', KEYS[1] .. ':')  -- no key has this name"
 _PARTS = {
     *("queue", "suspects", "returning", "disowning", "severing", "fencing", "ending", "burial", "known", "following"),
     *("ledger", "uniques", "leaving", "moving"),
-    *("terms", "grants", "holders", "admitting", "lanes"),
+    *("terms", "grants", "holders", "admitting", "lanes", "limited"),
 }
 """Files that are no scripts of their own."""
 
@@ -89,6 +94,10 @@ def _script(name: str, texts: Mapping[str, str]) -> Script:
     keys = header.get("KEYS:", [])
     parts = [f"local {', '.join(keys)} = unpack(KEYS)\n"] if keys else []
     parts += [texts[part] for part in header.get("USES:", [])]
-    return Script(
-        name, tuple(keys or header["KEYS*"]), "".join([*parts, texts[name]]), ",".join(header.get("FLAGS:", []))
-    )
+    parts.append(_LATER.sub(lambda line: _made_later(texts, *line.groups()), texts[name]))
+    return Script(name, tuple(keys or header["KEYS*"]), "".join(parts), ",".join(header.get("FLAGS:", [])))
+
+
+def _made_later(texts: Mapping[str, str], maker: str, made: str, parts: str) -> str:
+    body = "".join(texts[part] for part in parts.split())
+    return f"local function {maker}()\n{body}return {{{', '.join(f'{name} = {name}' for name in made.split())}}}\nend"

@@ -74,7 +74,7 @@ class Conclusions:
 
     def is_expired(self, run: Run) -> bool:
         """Tell whether the call may not start any more. One that has started once always may."""
-        return 0 < self.expires_ms(run) <= run.started_ms
+        return run.message.expires_ms > 0 and 0 < self.expires_ms(run) <= run.started_ms
 
     def expires_ms(self, run: Run) -> int:
         """Return when the call may not start any more; 0: it always may."""

@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues uniques unique terms
--- USES: queue suspects returning fencing uniques ending burial known following terms lanes
+-- USES: queue suspects returning fencing uniques ending
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
@@ -14,19 +14,23 @@ local members, held, outdated = acknowledge(count, running)
 if #held == 0 then
   return outdated
 end
+-- LATER: with_letters(bury forget_faded keep_newest) burial
+-- LATER: with_follow_ups(publish_follow_ups) known following
+-- LATER: with_limits(prefix_by free_slots join_lines newest_place) terms lanes
 local ended, ready, later, returned, tokens = {}, {}, {}, {}, {}
-local prefix, has_terms = prefix_by(messages, 'messages'), redis.call('EXISTS', terms) == 1
-if has_terms then
+local limits, prefix = redis.call('EXISTS', terms) == 1 and with_limits(), nil
+if limits then
+  prefix = limits.prefix_by(messages, 'messages')
   local freed = {}
   for i, number in ipairs(held) do
     freed[i] = members[number]
   end
-  free_slots(prefix, freed)
+  limits.free_slots(prefix, freed)
 end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local has_dead = false
+local letters_of = nil -- until somebody is dead
 
 local function finish(i, kind, amount, member, id)
   local payload = argument(i, 4)
@@ -37,8 +41,8 @@ local function finish(i, kind, amount, member, id)
     record = string.sub(payload, stop)
     local body = redis.call('HGET', messages, id) or ''
     local died_us = time[1] * 1000000 + time[2] + i
-    bury(id, body, string.sub(payload, start, stop - 1), #record > 0 and record, tonumber(letter_ttl_ms), died_us)
-    has_dead = true
+    letters_of = letters_of or with_letters()
+    letters_of.bury(id, body, string.sub(payload, start, stop - 1), #record > 0 and record, tonumber(letter_ttl_ms), died_us)
   end
   local is_kept = kind == 100 or kind == 120
   ended[#ended + 1] = {member = member, id = id, record = is_kept and record, ttl_ms = amount, reply = argument(i, 3)}
@@ -72,7 +76,7 @@ end
 if #ended > 0 then
   conclude(ended)
   send_notices()
-  if has_terms then
+  if limits then
     local ids = {}
     for i, call in ipairs(ended) do
       ids[i] = call.id
@@ -80,16 +84,16 @@ if #ended > 0 then
     redis.call('HDEL', terms, unpack(ids))
   end
 end
-if has_dead then
-  forget_faded(now)
-  keep_newest(tonumber(ARGV[1]))
+if letters_of then
+  letters_of.forget_faded(now)
+  letters_of.keep_newest(tonumber(ARGV[1]))
 end
 local has_ready, has_suspects, has_returned, has_returned_suspects = false, false, false, false
-if has_terms then
-  returned = join_lines(prefix, returned, function(member)
+if limits then
+  returned = limits.join_lines(prefix, returned, function(member)
     return rank(member, tonumber(string.match(tokens[member], '%d+$')))
   end)
-  ready = join_lines(prefix, ready, newest_place(prefix))
+  ready = limits.join_lines(prefix, ready, limits.newest_place(prefix))
 end
 if #returned > 0 then
   has_returned, has_returned_suspects = put_back(returned, tokens, ahead, crashes, suspects)
@@ -110,6 +114,6 @@ if #ARGV >= end_of_settlements then
   for _, i in ipairs(held) do
     has_effect[i - 1] = true
   end
-  publish_follow_ups(end_of_settlements, has_effect, now)
+  with_follow_ups().publish_follow_ups(end_of_settlements, has_effect, now)
 end
 return outdated
