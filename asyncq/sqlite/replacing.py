@@ -4,13 +4,20 @@ from collections.abc import Iterable
 from typing import Final
 
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.schema import READY, SCHEDULED
+from asyncq.sqlite.lines import drop_empty
+from asyncq.sqlite.schema import LINED, READY, SCHEDULED
+from asyncq.terms import encode_terms
 from asyncq.transport import Envelope, KeyOwner
 
 _WAITING: Final = f"""
-SELECT seq, state, due_ms, queue FROM calls WHERE id = ?1 AND space = ?2 AND state IN ({READY}, {SCHEDULED})
+SELECT seq, state, due_ms, queue, terms, line FROM calls
+WHERE id = ?1 AND space = ?2 AND state IN ({READY}, {SCHEDULED}, {LINED})
 """
-_REPLACE: Final = "UPDATE calls SET body = ?2, state = ?3, due_ms = ?4 WHERE seq = ?1"
+_REPLACE: Final = f"""
+UPDATE calls SET body = ?2, terms = ?3, state = ?4, due_ms = ?5,
+    line = CASE ?4 WHEN {LINED} THEN line END
+WHERE seq = ?1
+"""
 
 
 def replace(
@@ -26,12 +33,18 @@ def replace(
         term = envelope.unique
         if term is None or not term.replaces:
             continue
-        for seq, state, due_ms, queue in transaction.rows(_WAITING, (owner.id, space)):
+        new_terms = encode_terms(envelope.terms) if envelope.terms else None
+        for seq, state, due_ms, queue, terms, line in transaction.rows(_WAITING, (owner.id, space)):
             place = state, due_ms
+            if state == LINED and new_terms != terms:  # the next fetch finds it its line, or lends it
+                place = READY, due_ms
+                wakes[queue] = 0
             moved_ms = term.put_off(envelope.due_ms, owner.taken_ms)
             if term.moves and (moved_ms > now_ms or state == SCHEDULED):
                 place = SCHEDULED if moved_ms > now_ms else READY, max(moved_ms, now_ms)
                 wake_ms = moved_ms if moved_ms > now_ms else 0
                 wakes[queue] = min(wakes.get(queue, wake_ms), wake_ms)
-            transaction.change(_REPLACE, (seq, term.renamed(envelope.body, owner.id), *place))
+            transaction.change(_REPLACE, (seq, term.renamed(envelope.body, owner.id), new_terms, *place))
+            if place[0] != LINED:
+                drop_empty(transaction, [line])
     return wakes

@@ -3,13 +3,15 @@
 from typing import Final
 
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lines import drop_empty
 from asyncq.sqlite.publishing import wake_hungry
-from asyncq.sqlite.schema import READY, SCHEDULED
+from asyncq.sqlite.schema import LINED, READY, SCHEDULED
 
-_MOVE: Final = f"""
-UPDATE calls SET state = ?6, due_ms = ?7, body = ?5
-WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED}) AND body = ?4
+_FIND: Final = f"""
+SELECT seq, line FROM calls
+WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED}, {LINED}) AND body = ?4
 """
+_MOVE: Final = "UPDATE calls SET state = ?2, due_ms = ?3, body = ?4, line = NULL WHERE seq = ?1"
 
 
 def reschedule(
@@ -18,7 +20,11 @@ def reschedule(
     """Move a call that waits as it was read; return whether it does."""
     number = transaction.queue(space, queue)
     state = SCHEDULED if due_ms > now_ms else READY
-    if transaction.change(_MOVE, (id, space, number, read, body, state, max(due_ms, now_ms))) == 0:
+    found = transaction.rows(_FIND, (id, space, number, read))
+    if not found:
         return False
+    ((seq, line),) = found
+    transaction.change(_MOVE, (seq, state, max(due_ms, now_ms), body))
+    drop_empty(transaction, [line])
     wake_hungry(transaction, [number], due_ms if due_ms > now_ms else 0)
     return True
