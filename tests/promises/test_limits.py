@@ -53,9 +53,9 @@ async def load(number: int) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path, redis_url: str, namespace: str) -> Path:
+def app(tmp_path: Path, url: str, namespace: str) -> Path:
     """A folder with the application in it."""
-    (tmp_path / "shop.py").write_text(APP.format(url=redis_url, namespace=namespace))
+    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
     return tmp_path
 
 
