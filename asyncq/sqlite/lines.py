@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.schema import FAR_MS, LINED
+from asyncq.sqlite.schema import FAR_MS, LINED, READY
 
 _FIND: Final = "SELECT id FROM lines WHERE space = ?1 AND limit_key = ?2 AND queue = ?3"
 _MAKE: Final = "INSERT INTO lines(space, limit_key, queue, turn_ms) VALUES (?1, ?2, ?3, ?4) RETURNING id"
@@ -27,6 +27,10 @@ _TIME_FOR_HEAD: Final = f"""
 UPDATE lines SET turn_ms = ?2 WHERE id = ?1 AND turn_ms > ?2 AND turn_ms < {FAR_MS}
 AND (SELECT seq {_FIRST_COLUMNS}) IN (SELECT value FROM json_each(?3))
 """
+_LEAVE: Final = f"UPDATE calls SET state = {READY}, line = NULL WHERE seq = ?1"
+_TIME_NEXT: Final = (
+    f"UPDATE lines SET turn_ms = ?2 WHERE id = ?1 AND turn_ms > ?2 AND turn_ms < {FAR_MS} RETURNING queue"
+)
 _DROP_EMPTY: Final = f"""
 DELETE FROM lines WHERE id IN (SELECT value FROM json_each(?1))
 AND NOT EXISTS(SELECT 1 FROM calls WHERE line = lines.id AND state = {LINED})
@@ -110,13 +114,23 @@ class Lines:
 
     def drop_empty(self, lines: Iterable[int]) -> None:
         """Drop those in which nobody waits any more."""
-        drop_empty(self._transaction, lines)
+        _drop_empty(self._transaction, lines)
         self._known.clear()
 
 
-def drop_empty(transaction: Transaction, lines: Iterable[int | None]) -> None:
-    """Drop those of these lines in which nobody waits any more."""
-    if left := [line for line in lines if line is not None]:
+def leave_line(transaction: Transaction, seq: int, line: int, now_ms: int) -> list[int]:
+    """Let a call leave its line that ends or goes elsewhere; for now it is ready.
+
+    Returns the queues whose consumers have to be woken: whoever is first by that may need less, and is asked for.
+    """
+    was_first = transaction.rows(_HEAD, (line,))[0][0] == seq
+    transaction.change(_LEAVE, (seq,))
+    _drop_empty(transaction, [line])
+    return [queue for (queue,) in transaction.rows(_TIME_NEXT, (line, now_ms))] if was_first else []
+
+
+def _drop_empty(transaction: Transaction, lines: Iterable[int]) -> None:
+    if left := list(lines):
         transaction.change(_DROP_EMPTY, (as_json(left),))
 
 

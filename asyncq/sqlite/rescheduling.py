@@ -3,15 +3,15 @@
 from typing import Final
 
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.lines import drop_empty
+from asyncq.sqlite.lines import leave_line
 from asyncq.sqlite.publishing import wake_hungry
 from asyncq.sqlite.schema import LINED, READY, SCHEDULED
 
 _FIND: Final = f"""
-SELECT seq, line FROM calls
+SELECT seq, CASE state WHEN {LINED} THEN line END FROM calls
 WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED}, {LINED}) AND body = ?4
 """
-_MOVE: Final = "UPDATE calls SET state = ?2, due_ms = ?3, body = ?4, line = NULL WHERE seq = ?1"
+_MOVE: Final = "UPDATE calls SET state = ?2, due_ms = ?3, body = ?4 WHERE seq = ?1"
 
 
 def reschedule(
@@ -24,7 +24,8 @@ def reschedule(
     if not found:
         return False
     ((seq, line),) = found
+    if line is not None:
+        wake_hungry(transaction, leave_line(transaction, seq, line, now_ms), 0)
     transaction.change(_MOVE, (seq, state, max(due_ms, now_ms), body))
-    drop_empty(transaction, [line])
     wake_hungry(transaction, [number], due_ms if due_ms > now_ms else 0)
     return True

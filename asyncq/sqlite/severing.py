@@ -10,7 +10,8 @@ from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free
-from asyncq.sqlite.lines import drop_empty
+from asyncq.sqlite.lines import leave_line
+from asyncq.sqlite.publishing import wake_hungry
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import Ending, end_calls, numbers_in, token_of
@@ -43,8 +44,9 @@ def withdraw(
                 return False
             _sever(transaction, seq)
             free(transaction, [seq], now_ms)
+        if line is not None:
+            wake_hungry(transaction, leave_line(transaction, seq, line, now_ms), 0)
         end_calls(transaction, space, [Ending(seq, id, outcome)], now_ms)
-        drop_empty(transaction, [line])
         return True
     return False
 
