@@ -11,7 +11,7 @@ from asyncq.transport import SUSPECT_CRASHES
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
