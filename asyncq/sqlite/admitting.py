@@ -220,7 +220,7 @@ class Admission:
     def _grant(self, seq: int, terms: Terms, crashes: int) -> None:
         self._limiter.grant(terms, seq)
         self._suspects -= crashes >= SUSPECT_CRASHES
-        if terms.expires_ms and not terms.has_expired(self._limiter.now_ms):
+        if terms.expires_ms:  # also without a grant: what was in a dead consumer's hands does not expire
             self._transaction.change(_SET_TERMS, (seq, encode_terms(terms.once_lent())))
 
     def _lend(self, seqs: list[int]) -> None:
