@@ -34,7 +34,7 @@ class QueueCounts:
 
     queue: str
     ready: int
-    waiting: int | None
+    waiting: int
     scheduled: int | None
     running: int | None
     dead: int
@@ -117,7 +117,7 @@ async def counts_of(transport: Transport, queues: Sequence[str]) -> Sequence[Que
         QueueCounts(
             queue,
             ready=each.ready,
-            waiting=each.waiting if able.has_limits else None,
+            waiting=each.waiting,
             scheduled=each.scheduled if able.counts_running else None,
             running=each.running if able.counts_running else None,
             dead=each.dead,

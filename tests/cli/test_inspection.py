@@ -163,7 +163,7 @@ async def test_without_a_memory(asyncq: StartProgram, folder: Path) -> None:
     assert await program.exits() == 0
     header, default, *why = sorted(program.output.splitlines(), key=lambda line: not line.startswith("QUEUE"))
     assert header.startswith("QUEUE")
-    assert default.split() == ["default", "0", "-", "-", "-", "0", "-"]
+    assert default.split() == ["default", "0", "-", "0", "-", "-", "0", "-"]
     assert len(why) == 1
     assert 'ForgetfulBroker(store="...")' in why[0]
 
