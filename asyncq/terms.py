@@ -61,8 +61,14 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Terms)
 
 
 def encode_terms(terms: Terms) -> str:
     """Return terms as JSON, for servers that grant them."""
     return _encoder.encode(terms).decode()
+
+
+def decode_terms(text: str) -> Terms:
+    """Return what `encode_terms` was given."""
+    return _decoder.decode(text)

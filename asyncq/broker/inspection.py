@@ -23,6 +23,7 @@ class QueueCounts:
     Attributes:
         queue: its name.
         ready: calls that wait for a worker.
+        waiting: calls that wait for a turn, or a slot, of a limit: in its line, which nobody asks for without need.
         scheduled: calls that become due later: delayed ones, and retries.
         running: calls that a worker has.
         dead: dead letters.
@@ -33,6 +34,7 @@ class QueueCounts:
 
     queue: str
     ready: int
+    waiting: int
     scheduled: int | None
     running: int | None
     dead: int
@@ -114,7 +116,8 @@ async def counts_of(transport: Transport, queues: Sequence[str]) -> Sequence[Que
     return [
         QueueCounts(
             queue,
-            ready=each.ready + each.waiting,  # for a turn of a limit, that is
+            ready=each.ready,
+            waiting=each.waiting,
             scheduled=each.scheduled if able.counts_running else None,
             running=each.running if able.counts_running else None,
             dead=each.dead,

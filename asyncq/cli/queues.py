@@ -7,7 +7,7 @@ import click
 from asyncq.cli.asking import ask, load, on_app
 from asyncq.cli.texts import facts_of, number, print_object, print_table, span
 
-HEADERS = ("QUEUE", "READY", "OLDEST", "SCHEDULED", "RUNNING", "DEAD", "WORKERS")
+HEADERS = ("QUEUE", "READY", "OLDEST", "WAITING", "SCHEDULED", "RUNNING", "DEAD", "WORKERS")
 
 
 @click.command()
@@ -15,7 +15,8 @@ HEADERS = ("QUEUE", "READY", "OLDEST", "SCHEDULED", "RUNNING", "DEAD", "WORKERS"
 def queues(app: str, app_dir: Path, as_json: bool) -> None:
     """Say how the queues of APP stand: those that it declares, and those that were ever published to.
 
-    OLDEST is the time since the oldest ready call was published or became due. What the broker cannot tell is `-`.
+    OLDEST is the time since the oldest ready call was published or became due; WAITING are those that wait for a
+    limit. What the broker cannot tell is `-`.
     """
     broker = load(app, app_dir)
     found = ask(broker, lambda broker: broker.queue_counts())
@@ -26,7 +27,7 @@ def queues(app: str, app_dir: Path, as_json: bool) -> None:
     rows = [
         (
             each.queue,
-            *(number(each.ready), span(each.oldest), number(each.scheduled)),
+            *(number(each.ready), span(each.oldest), number(each.waiting), number(each.scheduled)),
             *(number(each.running), number(each.dead), number(each.workers)),
         )
         for each in found

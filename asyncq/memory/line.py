@@ -143,7 +143,8 @@ class Line:
             case Place.READY:
                 self._ready.discard(entry)
                 self._suspects.discard(entry)
-                self.turns.discard(entry)
+                if self.turns.leave(entry):
+                    self._ring()
 
     def promote(self, now_ms: int) -> None:
         """Let what has become due line up, in the order of the due times."""

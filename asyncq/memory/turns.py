@@ -98,6 +98,19 @@ class Turns:
             del self._lines[of]
             self._times.discard(of)
 
+    def leave(self, entry: Entry) -> bool:
+        """Let a call leave that ends or goes elsewhere. Returns whether another is to be asked for.
+
+        Whoever is first by that may need less than the one that was.
+        """
+        of = self._stands.get(entry)
+        was_first = of is not None and self._head(of) is entry
+        self.discard(entry)
+        if of is None or not was_first or of not in self._lines or self.next_of(of) >= FAR_MS:
+            return False
+        self._time(of, 0)
+        return True
+
     def wake(self, of: LimitKey) -> bool:
         """Have a line asked for: a slot is free. Returns whether there is one."""
         if of not in self._lines:

@@ -124,7 +124,7 @@ class SQLiteConsumer(SQLiteMembership, Consumer):
 
         def work(transaction: Transaction) -> Catch:
             if lost:
-                take_back(transaction, self._number, lost)
+                take_back(transaction, self._number, lost, self._clock.now_ms())
             space = transaction.space(self._namespace)
             catch = take(transaction, space, self._number, fetch, wish, self._clock.now_ms())
             if catch is None:

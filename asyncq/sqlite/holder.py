@@ -37,7 +37,7 @@ class SQLiteHolder(SQLiteMembership, Holder):
 
         def work(transaction: Transaction) -> list[Verdict]:
             if lost:
-                take_back(transaction, self._number, lost)
+                take_back(transaction, self._number, lost, self._clock.now_ms())
             space = transaction.space(self._namespace)
             verdicts = take(transaction, space, self._number, number, copies, self._clock.now_ms())
             if verdicts is None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.freeing import free_of
 from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import READY, RUNNING
@@ -38,12 +39,15 @@ _END_MEMBERSHIPS: Final = "DELETE FROM members WHERE consumer = ?1"
 _FORGET_SEVERED: Final = "DELETE FROM severed WHERE consumer = ?1"
 
 
-def dismiss(transaction: Transaction, consumer: int, *, how: Departure, orphaned_ms: int | None = None) -> int:
+def dismiss(
+    transaction: Transaction, consumer: int, now_ms: int, *, how: Departure, orphaned_ms: int | None = None
+) -> int:
     """End a consumer's membership; what it holds goes back to its place. Returns how many messages.
 
     Args:
         transaction: the transaction.
         consumer: the consumer's number.
+        now_ms: the time.
         how: it goes.
         orphaned_ms: since when what it held are orphans, where the consumer is a ledger's and dead.
     """
@@ -53,6 +57,8 @@ def dismiss(transaction: Transaction, consumer: int, *, how: Departure, orphaned
     transaction.change(_END_MEMBERSHIPS, (consumer,))
     transaction.change(_FORGET_SEVERED, (consumer,))
     held = transaction.rows(_HELD_QUEUES, (consumer, int(how is not Departure.LEFT)))
+    if held:
+        free_of(transaction, consumer, now_ms)
     parameters = (consumer,) if how is Departure.LEFT else (consumer, orphaned_ms)
     count = transaction.change(_HAND_BACK[how], parameters) if held else 0
     wake_for_returned(transaction, held)
@@ -65,19 +71,26 @@ def reclaim(
 ) -> dict[str, int]:
     """Take over what consumers hold whose lease has run out; return how many messages, by name."""
     expired = transaction.rows(_EXPIRED, (space, reclaimer, now_ms))
-    return _bury_consumers(transaction, space, expired, Departure.SILENT, orphaned_ms)
+    return _bury_consumers(transaction, space, expired, now_ms, Departure.SILENT, orphaned_ms)
 
 
-def release(transaction: Transaction, space: int, names: str, *, orphaned_ms: int | None = None) -> dict[str, int]:
+def release(
+    transaction: Transaction, space: int, names: str, now_ms: int, *, orphaned_ms: int | None = None
+) -> dict[str, int]:
     """Take over what consumers of these names (a JSON array) hold, and those that went on as `name.1`, `name.2`."""
     named = transaction.rows(_NAMED, (space, names))
-    return _bury_consumers(transaction, space, named, Departure.DIED, orphaned_ms)
+    return _bury_consumers(transaction, space, named, now_ms, Departure.DIED, orphaned_ms)
 
 
 def _bury_consumers(
-    transaction: Transaction, space: int, dead: list[tuple[int, str]], how: Departure, orphaned_ms: int | None
+    transaction: Transaction,
+    space: int,
+    dead: list[tuple[int, str]],
+    now_ms: int,
+    how: Departure,
+    orphaned_ms: int | None,
 ) -> dict[str, int]:
-    counts = {name: dismiss(transaction, consumer, how=how, orphaned_ms=orphaned_ms) for consumer, name in dead}
+    counts = {name: dismiss(transaction, consumer, now_ms, how=how, orphaned_ms=orphaned_ms) for consumer, name in dead}
     if counts:
         tell_all(transaction, space)
     return counts

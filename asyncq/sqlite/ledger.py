@@ -87,7 +87,7 @@ class SQLiteLedger(Ledger):
     async def release(self, names: Sequence[str]) -> int:
         def work(transaction: Transaction) -> int:
             space, now_ms = transaction.space(self._namespace), self._clock.now_ms()
-            return sum(release(transaction, space, as_json(names), orphaned_ms=now_ms).values())
+            return sum(release(transaction, space, as_json(names), now_ms, orphaned_ms=now_ms).values())
 
         return await self._database.write(work)
 

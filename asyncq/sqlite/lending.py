@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from asyncq.sqlite.admitting import HAVE_NEEDS, Admissions
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.freeing import free_of_fetches
+from asyncq.sqlite.lives import Lending
 from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import token_of
@@ -15,9 +18,9 @@ MAX_PROMOTED: Final = 1_000
 """Messages that become ready in one transaction."""
 
 # A row only for a member. Whether the file holds a suspect comes along, so that where there is none nobody looks for
-# one; so does whether calls give back unique keys when they start.
+# one; so does whether calls give back unique keys when they start, and whether any needs what limits grant.
 _MEMBER: Final = f"""
-SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}), {END_AT_START}
+SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}), {END_AT_START}, {HAVE_NEEDS}
 FROM consumers WHERE id = ?1
 """
 _PROMOTE: Final = f"""
@@ -26,12 +29,12 @@ UPDATE calls SET state = {READY} WHERE seq IN (
 )
 """
 _READY: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ' FROM calls
+SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', 0 FROM calls
 WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _SUSPECTS: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ' FROM calls
+SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', 0 FROM calls
 WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
@@ -90,32 +93,38 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
     found = transaction.rows(_MEMBER, (consumer,))
     if not found:
         return None
-    has_suspects = bool(found[0][0])
+    has_suspects, are_keys_given_back, have_needs = map(bool, found[0])
     queues = {queue: transaction.queue(space, queue) for queue in wish.limits}
     deliveries: list[Delivery] = []
     taken: list[int] = []
     suspects = wish.suspects
+    office = Admissions(transaction, space, Lending(consumer, fetch), now_ms) if have_needs else None
     for queue, number in queues.items():
         promoted = transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
         limit = min(wish.limits[queue], wish.total - len(deliveries))
         allowed = min(limit, suspects) if has_suspects or promoted else 0
-        for seq, id, body, priority, _, crashes, is_doubtful in _ready(transaction, number, limit, allowed):
-            taken.append(seq)
-            deliveries.append(Delivery(id, queue, body, priority, token_of(seq, fetch), crashes, bool(is_doubtful)))
-            suspects -= crashes >= SUSPECT_CRASHES
+        rows = office.take(number, limit, allowed) if office else None
+        if rows is None:
+            rows = _ready(transaction, number, limit, allowed)
+            taken += [row[0] for row in rows]
+        deliveries += [_delivery(queue, fetch, *row) for row in rows]
+        suspects -= sum(crashes >= SUSPECT_CRASHES for _, _, _, _, _, crashes, *_ in rows)
     if taken:
         transaction.change(_LEND, (consumer, fetch, as_json(taken)))
-        if found[0][1]:
+    turns = office.finish(are_others_rung=bool(deliveries)) if office else []
+    if deliveries:
+        if are_keys_given_back:
             give_back(transaction, space, [delivery.id for delivery in deliveries], at_start=True)
         return Catch(deliveries)
     due_times = [transaction.rows(_NEXT_DUE, (number,))[0][0] for number in queues.values()]
-    return Catch([], min((due_ms for due_ms in due_times if due_ms is not None), default=None))
+    return Catch([], min((due_ms for due_ms in (*due_times, *turns) if due_ms is not None), default=None))
 
 
-def take_back(transaction: Transaction, consumer: int, fetches: Sequence[int]) -> None:
+def take_back(transaction: Transaction, consumer: int, fetches: Sequence[int], now_ms: int) -> None:
     """Return to its place what fetches have lent whose answer never arrived."""
     parameters = (consumer, as_json(fetches))
     if lost := transaction.rows(_LOST_QUEUES, parameters):
+        free_of_fetches(transaction, consumer, fetches, now_ms)
         transaction.change(_TAKE_BACK, parameters)
         wake_for_returned(transaction, lost)
 
@@ -126,6 +135,22 @@ def _ready(transaction: Transaction, queue: int, limit: int, suspects: int) -> l
     if suspects and (others := transaction.rows(_SUSPECTS, (queue, suspects))):
         return sorted(rows + others, key=_place)[:limit]
     return rows
+
+
+def _delivery(
+    queue: str,
+    fetch: int,
+    seq: int,
+    id: str,
+    body: bytes,
+    priority: int,
+    _: int,
+    crashes: int,
+    is_doubtful: int | None,
+    has_terms: int,
+) -> Delivery:
+    token = token_of(seq, fetch)
+    return Delivery(id, queue, body, priority, token, crashes, bool(is_doubtful), bool(has_terms))
 
 
 def _place(row: Any) -> tuple[int, int, int]:

@@ -92,7 +92,9 @@ class SQLiteMembership:
 
     async def leave(self) -> int:
         """End it; return how much it held."""
-        count = await self._database.write(lambda transaction: dismiss(transaction, self._number, how=Departure.LEFT))
+        count = await self._database.write(
+            lambda transaction: dismiss(transaction, self._number, self._clock.now_ms(), how=Departure.LEFT)
+        )
         self._database.doorbell.disconnect(self._address)
         return count
 

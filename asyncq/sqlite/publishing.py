@@ -8,10 +8,12 @@ from typing import Final
 from asyncq.errors import PublishRefused
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lines import WAITING
 from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, IS_PLAIN, IS_SUSPECT, READY, SCHEDULED
 from asyncq.sqlite.uniques import owners_of, take_keys
+from asyncq.terms import encode_terms
 from asyncq.transport import Envelope, KeyOwner, Owned, Receipt, Taken
 
 MAX_MESSAGES: Final = 2_000
@@ -23,6 +25,13 @@ INSERT INTO calls(space, id, queue, state, priority, due_ms, body)
 SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'),
     ifnull(substr(?2, json_extract(value, '$[5]'), json_extract(value, '$[6]')), x'')
+FROM json_each(?3) ORDER BY key
+"""
+_INSERT_LIMITED: Final = """
+INSERT INTO calls(space, id, queue, state, priority, due_ms, terms, body)
+SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    ifnull(substr(?2, json_extract(value, '$[6]'), json_extract(value, '$[7]')), x'')
 FROM json_each(?3) ORDER BY key
 """
 
@@ -42,7 +51,7 @@ _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state 
 
 _HUNGRY: Final = """
 SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
-WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2
+WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2 AND consumer <> ?3
 """
 
 
@@ -98,7 +107,9 @@ def publish_all(
     return None
 
 
-def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int, hunger: int = HUNGER) -> None:
+def wake_hungry(
+    transaction: Transaction, queues: Iterable[int], due_ms: int, hunger: int = HUNGER, *, besides: int = 0
+) -> None:
     """Ring the consumers of these queues that have nothing better to do.
 
     Args:
@@ -106,8 +117,9 @@ def wake_hungry(transaction: Transaction, queues: Iterable[int], due_ms: int, hu
         queues: numbers of queues.
         due_ms: when there will be something; 0: now.
         hunger: the least that they must have; HUNGER_FOR_ALL: what there is are suspects.
+        besides: a consumer that is not rung.
     """
-    for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger)):
+    for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger, besides)):
         transaction.ring(address, Ring(0, due_ms=due_ms))
 
 
@@ -188,17 +200,32 @@ def _room(
     room = Counter[str]()
     for queue in {envelope.queue for envelope in envelopes} & max_lengths.keys():
         number = (transaction.queue(space, queue),)
-        counts = [transaction.rows(sql, number)[0][0] for sql in (_WAITING, _WAITING_SUSPECTS, _WAITING_LATER)]
+        counts = [transaction.rows(sql, number)[0][0] for sql in (_WAITING, _WAITING_SUSPECTS, _WAITING_LATER, WAITING)]
         room[queue] = max_lengths[queue] - sum(counts)
     return room
 
 
 def _insert(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> None:
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
-    rows, bodies = bundled(
-        (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
-        for id, queue, body, priority, due_ms, *_ in envelopes
-    )
-    transaction.change(_INSERT, (space, bodies, rows))
+    if any(envelope.terms for envelope in envelopes):
+        rows, bodies = bundled(
+            (
+                id,
+                queues[queue],
+                SCHEDULED if due_ms > now_ms else READY,
+                priority,
+                max(due_ms, now_ms),
+                encode_terms(terms) if terms else None,
+                body,
+            )
+            for id, queue, body, priority, due_ms, _, _, terms in envelopes
+        )
+        transaction.change(_INSERT_LIMITED, (space, bodies, rows))
+    else:
+        rows, bodies = bundled(
+            (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
+            for id, queue, body, priority, due_ms, *_ in envelopes
+        )
+        transaction.change(_INSERT, (space, bodies, rows))
     first_due_ms = min(envelope.due_ms for envelope in envelopes)
     wake_hungry(transaction, queues.values(), first_due_ms if first_due_ms > now_ms else 0)

@@ -3,22 +3,40 @@
 from typing import Final
 
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lines import leave_line
 from asyncq.sqlite.publishing import wake_hungry
-from asyncq.sqlite.schema import READY, SCHEDULED
+from asyncq.sqlite.schema import LINED, READY, SCHEDULED
+from asyncq.terms import decode_terms, encode_terms
 
-_MOVE: Final = f"""
-UPDATE calls SET state = ?6, due_ms = ?7, body = ?5
-WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED}) AND body = ?4
+_FIND: Final = f"""
+SELECT seq, terms, CASE state WHEN {LINED} THEN line END FROM calls
+WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state IN ({READY}, {SCHEDULED}, {LINED}) AND body = ?4
 """
+_MOVE: Final = "UPDATE calls SET state = ?2, due_ms = ?3, body = ?4, terms = ?5 WHERE seq = ?1"
 
 
 def reschedule(
-    transaction: Transaction, space: int, id: str, queue: str, read: bytes, body: bytes, due_ms: int, now_ms: int
+    transaction: Transaction,
+    space: int,
+    id: str,
+    queue: str,
+    read: bytes,
+    body: bytes,
+    due_ms: int,
+    expires_ms: int,
+    now_ms: int,
 ) -> bool:
     """Move a call that waits as it was read; return whether it does."""
     number = transaction.queue(space, queue)
     state = SCHEDULED if due_ms > now_ms else READY
-    if transaction.change(_MOVE, (id, space, number, read, body, state, max(due_ms, now_ms))) == 0:
+    found = transaction.rows(_FIND, (id, space, number, read))
+    if not found:
         return False
+    ((seq, terms, line),) = found
+    if terms is not None:
+        terms = encode_terms(decode_terms(terms).expiring(expires_ms))
+    if line is not None:
+        wake_hungry(transaction, leave_line(transaction, seq, line, now_ms), 0)
+    transaction.change(_MOVE, (seq, state, max(due_ms, now_ms), body, terms))
     wake_hungry(transaction, [number], due_ms if due_ms > now_ms else 0)
     return True

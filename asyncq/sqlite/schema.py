@@ -11,7 +11,7 @@ from asyncq.transport import SUSPECT_CRASHES
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
@@ -19,6 +19,14 @@ READY: Final = 0
 SCHEDULED: Final = 1
 RUNNING: Final = 2
 ENDED: Final = 3
+LINED: Final = 4
+"""It waits in the line of a limit."""
+
+NEEDS_LIMITS: Final = f"terms IS NOT NULL AND state <> {ENDED}"
+"""What tells calls that may not run before limits have granted them what they need."""
+
+FAR_MS: Final = 2**62
+"""The time of a line that only a freed slot, or a change, can help."""
 
 IS_SUSPECT: Final = f"crashes >= {SUSPECT_CRASHES}"
 IS_PLAIN: Final = f"crashes < {SUSPECT_CRASHES}"
@@ -58,6 +66,8 @@ CREATE TABLE calls(
     generation INTEGER NOT NULL DEFAULT 0,  -- this and the next two: of a ledger's calls
     orphaned_ms INTEGER,                    -- when it was reclaimed, until it was placed
     is_reopened INTEGER NOT NULL DEFAULT 0, -- a letter that has not run since
+    terms TEXT,                             -- what limits have to grant before it is lent
+    line INTEGER,                           -- lines.id where it waits for that
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX calls_id ON calls(id, space);
@@ -67,6 +77,8 @@ CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
 CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
 CREATE INDEX calls_blamed ON calls(queue) WHERE blamed IS NOT NULL AND state <> {ENDED};
 CREATE INDEX calls_orphaned ON calls(space, orphaned_ms, seq) WHERE state = {READY} AND orphaned_ms IS NOT NULL;
+CREATE INDEX calls_lined ON calls(line, priority DESC, due_ms, seq) WHERE state = {LINED};
+CREATE INDEX calls_limited ON calls(queue) WHERE {NEEDS_LIMITS};
 CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
 
 CREATE TABLE claims(                        -- ids that somebody is about to publish, of a ledger
@@ -100,6 +112,63 @@ CREATE TABLE uniques(                       -- keys that one call has to itself
 CREATE INDEX uniques_id ON uniques(id, space) WHERE ends_ms = 0;
 CREATE INDEX uniques_starting ON uniques(id, space) WHERE ends_ms = 0 AND ends_at_start;
 CREATE INDEX uniques_expiry ON uniques(ends_ms) WHERE ends_ms <> 0;
+
+CREATE TABLE limits(
+    space INTEGER NOT NULL,
+    limit_id TEXT NOT NULL,                 -- its kind and its name
+    declared TEXT,                          -- numbers
+    changed TEXT,                           -- at run time; they go before the declared ones
+    PRIMARY KEY(space, limit_id)
+) WITHOUT ROWID;
+
+CREATE TABLE pauses(
+    space INTEGER NOT NULL,
+    paused TEXT NOT NULL,                   -- a limit_id, or a limit_key
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY(space, paused)
+) WITHOUT ROWID;
+
+CREATE TABLE grants(                        -- the logs of rate limits
+    space INTEGER NOT NULL,
+    limit_key TEXT NOT NULL,                -- of one count of a limit: its limit_id, a space and the key
+    at_ms INTEGER NOT NULL,
+    weight INTEGER NOT NULL,                -- that was granted then
+    total INTEGER NOT NULL,                 -- up to here: of two, the difference is what lies between
+    ends_ms INTEGER NOT NULL,               -- it surely counts no more
+    PRIMARY KEY(space, limit_key, at_ms)
+) WITHOUT ROWID;
+CREATE INDEX grants_expiry ON grants(ends_ms);
+
+CREATE TABLE holds(                         -- who holds slots of concurrency limits
+    space INTEGER NOT NULL,
+    limit_key TEXT NOT NULL,
+    holder NOT NULL,                        -- calls.seq while that is lent, or a name outside of tasks
+    until_ms INTEGER,                       -- of the latter
+    PRIMARY KEY(space, limit_key, holder)
+) WITHOUT ROWID;
+CREATE INDEX holds_holder ON holds(holder);
+CREATE INDEX holds_expiry ON holds(until_ms) WHERE until_ms IS NOT NULL;
+
+CREATE TABLE lines(                         -- in which calls wait for what limits grant; an empty one goes
+    id INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL,
+    limit_key TEXT NOT NULL,
+    queue INTEGER NOT NULL,
+    turn_ms INTEGER NOT NULL,               -- when it is to be asked for
+    UNIQUE(space, limit_key, queue)
+);
+CREATE INDEX lines_turn ON lines(queue, turn_ms, id);
+
+CREATE TABLE waiters(                       -- code outside of tasks that waits for a limit
+    place INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL,
+    limit_key TEXT NOT NULL,
+    waiter TEXT NOT NULL,
+    address TEXT NOT NULL,                  -- to be rung when it may be its turn
+    until_ms INTEGER NOT NULL,
+    UNIQUE(space, limit_key, waiter)
+);
+CREATE INDEX waiters_line ON waiters(space, limit_key, place);
 
 CREATE TABLE letters(
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -7,18 +7,21 @@ import orjson
 
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.freeing import free
 from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
 from asyncq.sqlite.rings import notice_of_end
 from asyncq.sqlite.schema import ENDED, IS_SUSPECT, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.slots import ARE_HELD
 from asyncq.sqlite.telling import tell
 from asyncq.sqlite.uniques import ARE_TAKEN, give_back
+from asyncq.terms import encode_terms
 from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return, Settlement
 
 # Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.
 # CROSS JOIN fixes the order of the loops: the planner knows nothing of the length of a JSON array.
 # ?1 rows of [seq, fetch], ?2 the consumer
 _OWN: Final = f"""
-SELECT json_group_array(deliveries.key), {ARE_TAKEN}
+SELECT json_group_array(deliveries.key), {ARE_TAKEN}, {ARE_HELD}
 FROM json_each(?1) AS deliveries CROSS JOIN calls ON calls.seq = json_extract(deliveries.value, '$[0]')
 WHERE state = {RUNNING} AND holder = ?2 AND fetch = json_extract(deliveries.value, '$[1]')
 """
@@ -40,6 +43,7 @@ FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE
 _HAND_BACK: Final = f"""
 UPDATE calls SET state = {READY}, holder = NULL WHERE seq IN (SELECT value FROM json_each(?1))
 """
+_SET_TERMS: Final = "UPDATE calls SET terms = ?2 WHERE seq = ?1"
 _ADD_CRASH: Final = """
 UPDATE calls SET crashes = crashes + 1 WHERE seq IN (SELECT value FROM json_each(?1))
 """
@@ -97,7 +101,8 @@ def settle(
     transaction: Transaction, space: int, holder: int, settlements: Sequence[Settlement], dead_cap: int, now_ms: int
 ) -> list[bool]:
     """End those deliveries that are still the holder's, and return for each whether it was."""
-    own, has_keys = _own(transaction, holder, settlements)
+    own, has_keys, has_slots = _own(transaction, holder, settlements)
+    free(transaction, list(own.values()) if has_slots else [], now_ms)
     endings: list[Ending] = []
     letters: list[tuple[int, Dead]] = []
     next_attempts: list[tuple[int, Again]] = []
@@ -159,15 +164,18 @@ def absolve(transaction: Transaction, consumer: int) -> None:
         wake_hungry(transaction, queues, 0)  # no suspects any more, they may be for those who were not woken for them
 
 
-def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> tuple[dict[int, int], bool]:
-    """Return the rows of those deliveries that are the holder's, by index, each once; and whether a call has a key."""
+def _own(transaction: Transaction, holder: int, settlements: Sequence[Settlement]) -> tuple[dict[int, int], bool, bool]:
+    """Return the rows of those deliveries that are the holder's, by index, each once.
+
+    And whether any calls have unique keys, and whether any hold slots.
+    """
     first: dict[str, int] = {}
     for index, settlement in enumerate(settlements):
         first.setdefault(settlement.delivery.token, index)
     tokens = [numbers_in(token) for token in first]
-    ((keys, has_keys),) = transaction.rows(_OWN, (as_json(tokens), holder))
+    ((keys, has_keys, has_slots),) = transaction.rows(_OWN, (as_json(tokens), holder))
     indexes = list(first.values())
-    return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}, bool(has_keys)
+    return {indexes[key]: tokens[key][0] for key in sorted(orjson.loads(keys))}, bool(has_keys), bool(has_slots)
 
 
 def _follow_ups(endings: Sequence[Ending]) -> list[Envelope]:
@@ -185,6 +193,9 @@ def _hand_back(transaction: Transaction, returns: Sequence[tuple[int, Return]]) 
     seqs = as_json([seq for seq, _ in returns])
     if crashed := [seq for seq, back in returns if back.is_crash]:
         transaction.change(_ADD_CRASH, (as_json(crashed),))
+    for seq, back in returns:
+        if back.terms is not None:
+            transaction.change(_SET_TERMS, (seq, encode_terms(back.terms)))
     transaction.change(_HAND_BACK, (seqs,))
     wake_for_returned(transaction, transaction.rows(_RETURNED, (seqs,)))
 

@@ -9,13 +9,17 @@ from typing import Final
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.freeing import free
+from asyncq.sqlite.lines import leave_line
+from asyncq.sqlite.publishing import wake_hungry
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import ENDED, RUNNING
+from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import Ending, end_calls, numbers_in, token_of
 from asyncq.transport import Outcome
 
 _NOT_ENDED: Final = f"""
-SELECT seq, state = {RUNNING} FROM calls WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state <> {ENDED}
+SELECT seq, state = {RUNNING}, CASE state WHEN {LINED} THEN line END FROM calls
+WHERE id = ?1 AND space = ?2 AND queue = ?3 AND state <> {ENDED}
 """
 
 _SEVER: Final = f"""
@@ -34,11 +38,14 @@ def withdraw(
     transaction: Transaction, space: int, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool
 ) -> bool:
     """End a call from outside, where it waits or where that is meant; return whether it was."""
-    for seq, is_running in transaction.rows(_NOT_ENDED, (id, space, transaction.queue(space, queue))):
+    for seq, is_running, line in transaction.rows(_NOT_ENDED, (id, space, transaction.queue(space, queue))):
         if is_running:
             if not even_running:
                 return False
             _sever(transaction, seq)
+            free(transaction, [seq], now_ms)
+        if line is not None:
+            wake_hungry(transaction, leave_line(transaction, seq, line, now_ms), 0)
         end_calls(transaction, space, [Ending(seq, id, outcome)], now_ms)
         return True
     return False

@@ -41,9 +41,23 @@ DELETE FROM uniques WHERE (space, key) IN (
     SELECT space, key FROM uniques WHERE ends_ms <> 0 AND ends_ms <= ?1 ORDER BY ends_ms LIMIT ?2
 )
 """
+_GRANTS: Final = """
+DELETE FROM grants WHERE (space, limit_key, at_ms) IN (
+    SELECT space, limit_key, at_ms FROM grants WHERE ends_ms <= ?1 ORDER BY ends_ms LIMIT ?2
+)
+"""
+_HOLDS: Final = """
+DELETE FROM holds WHERE (space, limit_key, holder) IN (
+    SELECT space, limit_key, holder FROM holds WHERE until_ms <= ?1 ORDER BY until_ms LIMIT ?2
+)
+"""
+_WAITERS: Final = "DELETE FROM waiters WHERE until_ms <= ?1"
+_PAUSES: Final = "DELETE FROM pauses WHERE until_ms <= ?1"
 _CLAIMS: Final = "DELETE FROM claims WHERE expires_ms <= ?1"
 _WATCHERS: Final = "DELETE FROM watchers WHERE expires_ms <= ?1"
 _LISTENERS: Final = "SELECT address FROM listeners UNION ALL SELECT address FROM schedulers"
+
+_IN_STEPS: Final = (_RESULTS, _LETTERS, _TOMBSTONES, _UNIQUES, _GRANTS, _HOLDS)
 
 
 class Sweeper:
@@ -77,10 +91,10 @@ class Sweeper:
 
     def _step(self, transaction: Transaction) -> int:
         parameters = (self._clock.now_ms(), STEP)
-        return max(transaction.change(sql, parameters) for sql in (_RESULTS, _LETTERS, _TOMBSTONES, _UNIQUES))
+        return max(transaction.change(sql, parameters) for sql in _IN_STEPS)
 
     def _finish(self, transaction: Transaction) -> None:
-        for sql in (_WATCHERS, _CLAIMS):
+        for sql in (_WATCHERS, _CLAIMS, _WAITERS, _PAUSES):
             transaction.change(sql, (self._clock.now_ms(),))
         for (address,) in transaction.rows(_LISTENERS):
             # Nobody is on line 0. The ring finds out whose process is gone.

@@ -5,6 +5,7 @@ from typing import Final
 
 from asyncq.clock import Clock, SystemClock
 from asyncq.errors import PublishRefused
+from asyncq.limits import LimitOffice
 from asyncq.queues import Queue
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection, StorageFull
@@ -14,10 +15,11 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.keeping import refuse_ledgers
 from asyncq.sqlite.leaving import release
 from asyncq.sqlite.letters import drop, find, newest, revive
+from asyncq.sqlite.limits import SQLiteLimits
 from asyncq.sqlite.looking import first_in_line, known_queues, members
 from asyncq.sqlite.publishing import parts_of, publish
 from asyncq.sqlite.rescheduling import reschedule
-from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, LINED, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.severing import withdraw
 from asyncq.sqlite.timetable import SQLiteTimetable
 from asyncq.sqlite.uniques import clear, listed
@@ -47,7 +49,8 @@ SELECT
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms <= ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms > ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {RUNNING}),
-    (SELECT count(*) FROM letters WHERE letters.queue = own.queue AND expires_ms > ?3)
+    (SELECT count(*) FROM letters WHERE letters.queue = own.queue AND expires_ms > ?3),
+    (SELECT count(*) FROM lines CROSS JOIN calls ON line = lines.id AND state = {LINED} WHERE lines.queue = own.queue)
 FROM own
 """
 
@@ -63,7 +66,7 @@ class SQLiteTransport(Transport):
         clock: tells due times, leases and expiry. All processes should see the same.
     """
 
-    capabilities = Capabilities(is_shared=True, spans_machines=False, has_schedules=True)
+    capabilities = Capabilities(is_shared=True, spans_machines=False, has_schedules=True, has_limits=True)
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class SQLiteTransport(Transport):
         self._max_lengths = {queue.name: queue.max_length for queue in queues if queue.max_length is not None}
         self._dead_cap = dead_cap
         self._clock = clock or SystemClock()
+        self._limits = SQLiteLimits(database, namespace, self._clock)
 
     async def open(self) -> None:
         await self._database.open(self)
@@ -117,7 +121,7 @@ class SQLiteTransport(Transport):
     ) -> bool:
         def work(transaction: Transaction) -> bool:
             space = transaction.space(self._namespace)
-            return reschedule(transaction, space, id, queue, read, body, due_ms, self._clock.now_ms())
+            return reschedule(transaction, space, id, queue, read, body, due_ms, expires_ms, self._clock.now_ms())
 
         return await self._database.write(work)
 
@@ -133,7 +137,8 @@ class SQLiteTransport(Transport):
 
     async def release(self, names: Sequence[str]) -> int:
         def work(transaction: Transaction) -> int:
-            return sum(release(transaction, transaction.space(self._namespace), as_json(names)).values())
+            space = transaction.space(self._namespace)
+            return sum(release(transaction, space, as_json(names), self._clock.now_ms()).values())
 
         return await self._database.write(work)
 
@@ -141,7 +146,9 @@ class SQLiteTransport(Transport):
         def work(file: Connection) -> list[Counts]:
             now_ms = self._clock.now_ms()
             found = [file.rows(_COUNTS, (self._namespace, queue, now_ms))[0] for queue in queues]
-            return [Counts(sum(ready), later, running, dead) for *ready, later, running, dead in found]
+            return [
+                Counts(sum(ready), later, running, dead, waiting) for *ready, later, running, dead, waiting in found
+            ]
 
         return await self._database.read(work)
 
@@ -156,6 +163,9 @@ class SQLiteTransport(Transport):
 
     async def members(self) -> Sequence[Member]:
         return await self._database.read(lambda file: members(file, self._namespace))
+
+    def limits(self) -> LimitOffice:
+        return self._limits
 
     def timetable(self) -> Timetable:
         return SQLiteTimetable(self._database, self._namespace, self._clock, self._max_lengths)

@@ -25,10 +25,10 @@ async def test_queues(asyncq: StartProgram, shop: Broker) -> None:
     assert await program.exits() == 0
 
     header, *lines = program.output.splitlines()
-    assert header.split() == ["QUEUE", "READY", "OLDEST", "SCHEDULED", "RUNNING", "DEAD", "WORKERS"]
+    assert header.split() == ["QUEUE", "READY", "OLDEST", "WAITING", "SCHEDULED", "RUNNING", "DEAD", "WORKERS"]
     (default, mail) = [line.split() for line in lines]
-    assert (default[:2], default[3:]) == (["default", "1"], ["1", "0", "0", "0"])
-    assert (mail[:2], mail[3:]) == (["mail", "1"], ["0", "0", "0", "0"])
+    assert (default[:2], default[3:]) == (["default", "1"], ["0", "1", "0", "0", "0"])
+    assert (mail[:2], mail[3:]) == (["mail", "1"], ["0", "0", "0", "0", "0"])
 
 
 @pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
@@ -42,7 +42,7 @@ async def test_queues_for_programs(asyncq: StartProgram, shop: Broker, folder: P
     assert await program.exits() == 0
 
     default, mail = (json.loads(line) for line in program.output.splitlines())
-    expected = {"ready": 0, "scheduled": 0, "running": 1, "dead": 0, "oldest": None, "workers": 1}
+    expected = {"ready": 0, "waiting": 0, "scheduled": 0, "running": 1, "dead": 0, "oldest": None, "workers": 1}
     assert default == {"queue": "default", **expected}
     assert (mail["queue"], mail["workers"]) == ("mail", 0)
 
@@ -163,7 +163,7 @@ async def test_without_a_memory(asyncq: StartProgram, folder: Path) -> None:
     assert await program.exits() == 0
     header, default, *why = sorted(program.output.splitlines(), key=lambda line: not line.startswith("QUEUE"))
     assert header.startswith("QUEUE")
-    assert default.split() == ["default", "0", "-", "-", "-", "0", "-"]
+    assert default.split() == ["default", "0", "-", "0", "-", "-", "0", "-"]
     assert len(why) == 1
     assert 'ForgetfulBroker(store="...")' in why[0]
 

@@ -25,10 +25,13 @@ async def report() -> None: ...
 """
 
 
+pytestmark = pytest.mark.parametrize("url", ["redis", "sqlite"], indirect=True)
+
+
 @pytest.fixture
-async def asyncq(tmp_path: Path, redis_url: str, namespace: str) -> AsyncIterator[StartProgram]:
+async def asyncq(tmp_path: Path, url: str, namespace: str) -> AsyncIterator[StartProgram]:
     """Start `asyncq ARGUMENTS...` in a folder with an application that has limits."""
-    (tmp_path / "shop.py").write_text(APP.format(url=redis_url, namespace=namespace))
+    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
     async with programs(tmp_path) as start:
         yield start
 
@@ -40,18 +43,22 @@ async def said(asyncq: StartProgram, *arguments: str, code: int = 0) -> list[str
     return program.output.splitlines()
 
 
-async def test_a_limit_is_changed_paused_and_reset(asyncq: StartProgram, redis_url: str, namespace: str) -> None:
+async def test_a_limit_is_changed_paused_and_reset(asyncq: StartProgram, url: str, namespace: str) -> None:
     """A change lets those go who wait, and is listed beside what is declared until it is reset."""
     assert await said(asyncq, "list", "shop:broker") == ["No limits."]
     worker = await asyncq("worker", "shop:broker")
     await worker.says("Ready.")
-    async with broker_from_url(redis_url, namespace=namespace) as broker:
+    async with broker_from_url(url, namespace=namespace) as broker:
 
         @broker.task(name="charge")
         async def charge() -> str: ...
 
         first, second = [await charge.kiq() for _ in range(2)]
         assert await first == "charged"
+        program = await asyncq("queues", "shop:broker")
+        assert await program.exits() == 0, program.output
+        header, default = program.output.splitlines()
+        assert dict(zip(header.split(), default.split(), strict=True))["WAITING"] == "1"
         assert await said(asyncq, "change", "shop:broker", "payments", "50", "--per", "60s") == ["payments: changed."]
         assert await second == "charged"
     assert await said(asyncq, "pause", "shop:broker", "payments", "10m") == ["payments: paused."]

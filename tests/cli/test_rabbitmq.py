@@ -39,15 +39,21 @@ async def test_queues_without_a_store(asyncq: StartProgram, shop: Broker, folder
 
     output = await ended(await asyncq("queues", "shop:broker"), 0)
     header, default, mail, remark = output.splitlines()
-    assert header.split() == ["QUEUE", "READY", "OLDEST", "SCHEDULED", "RUNNING", "DEAD", "WORKERS"]
-    assert default.split() == ["default", "0", "-", "-", "-", "0", "-"]
-    assert mail.split() == ["mail", "1", "-", "-", "-", "0", "-"]
+    assert header.split() == ["QUEUE", "READY", "OLDEST", "WAITING", "SCHEDULED", "RUNNING", "DEAD", "WORKERS"]
+    assert default.split() == ["default", "0", "-", "0", "-", "-", "0", "-"]
+    assert mail.split() == ["mail", "1", "-", "0", "-", "-", "0", "-"]
     assert remark.startswith("What stands as - is not known: this broker has no memory of calls.")
 
     program = await asyncq("queues", "shop:broker", "--json")
     assert await program.exits() == 0
     unknown = dict.fromkeys(("scheduled", "running", "oldest", "workers"))
-    assert json.loads(program.output.splitlines()[1]) == {"queue": "mail", "ready": 1, "dead": 0, **unknown}
+    assert json.loads(program.output.splitlines()[1]) == {
+        "queue": "mail",
+        "ready": 1,
+        "waiting": 0,
+        "dead": 0,
+        **unknown,
+    }
 
 
 @on_rabbitmq

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -22,13 +23,13 @@ from tests.journeys.conftest import MakeBroker
 from tests.working import working
 
 
-@pytest.fixture(params=["memory", "redis"])
-def make_broker(request: pytest.FixtureRequest, namespace: str, redis_url: str) -> MakeBroker:
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def make_broker(request: pytest.FixtureRequest, namespace: str, redis_url: str, tmp_path: Path) -> MakeBroker:
     """Make a broker of each kind that keeps limits."""
 
     def make(**options: object) -> Broker:
-        url = "memory://" if request.param == "memory" else redis_url
-        return broker_from_url(url, namespace=namespace, **options)  # pyright: ignore[reportArgumentType]
+        urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/asyncq.db", "redis": redis_url}
+        return broker_from_url(urls[request.param], namespace=namespace, **options)  # pyright: ignore[reportArgumentType]
 
     return make
 
@@ -180,9 +181,9 @@ async def test_wrong_values(broker: Broker) -> None:
         broker.rate_limit("stripe", 5, per=1)
 
 
-async def test_where_there_are_no_limits(tmp_path: object) -> None:
+async def test_where_there_are_no_limits() -> None:
     """A broker that keeps no limits says so when a task that needs one is declared."""
-    broker = broker_from_url(f"sqlite:///{tmp_path}/asyncq.db")
+    broker = broker_from_url("amqp://localhost")
     with pytest.raises(NotSupported, match=r"limits of task 'work'.*keeps no limits"):
 
         @broker.task(name="work", rate_limit=RateLimit(1, per=1))

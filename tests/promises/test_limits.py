@@ -6,8 +6,12 @@
 import asyncio
 import os
 import random
+import sqlite3
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections import defaultdict
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGKILL
@@ -16,13 +20,16 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from asyncq import Broker, ConcurrencyLimit, RateLimit, broker_from_url
+from asyncq import Broker, ConcurrencyLimit, LimitExceeded, RateLimit, broker_from_url
+from asyncq.broker.limiters import LEASE as CODE_LEASE
 from asyncq.redis.keys import KeySpace
-from tests.cli.programs import Program, StartProgram, programs
+from tests.cli.programs import ROOT, Program, StartProgram, programs
 
 SECONDS = float(os.environ.get("ASYNCQ_AUDIT_SECONDS", "8"))
 KEYS, LIMIT, PER = 5, 20, 1.0
 SLOTS, LEASE = 3, 1.0
+
+_LOG = "SELECT at_ms, weight FROM grants WHERE limit_key = ?"
 
 LATE_MS = 500
 """How much later than its grant a task may write down its start, on a machine that is busy with other tests."""
@@ -52,10 +59,29 @@ async def load(number: int) -> None:
 """
 
 
+HOLDER = """
+import asyncio
+from asyncq import broker_from_url
+
+async def main():
+    async with broker_from_url({url!r}, namespace={namespace!r}) as broker, broker.concurrency_limit("exports", 1):
+        print("held", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def url(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> str:
+    """The URL of a broker of each kind that keeps limits over processes."""
+    return redis_url if request.param == "redis" else f"sqlite:///{tmp_path / 'asyncq.db'}"
+
+
 @pytest.fixture
-def app(tmp_path: Path, redis_url: str, namespace: str) -> Path:
+def app(tmp_path: Path, url: str, namespace: str) -> Path:
     """A folder with the application in it."""
-    (tmp_path / "shop.py").write_text(APP.format(url=redis_url, namespace=namespace))
+    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
     return tmp_path
 
 
@@ -76,17 +102,23 @@ class GrantReader:
     """Reads the server's logs of grants while they are written: an entry is kept for as long as it counts."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._redis = Redis.from_url(url)
+        self._path = url.removeprefix("sqlite:///") if url.startswith("sqlite") else None
+        self._redis = Redis.from_url(url if self._path is None else "redis://nowhere")
         self._prefix = KeySpace(namespace).own["limits"].removesuffix("limits") + "grants:rate charge "
         self._grants: dict[str, dict[int, int]] = {str(key): {} for key in range(KEYS)}
 
     async def read(self) -> None:
         """Read what has been granted by now."""
         for key, grants in self._grants.items():
-            entries: Any = await cast("Any", self._redis).lrange(self._prefix + key, 0, -1)
-            for entry in entries:
-                at_ms, weight, _ = map(int, entry.split())
+            for at_ms, weight in await self._log(key):
                 grants[at_ms] = max(weight, grants.get(at_ms, 0))  # grants of one ms are added to its entry
+
+    async def _log(self, key: str) -> list[tuple[int, int]]:
+        if self._path is not None:
+            with closing(sqlite3.connect(self._path)) as file:
+                return file.execute(_LOG, (f"rate charge {key}",)).fetchall()
+        entries: Any = await cast("Any", self._redis).lrange(self._prefix + key, 0, -1)
+        return [(int(at_ms), int(weight)) for at_ms, weight, _ in map(bytes.split, entries)]
 
     async def close(self) -> None:
         """Disconnect."""
@@ -115,17 +147,17 @@ async def three_workers(start: StartProgram) -> list[Program]:
 
 @pytest.mark.timeout(60 + 2 * SECONDS)
 @pytest.mark.parametrize("has_kills", [False, True])
-async def test_rates(app: Path, redis_url: str, namespace: str, *, has_kills: bool) -> None:
+async def test_rates(app: Path, url: str, namespace: str, *, has_kills: bool) -> None:
     """No window has more starts than the limit, and while there is work, at least 95 % of it are used, of each key."""
     chance = random.Random(7)
-    async with declared(redis_url, namespace) as broker, programs(app) as start:
+    async with declared(url, namespace) as broker, programs(app) as start:
         workers = await three_workers(start)
         charge = broker.tasks["charge"]
         count = round(LIMIT * (SECONDS / PER + 4) / 0.9)
         handles = await broker.kiq_many(charge.message(str(n % KEYS)) for n in range(KEYS * count))
         begin = time.monotonic()
         killed: Program | None = None
-        reader = GrantReader(redis_url, namespace)
+        reader = GrantReader(url, namespace)
         cancelled = chance.sample(handles, len(handles) // 10)
         while time.monotonic() - begin < SECONDS:
             for handle in cancelled[: len(handles) // 50]:
@@ -157,9 +189,9 @@ async def test_rates(app: Path, redis_url: str, namespace: str, *, has_kills: bo
 
 
 @pytest.mark.timeout(60 + 2 * SECONDS)
-async def test_slots(app: Path, redis_url: str, namespace: str) -> None:
+async def test_slots(app: Path, url: str, namespace: str) -> None:
     """No more runs than slots overlap, those of living workers; a killed holder's slot is free within lease + 2 s."""
-    async with declared(redis_url, namespace) as broker, programs(app) as start:
+    async with declared(url, namespace) as broker, programs(app) as start:
         workers = await three_workers(start)
         load = broker.tasks["load"]
         handles = await broker.kiq_many(load.message(n) for n in range(round(SLOTS * SECONDS / 0.1)))
@@ -186,3 +218,22 @@ async def test_slots(app: Path, redis_url: str, namespace: str) -> None:
     assert most == SLOTS
     starts = sorted(at for at, change in changes if change == 1)
     assert max(later - earlier for earlier, later in pairwise(starts)) < (LEASE + 2) * 1000
+
+
+@pytest.mark.timeout(90)
+async def test_a_killed_holder_outside_of_tasks(app: Path, url: str, namespace: str) -> None:
+    """Code that is killed inside `broker.concurrency_limit` holds its slot for its lease, and no longer."""
+    (app / "holder.py").write_text(HOLDER.format(url=url, namespace=namespace))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(sys.executable, "holder.py", cwd=app, env=environment, stdout=PIPE)
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"held\n"
+    async with broker_from_url(url, namespace=namespace) as broker:
+        exports = broker.concurrency_limit("exports", 1)
+        with pytest.raises(LimitExceeded):
+            await exports.acquire(timeout=0).__aenter__()
+        process.kill()
+        await process.wait()
+        begin = time.monotonic()
+        async with exports.acquire(timeout=CODE_LEASE + 2):
+            assert time.monotonic() - begin > CODE_LEASE / 2, "nobody has taken it from a living one"

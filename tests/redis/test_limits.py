@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 
+from asyncq.errors import BrokerUnavailable
 from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.redis.keys import KeySpace
 from asyncq.terms import RateTerm, SlotTerm, Terms
@@ -12,6 +13,7 @@ from asyncq.transport import Again, Done, Envelope, Outcome, Return
 from tests.redis.pairs import KEPT, LIMITS, QUEUE, finish, kept_up, opened
 from tests.redis.test_costs import KEYS_THAT_STAY, cost_of
 from tests.servers import StartRedis
+from tests.waiting import wait_until
 
 ROOM, API = LimitId(Kind.SLOTS, "room"), LimitId(Kind.RATE, "api")
 BOTH = Terms(rates=(RateTerm("api"),), slots=(SlotTerm("room"),))
@@ -104,6 +106,42 @@ async def test_ten_thousand_waiters_cost_nothing(own_redis: StartRedis) -> None:
             waiting = asyncio.create_task(consumer.fetch(LIMITS, 10))
         await consumer.interrupt()
         await waiting
+
+
+async def test_lines_outlive_a_restart(own_redis: StartRedis) -> None:
+    """A server that is started again while lines wait has them, with their times, holders and grants."""
+    server = own_redis(appendonly=True)
+    async with opened(server.url) as pair:
+        await pair.transport.limits().declare({ROOM: Numbers(1), API: Numbers(2, 4_000)})
+        await pair.transport.publish(
+            [Envelope(f"s{n}", QUEUE, b"", terms=Terms(slots=(SlotTerm("room"),))) for n in range(2)]
+        )
+        await pair.transport.publish(
+            [Envelope(f"r{n}", QUEUE, b"", terms=Terms(rates=(RateTerm("api"),))) for n in range(3)]
+        )
+        consumer = await pair.consumer()
+        begin_ms = pair.transport.now_ms()
+        deliveries = list(await consumer.fetch(LIMITS, 10))
+        while len(deliveries) < 3:
+            deliveries += await consumer.fetch(LIMITS, 10)
+        assert {delivery.id for delivery in deliveries} == {"s0", "r0", "r1"}
+        assert (await pair.transport.counts([QUEUE]))[0].waiting == 2
+        await asyncio.to_thread(server.restart)
+
+        async def is_back() -> bool:
+            try:
+                return (await pair.transport.counts([QUEUE]))[0].waiting == 2
+            except BrokerUnavailable:
+                return False
+
+        await wait_until(is_back, "the lines to be there again")
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await finish(consumer, [delivery for delivery in deliveries if delivery.id == "s0"])
+        [slot] = await consumer.fetch(LIMITS, 10)
+        assert slot.id == "s1"
+        [turn] = await consumer.fetch(LIMITS, 10)
+        assert turn.id == "r2"
+        assert pair.transport.now_ms() - begin_ms >= 4_000 - 50
 
 
 async def test_a_slot_that_was_lost_is_found(redis_url: str, namespace: str) -> None:

@@ -11,6 +11,7 @@ from asyncq.sqlite.doorbell import PollingDoorbell
 from asyncq.store import Store
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
+from asyncq.testing.conformance.holding import HoldingSuite
 from asyncq.testing.conformance.severing import SeveringSuite
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.transport import Transport
@@ -56,6 +57,8 @@ class TestPolling(FetchingSuite, SuspectingSuite):
     """The promises to consumers without sockets; listeners there are told to look, not what has ended."""
 
     test_who_runs_it_is_told = SeveringSuite.test_who_runs_it_is_told
+    test_no_more_than_the_limit_run_at_once = HoldingSuite.test_no_more_than_the_limit_run_at_once
+    test_a_freed_slot_calls_who_waits = HoldingSuite.test_a_freed_slot_calls_who_waits
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> PollingBackend:

@@ -34,4 +34,6 @@ def test_no_statement_walks_through_all_calls(name: str) -> None:
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     connection.close()
     walks = [step for step in plan if re.match(r"SCAN (calls|letters)\b", step)]
-    assert [step for step in walks if not re.search("calls_(running|suspect|blamed)", step)] == []  # those are few
+    assert [
+        step for step in walks if not re.search("calls_(running|suspect|blamed|limited)", step)
+    ] == []  # few, or only the first is asked for

@@ -26,6 +26,18 @@ local function leave_line_of(prefix, of, member)
   end
 end
 
+-- Let one leave that ends or goes elsewhere: whoever is first by that may need less, and is asked for.
+local function leave_line_to_next(prefix, of, member)
+  local turns = prefix .. 'turns'
+  local was_first = redis.call('ZRANK', prefix .. 'turn:' .. of, member) == 0
+  leave_line_of(prefix, of, member)
+  local time = was_first and redis.call('ZSCORE', turns, of)
+  if time and time ~= 'inf' then
+    redis.call('ZADD', turns, 0, of)
+    ring(prefix .. 'wake')
+  end
+end
+
 -- Let those stand behind others in line who need what these wait for; returns the rest. `place_of` is called with each.
 local function join_lines(prefix, members, place_of)
   if #members == 0 or redis.call('EXISTS', prefix .. 'turns') == 0 then

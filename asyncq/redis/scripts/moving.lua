@@ -28,7 +28,7 @@ local function leave_turn(members, key)
     if of then
       local prefix = prefix_by(key.stands, 'stands')
       local place = redis.call('ZSCORE', prefix .. 'turn:' .. of, members[i])
-      leave_line_of(prefix, of, members[i])
+      leave_line_to_next(prefix, of, members[i])
       return members[i], place
     end
   end

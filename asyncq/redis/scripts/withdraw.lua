@@ -18,7 +18,7 @@ if redis.call('EXISTS', terms) == 1 then
   local prefix = prefix_by(messages, 'messages')
   for i, of in ipairs(redis.call('HMGET', prefix .. 'stands', unpack(members))) do
     if of then
-      leave_line_of(prefix, of, members[i])
+      leave_line_to_next(prefix, of, members[i])
       is_out = true
     end
   end

@@ -124,6 +124,18 @@ class GrantingSuite(Suite):
         assert await stage.fetch_ids(consumer, 1) == ["c"]
         assert (await process.counts())[:1] == (0,)
 
+    async def test_a_heavy_head_gives_way(self, stage: Stage, process: Process) -> None:
+        """When a head is withdrawn that counts for more than there is, the next need not wait for its time."""
+        await allow(process, 2, 60)
+        await process.publish(limited("a"), limited("heavy", weight=2), limited("b"))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        fetching = stage.start(stage.fetch_ids(consumer, 1))
+        await stage.backend.pass_time(0.05)
+        assert await process.transport.withdraw("heavy", QUEUE, Outcome(None))
+        assert await stage.outcome(fetching, "the one behind it") == ["b"]
+
     async def test_a_redelivery_takes_a_new_turn(self, stage: Stage, process: Process) -> None:
         """What is handed back, or runs again, asks again, ahead of those that were published later."""
         await allow(process, 1, PER)

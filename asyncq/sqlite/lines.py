@@ -1,0 +1,138 @@
+"""The lines: where calls wait for what limits grant, and what a transaction does to let them stand there, or leave.
+
+A line has a time of its own, that of whoever is first. One that is empty goes.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from asyncq.sqlite.bundle import as_json
+from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.schema import FAR_MS, LINED, READY
+
+_FIND: Final = "SELECT id FROM lines WHERE space = ?1 AND limit_key = ?2 AND queue = ?3"
+_MAKE: Final = "INSERT INTO lines(space, limit_key, queue, turn_ms) VALUES (?1, ?2, ?3, ?4) RETURNING id"
+_DUE: Final = "SELECT id, limit_key FROM lines WHERE queue = ?1 AND turn_ms <= ?2 ORDER BY turn_ms, id LIMIT ?3"
+_TIME: Final = "UPDATE lines SET turn_ms = ?2 WHERE id = ?1"
+_NEXT_TURN: Final = "SELECT min(turn_ms) FROM lines WHERE queue = ?1"
+
+_FIRST_COLUMNS: Final = f"FROM calls WHERE line = ?1 AND state = {LINED} ORDER BY priority DESC, due_ms, seq LIMIT 1"
+_HEAD: Final = f"SELECT seq, crashes, terms {_FIRST_COLUMNS}"
+_STAND: Final = f"""
+UPDATE calls SET state = {LINED}, line = json_extract(value, '$[1]')
+FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?1)) WHERE seq = own
+"""
+# Its weight may be another than that of who was first.
+_TIME_FOR_HEAD: Final = f"""
+UPDATE lines SET turn_ms = ?2 WHERE id = ?1 AND turn_ms > ?2 AND turn_ms < {FAR_MS}
+AND (SELECT seq {_FIRST_COLUMNS}) IN (SELECT value FROM json_each(?3))
+"""
+_LEAVE: Final = f"UPDATE calls SET state = {READY}, line = NULL WHERE seq = ?1"
+_TIME_NEXT: Final = (
+    f"UPDATE lines SET turn_ms = ?2 WHERE id = ?1 AND turn_ms > ?2 AND turn_ms < {FAR_MS} RETURNING queue"
+)
+_DROP_EMPTY: Final = f"""
+DELETE FROM lines WHERE id IN (SELECT value FROM json_each(?1))
+AND NOT EXISTS(SELECT 1 FROM calls WHERE line = lines.id AND state = {LINED})
+"""
+
+WAITING: Final = f"""
+SELECT count(*) FROM lines CROSS JOIN calls ON line = lines.id AND state = {LINED} WHERE lines.queue = ?1
+"""
+"""How many wait in the lines of a queue."""
+
+
+class Head(NamedTuple):
+    """Who is first in line.
+
+    Attributes:
+        seq: its row.
+        crashes: how often somebody died while it held it.
+        terms: what it needs, encoded.
+    """
+
+    seq: int
+    crashes: int
+    terms: str
+
+
+class Lines:
+    """The lines of one queue.
+
+    Args:
+        transaction: the transaction.
+        space: the namespace's number.
+        queue: the queue's.
+    """
+
+    def __init__(self, transaction: Transaction, space: int, queue: int) -> None:
+        self._transaction = transaction
+        self._space = space
+        self._queue = queue
+        self._known: dict[str, int | None] = {}
+
+    def find(self, limit_key: str) -> int | None:
+        """Return the line of a count, None where nobody waits for it."""
+        if limit_key not in self._known:
+            found = self._transaction.rows(_FIND, (self._space, limit_key, self._queue))
+            self._known[limit_key] = found[0][0] if found else None
+        return self._known[limit_key]
+
+    def find_or_make(self, limit_key: str, due_ms: int) -> int:
+        """Return the line of a count; a new one is asked for at that time."""
+        line = self.find(limit_key)
+        if line is None:
+            ((line,),) = self._transaction.rows(_MAKE, (self._space, limit_key, self._queue, due_ms))
+            self._known[limit_key] = line
+        return line
+
+    def due(self, now_ms: int, limit: int) -> list[tuple[int, str]]:
+        """Return the lines that are to be asked for, and of which counts they are."""
+        return self._transaction.rows(_DUE, (self._queue, now_ms, limit))
+
+    def next_ms(self) -> int:
+        """Return when the next line is to be asked for; FAR_MS: there is none, or only a freed slot can help."""
+        return _or_far(self._transaction.rows(_NEXT_TURN, (self._queue,))[0][0])
+
+    def head(self, line: int) -> Head | None:
+        """Return who is first in a line."""
+        found = self._transaction.rows(_HEAD, (line,))
+        return Head(*found[0]) if found else None
+
+    def time(self, line: int, due_ms: int) -> None:
+        """Have a line asked for at that time."""
+        self._transaction.change(_TIME, (line, due_ms))
+
+    def stand(self, calls: list[tuple[int, int]], now_ms: int) -> None:
+        """Let calls (rows and lines) wait, each in its place. Where that is the first, its line is asked for anew."""
+        if not calls:
+            return
+        self._transaction.change(_STAND, (as_json(calls),))
+        seqs = as_json([seq for seq, _ in calls])
+        for line in {line for _, line in calls}:
+            self._transaction.change(_TIME_FOR_HEAD, (line, now_ms, seqs))
+
+    def drop_empty(self, lines: Iterable[int]) -> None:
+        """Drop those in which nobody waits any more."""
+        _drop_empty(self._transaction, lines)
+        self._known.clear()
+
+
+def leave_line(transaction: Transaction, seq: int, line: int, now_ms: int) -> list[int]:
+    """Let a call leave its line that ends or goes elsewhere; for now it is ready.
+
+    Returns the queues whose consumers have to be woken: whoever is first by that may need less, and is asked for.
+    """
+    was_first = transaction.rows(_HEAD, (line,))[0][0] == seq
+    transaction.change(_LEAVE, (seq,))
+    _drop_empty(transaction, [line])
+    return [queue for (queue,) in transaction.rows(_TIME_NEXT, (line, now_ms))] if was_first else []
+
+
+def _drop_empty(transaction: Transaction, lines: Iterable[int]) -> None:
+    if left := list(lines):
+        transaction.change(_DROP_EMPTY, (as_json(left),))
+
+
+def _or_far(turn_ms: int | None) -> int:
+    return FAR_MS if turn_ms is None else turn_ms
