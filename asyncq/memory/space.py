@@ -76,7 +76,7 @@ class Space:
         if (kept := self.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
         if unique is not None and (owner := self.uniques.owner(unique.key, now_ms)) is not None:
-            self._replace(owner, envelope, now_ms)
+            self.replace(owner, envelope, now_ms)
             return Owned(owner.id, owner.queue)
         line = self.line(queue)
         if max_length is not None and line.waiting >= max_length:
@@ -168,6 +168,21 @@ class Space:
         entry.body = body
         self._move(entry, due_ms, now_ms)
         return True
+
+    def replace(self, owner: KeyOwner, envelope: Envelope, now_ms: int) -> Entry | None:
+        """Let the call that has a key be what another one would have been, if it waits and that one asks for it.
+
+        Returns it; None: it stays as it is.
+        """
+        term, entry = envelope.unique, self.entries.get(owner.id)
+        if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
+            return None
+        entry.body = term.renamed(envelope.body, entry.id)
+        self._change_terms(entry, envelope.terms)
+        due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
+        if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
+            self._move(entry, due_ms, now_ms)
+        return entry
 
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
         """End a message that is not lent to anybody; or one that is, and tell its holder."""
@@ -275,17 +290,6 @@ class Space:
     def holder_of(self, entry: Entry) -> Member | None:
         """Return who was lent a message."""
         return next((member for member in self.members.values() if member.held.get(entry.id) is entry), None)
-
-    def _replace(self, owner: KeyOwner, envelope: Envelope, now_ms: int) -> None:
-        """Let the call that has a key be what another one would have been, if it waits and that one asks for it."""
-        term, entry = envelope.unique, self.entries.get(owner.id)
-        if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
-            return
-        entry.body = term.renamed(envelope.body, entry.id)
-        self._change_terms(entry, envelope.terms)
-        due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
-        if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
-            self._move(entry, due_ms, now_ms)
 
     def _change_terms(self, entry: Entry, terms: Terms | None) -> None:
         """Let a call that waits need something else; it keeps its place among those who need the same."""
