@@ -180,6 +180,8 @@ class Book:
             if not entry.is_reopened:
                 return None
             entry.body, entry.priority = body, priority
+            self.space.move(entry, 0, now_ms)
+            self._orphans.pop(entry.id, None)
             return entry.generation
         kept = self.space.records.record(letter.id, now_ms)
         if (kept is not None and kept[1] != letter.record) or self._claim(letter.id, now_ms) is not None:

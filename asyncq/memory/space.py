@@ -166,7 +166,7 @@ class Space:
         if entry is None or entry.queue != queue or entry.place is Place.RUNNING or entry.body != read:
             return False
         entry.body = body
-        self._move(entry, due_ms, now_ms)
+        self.move(entry, due_ms, now_ms)
         return True
 
     def replace(self, owner: KeyOwner, envelope: Envelope, now_ms: int) -> Entry | None:
@@ -181,8 +181,14 @@ class Space:
         self._change_terms(entry, envelope.terms)
         due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
         if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
-            self._move(entry, due_ms, now_ms)
+            self.move(entry, due_ms, now_ms)
         return entry
+
+    def move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
+        """Let a message that waits stand behind all that are ready, or wait for another time."""
+        line = self.line(entry.queue)
+        line.remove(entry)
+        line.put(entry, due_ms, now_ms)
 
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
         """End a message that is not lent to anybody; or one that is, and tell its holder."""
@@ -300,11 +306,6 @@ class Space:
         entry.terms = terms
         if stands_in_line:
             line.put_back(entry)
-
-    def _move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
-        line = self.line(entry.queue)
-        line.remove(entry)
-        line.put(entry, due_ms, now_ms)
 
     def _lend(self, member: Member, entry: Entry) -> Delivery:
         if entry.unique is not None and entry.unique.ends_at_start:

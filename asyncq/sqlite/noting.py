@@ -78,7 +78,10 @@ def note(transaction: Transaction, space: int, envelopes: Sequence[Envelope], no
         (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
         for id, queue, body, priority, due_ms, *_ in envelopes
     )
-    keyed = [envelope for envelope in envelopes if envelope.unique is not None]
+    firsts: dict[str, Envelope] = {}
+    for envelope in envelopes:
+        firsts.setdefault(envelope.id, envelope)
+    keyed = [envelope for envelope in firsts.values() if envelope.unique is not None]
     known = _begun(transaction, space, keyed, now_ms) if keyed else set[str]()
     transaction.change(_NOTE, (space, bodies, rows, now_ms))
     if claimed := [envelope.id for envelope in envelopes if not envelope.is_fresh or envelope.unique is not None]:
@@ -125,6 +128,8 @@ def claim(
             else:
                 copy = replaced(transaction, space, owner, envelope, now_ms)
                 answers.append(owned if copy is None else Replaced(owned, copy))
+                if copy is not None and owner.id in taken:
+                    taken[owner.id] = Taken(copy.body, None)
     if held:
         rows, bodies = bundled((id, generation, body) for id, (generation, body, _) in held.items())
         transaction.change(_CLAIM, (space, bodies, rows, now_ms + ttl_ms))

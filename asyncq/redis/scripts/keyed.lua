@@ -1,4 +1,4 @@
--- How a ledger's calls come by their unique keys, for the scripts that name this file (behind uniques.lua and ledger.lua).
+-- How a ledger's calls come by their unique keys, for the scripts that name this file (behind queue.lua, uniques.lua and ledger.lua).
 --
 -- A key that was claimed is there for as long as the claim holds; a call keeps it then as `uniques.lua` says. Its term is how
 -- it is given back, a space, and the key.
@@ -15,7 +15,7 @@ local function confirm_key(id, term)
     redis.call('SET', unique .. key, value)
     redis.call('HSET', uniques, id, how .. key)
   else
-    redis.call('PEXPIREAT', unique .. key, string.format('%.0f', taken_ms + how))
+    redis.call('PEXPIRE', unique .. key, string.format('%.0f', taken_ms + how - now_ms()))
   end
 end
 

@@ -25,6 +25,7 @@ local function replace(i, taken_ms, owner_queue, owner)
   local body, due_ms = ARGV[i + 1], tonumber(due)
   local renamed = string.sub(body, 1, tonumber(first)) .. cjson.encode(owner) .. string.sub(body, tonumber(stop) + 1)
   redis.call('HSET', prefix .. 'messages', owner, renamed)
+  known[owner] = known[owner] and {'body', renamed}
   if how == 'm' then
     local last_ms = taken_ms + tonumber(longest_ms)
     due_ms = tonumber(longest_ms) > 0 and math.min(due_ms, last_ms) or due_ms

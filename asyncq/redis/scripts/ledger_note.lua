@@ -38,7 +38,7 @@ for i, generation in ipairs(ends_of(unknown)) do
     if claims[id] and claims[id][3] ~= '' then
       confirmed[id] = claims[id][3]
     elseif not claims[id] and term and term ~= '' then
-      lapsed[id] = term
+      lapsed[#lapsed + 1] = {id, term}
     end
     if claims[id] then
       closed[#closed + 1] = claim .. id
@@ -66,8 +66,8 @@ end
 for id, term in pairs(confirmed) do
   confirm_key(id, term)
 end
-for id, term in pairs(lapsed) do
-  local how, key = string.match(term, '^(%w+) (.*)$')
+for _, pair in ipairs(lapsed) do
+  local id, how, key = pair[1], string.match(pair[2], '^(%w+) (.*)$')
   if not owner_of(key, unique) then
     take_key(key, unique, uniques, queue, id, how, now)
   end

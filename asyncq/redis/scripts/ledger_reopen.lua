@@ -1,4 +1,4 @@
--- KEYS: messages crashes generations result ended claim queues ledger uniques unique
+-- KEYS: messages due orphans crashes generations result ended claim queues ledger uniques unique
 -- USES: queue uniques known ledger
 -- ARGV: of each call its id, the record in its letter (empty: none), the message for its next life, and the term of its unique
 --       key (keyed.lua), empty: none
@@ -38,6 +38,10 @@ for i, id in ipairs(ids) do
     redis.call('HSET', generations, id, generation .. 'r')
     redis.call('DEL', result .. id)
     redis.call('HDEL', crashes, '0' .. id)
+    if bodies[i] then -- it may have been given another time, and not be published since
+      redis.call('ZREM', due, '0' .. id)
+      redis.call('ZREM', orphans, queue_of(messages, 'messages') .. ' ' .. id)
+    end
     if key and not bodies[i] then
       take_key(key, unique, uniques, queue_of(messages, 'messages'), id, how, now_ms())
     end

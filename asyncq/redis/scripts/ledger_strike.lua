@@ -1,5 +1,5 @@
 -- KEYS: claim unique
--- USES: uniques ledger keyed
+-- USES: queue uniques ledger keyed
 -- FLAGS: allow-oom
 -- ARGV: the queue; then of each message its id and its body
 -- Returns nothing. Claims of others are left as they are.

@@ -1,5 +1,5 @@
 -- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique
--- USES: suspects uniques known ledger keyed
+-- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
 --       member, its generation, its body

@@ -166,6 +166,7 @@ class KeyingSuite(Suite):
     async def test_it_replaces_what_waits(self, process: LedgerProcess) -> None:
         """A call that waits becomes what the later one would have been: an orphan, and its old copy is not wanted."""
         await _published(process, _unique("a", REPLACING))
+        copy = Copy("a", QUEUE, b"", 0, 0)
         for generation, id in enumerate(("b", "ccc"), 1):
             copy = Copy("a", QUEUE, b'{"v":1,"id":"a","text":"of %b"}' % id.encode(), 0, generation)
             assert await _claim(process, _unique(id, REPLACING)) == Replaced(Owned("a", QUEUE), copy)
