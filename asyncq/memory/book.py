@@ -4,6 +4,7 @@ from itertools import count, islice
 from typing import NamedTuple
 
 from asyncq.ledger import (
+    WITHDRAWN_MS,
     Claimed,
     Copy,
     Held,
@@ -101,7 +102,7 @@ class Book:
         claim = self._claim(id, now_ms)
         if claim is None:
             owner = None if term is None else self.space.uniques.owner(term.key, now_ms)
-            if owner is not None and owner.id != id:
+            if owner is not None:
                 return self._owned(owner, envelope, ttl_ms, now_ms)
             generation = next_life(self._last_generation(id, now_ms))
             claim = Claim(body, generation, 0, envelope.queue, term)
@@ -166,11 +167,12 @@ class Book:
         self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, priority: int, now_ms: int
     ) -> Copy | None:
         """Give a call that waits as it was read another body and another time."""
-        if not self.space.reschedule(id, queue, read, body, due_ms, now_ms):
+        entry = self.space.entries.get(id)
+        was_due_ms = 0 if entry is None else self._due_ms(entry)
+        if entry is None or not self.space.reschedule(id, queue, read, body, due_ms, now_ms):
             return None
-        entry = self.space.entries[id]
         entry.priority = priority
-        return self._send_on(entry)
+        return self._send_on(entry, was_due_ms, now_ms)
 
     def reopen(self, revival: Revival, now_ms: int) -> int | None:
         """Let a dead call wait again; return its generation, None where the id or the key is another call's."""
@@ -221,11 +223,13 @@ class Book:
         if owner.id not in self.space.entries and (claim := self._claim(owner.id, now_ms)) is not None:
             self._hold(owner.id, claim, ttl_ms, now_ms)
             return Claimed(claim.generation, claim.body, owned)
+        waits = self.space.entries.get(owner.id)
+        was_due_ms = 0 if waits is None else self._due_ms(waits)
         entry = self.space.replace(owner, envelope, now_ms)
         if entry is None:
             return owned
         entry.priority = envelope.priority
-        return Replaced(owned, self._send_on(entry))
+        return Replaced(owned, self._send_on(entry, was_due_ms, now_ms))
 
     def _hold(self, id: str, claim: Claim, ttl_ms: int, now_ms: int) -> None:
         """Let a claim, and its key, hold for so long from now on."""
@@ -244,15 +248,18 @@ class Book:
         if term is not None and self.space.uniques.confirm(term, entry.id, entry.queue, now_ms):
             entry.unique = term
 
-    def _send_on(self, entry: Entry) -> Copy:
-        """Let what a call has become be published: until then it is an orphan."""
+    def _send_on(self, entry: Entry, was_due_ms: int, now_ms: int) -> Copy:
+        """Let what a call has become be published: until then it is an orphan. The copy before it may come late."""
+        self._remember(entry, max(was_due_ms - now_ms, 0) + WITHDRAWN_MS, now_ms)
         entry.generation = next_attempt(entry.generation)
         self._orphans.setdefault(entry.id, entry)
         return self._copy_of(entry)
 
     def _copy_of(self, entry: Entry) -> Copy:
-        due_ms = self.space.line(entry.queue).due_ms(entry) or 0
-        return Copy(entry.id, entry.queue, entry.body, entry.priority, entry.generation, due_ms)
+        return Copy(entry.id, entry.queue, entry.body, entry.priority, entry.generation, self._due_ms(entry))
+
+    def _due_ms(self, entry: Entry) -> int:
+        return self.space.line(entry.queue).due_ms(entry) or 0
 
     def _lease_end_ms(self, entry: Entry) -> int:
         holder = self.space.holder_of(entry)

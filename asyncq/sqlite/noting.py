@@ -114,7 +114,7 @@ def claim(
         owner = None if envelope.unique is None or id in claims else owners.get(envelope.unique.key)
         if id in taken:
             answers.append(taken[id])
-        elif owner is None or owner.id == id:
+        elif owner is None:
             if envelope.unique is not None and id not in claims:
                 keyed.append(envelope)
                 owners[envelope.unique.key] = KeyOwner(envelope.unique.key, id, envelope.queue, now_ms, 0)

@@ -10,7 +10,7 @@
 -- key `u` and the size of its term (keyed.lua), a space, that term, the queue, a line feed, and the body. `orphans` orders
 -- queues, each with a space and an id, by a number whose last digit is the priority.
 
-local LIFE = 1048576 -- that of asyncq/ledger.py
+local LIFE, WITHDRAWN_MS = 1048576, 86400000 -- those of asyncq/ledger.py
 
 -- Returns the first generation that is wanted of an id whose last call has ended in this one; false: it had none.
 local function next_life(last)
@@ -32,8 +32,8 @@ local function fields_of(hash, fields)
   return redis.call('EXISTS', hash) == 1 and redis.call('HMGET', hash, unpack(fields)) or {}
 end
 
--- End calls as conclude() does, and remember it: for so many ms at the least, and of a later life for no less than the ends
--- before it.
+-- End calls as conclude() does, and remember it: for so many ms at the least, and for no less than the ends before it, or the
+-- copies of what it was before.
 local function conclude_for_good(calls, least_ms)
   local ids = {}
   for i, call in ipairs(calls) do
@@ -43,11 +43,12 @@ local function conclude_for_good(calls, least_ms)
   for i, call in ipairs(calls) do
     local generation = generation_in(values[i])
     local kept_ms = call.record and call.ttl_ms or 0
-    if generation >= LIFE then
-      local earlier_ms = redis.call('PTTL', ended .. call.id)
-      redis.call('SET', ended .. call.id, generation, 'PX', math.max(kept_ms, least_ms, earlier_ms))
-    elseif kept_ms < least_ms then
-      redis.call('SET', ended .. call.id, generation, 'PX', least_ms)
+    local longest_ms = math.max(kept_ms, least_ms)
+    if generation > 0 then
+      longest_ms = math.max(longest_ms, redis.call('PTTL', ended .. call.id))
+    end
+    if generation >= LIFE or longest_ms > kept_ms then
+      redis.call('SET', ended .. call.id, generation, 'PX', longest_ms)
     end
   end
   redis.call('HDEL', generations, unpack(ids))
@@ -95,6 +96,15 @@ local function wait_until(prefix, member, due_ms, now)
   else
     redis.call('ZREM', prefix .. 'due', member)
   end
+end
+
+-- Remember a call, whenever it ends, for as long as the copy of what it is may come: it is not wanted any more.
+local function remember_copy(prefix, id, now)
+  local name = prefix .. 'ended:' .. id
+  local due_ms = tonumber(redis.call('ZSCORE', prefix .. 'due', '0' .. id) or 0)
+  local ms = math.max(due_ms - now, 0) + WITHDRAWN_MS
+  local generation = generation_in(redis.call('HGET', prefix .. 'generations', id) or nil)
+  redis.call('SET', name, generation, 'PX', string.format('%.0f', math.max(ms, redis.call('PTTL', name))))
 end
 
 -- Let what a call that waits has become be published: until then it is an orphan. Returns its generation, and its due time.

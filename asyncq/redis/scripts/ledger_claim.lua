@@ -24,6 +24,7 @@ local function replace(i, taken_ms, owner_queue, owner)
   end
   local body, due_ms = ARGV[i + 1], tonumber(due)
   local renamed = string.sub(body, 1, tonumber(first)) .. cjson.encode(owner) .. string.sub(body, tonumber(stop) + 1)
+  remember_copy(prefix, owner, now)
   redis.call('HSET', prefix .. 'messages', owner, renamed)
   known[owner] = known[owner] and {'body', renamed}
   if how == 'm' then
@@ -35,12 +36,12 @@ local function replace(i, taken_ms, owner_queue, owner)
 end
 
 -- Returns what is answered where another has the key; nil: nobody does.
-local function owned(i, id)
+local function owned(i)
   if ARGV[i + 2] == '' then
     return nil
   end
   local taken_ms, owner_queue, owner, is_there = owner_of(ARGV[i + 2], unique)
-  if not owner or owner == id then
+  if not owner then
     return nil
   end
   local claimed = not is_there and claims_of({owner})[1]
@@ -59,7 +60,7 @@ for n, id in ipairs(ids) do
   local i = 3 + (n - 1) * WIDTH
   local message, key, how = queue .. '\n' .. ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local claimed = here[id] or claims[n]
-  local other = not known[id] and not claimed and owned(i, id)
+  local other = not known[id] and not claimed and owned(i)
   if known[id] then
     answers[n] = known[id]
   elseif other then

@@ -8,6 +8,7 @@ if redis.call('HGET', messages, id) ~= ARGV[2] or redis.call('HEXISTS', running,
   return nil
 end
 local queue = queue_of(messages, 'messages')
+remember_copy(prefix_of(queue), id, now)
 redis.call('HSET', messages, id, ARGV[3])
 wait_until(prefix_of(queue), member, tonumber(ARGV[4]), now)
 return {send_on(prefix_of(queue), queue, id, ARGV[5], now)}

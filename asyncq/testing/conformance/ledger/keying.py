@@ -140,6 +140,7 @@ class KeyingSuite(Suite):
         assert (id, kept_ms) == ("a", 600)
         await stage.backend.pass_time(0.2)
         assert await _claim(process, _unique("b", term)) == Owned("a", QUEUE)
+        assert await _claim(process, envelope) == Owned("a", QUEUE)
         await stage.backend.pass_time(0.6)
         assert await _claim(process, _unique("b", term)) == 0
 

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from asyncq.ledger import Copy
 from asyncq.store import Place
 from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend, lend_one, take
 from asyncq.testing.conformance.ledger.suite import Suite
-from asyncq.testing.conformance.stage import KEPT, MINUTE_MS, QUEUE, body_of, finish, settle_one
+from asyncq.testing.conformance.stage import KEPT, MINUTE_MS, NOT_KEPT, QUEUE, body_of, finish, settle_one
 from asyncq.transport import Return
 
 NEW = b"another body"
@@ -67,6 +69,22 @@ class ReschedulingSuite(Suite):
         await process.note("a")
         moves = (_reschedule(each, "a", body_of("a"), NEW, 0) for each in (process, other))
         assert len([moved for moved in await asyncio.gather(*moves) if moved is not None]) == 1
+
+    @pytest.mark.parametrize("way", ["end", "withdraw"])
+    async def test_the_old_copy_comes_late(self, stage: LedgerStage, process: LedgerProcess, way: str) -> None:
+        """A copy that is due days after its call has been brought forward, and has ended, does not run it again."""
+        day_ms = 24 * 60 * MINUTE_MS
+        await process.note("a", due_ms=process.ledger.now_ms() + 10 * day_ms)
+        moved = await _reschedule(process, "a", body_of("a"), NEW, 0)
+        assert moved is not None
+        await process.ledger.placed([moved])
+        if way == "end":
+            holder = await process.holder()
+            await finish(holder, await lend(holder, moved), NOT_KEPT)
+        else:
+            assert await process.ledger.withdraw("a", QUEUE, NOT_KEPT)
+        await stage.age(10 * day_ms)
+        assert await take(await process.holder(), copy_of("a")) is None
 
     async def test_it_can_be_withdrawn(self, process: LedgerProcess) -> None:
         """A call that was moved is ended where it stands, and is no orphan any more."""
