@@ -52,8 +52,12 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
         return 0 < self.expires_ms < now_ms - EXPIRY_MARGIN_MS
 
     def once_lent(self) -> "Terms":
-        """Return the terms of a call that has been granted them once: from now on it starts however late it is."""
+        """Return the terms of a call that has been lent once: from now on it starts however late it is."""
         return msgspec.structs.replace(self, expires_ms=0) if self.expires_ms else self
+
+    def expiring(self, expires_ms: int) -> "Terms":
+        """Return the terms of a call that expires at another time by now; once lent, it expires no more."""
+        return msgspec.structs.replace(self, expires_ms=expires_ms) if self.expires_ms else self
 
 
 _encoder = msgspec.json.Encoder()

@@ -62,6 +62,7 @@ async def test_a_paused_node_answers_nobody(own_rabbitmq: StartRabbitMQ) -> None
 async def test_an_operator_can_do_harm(own_rabbitmq: StartRabbitMQ) -> None:
     """A test can close all connections, take the memory away and give it back, and set what a node is configured by."""
     server = own_rabbitmq("consumer_timeout = 12000", "channel_max = 7")
+    server.control("await_startup")  # it listens a moment before it can be asked
     assert server.evaluate("application:get_env(rabbit, consumer_timeout).") == "{ok, 12000}"
     connection = await aiormq.connect(server.url)
     assert connection.connection_tune.channel_max == 7

@@ -28,19 +28,21 @@ class Rescheduling:
         while (sighting := await self._look(key)) is not None:
             if sighting.body is None or sighting.place is Place.RUNNING:
                 return False
-            body = _moved(sighting, due_ms, self._transport.now_ms())
-            if await self._transport.reschedule(key.id, sighting.queue, sighting.body, body, due_ms):
+            body, expires_ms = _moved(sighting, due_ms, self._transport.now_ms())
+            if await self._transport.reschedule(
+                key.id, sighting.queue, sighting.body, body, due_ms, expires_ms=expires_ms
+            ):
                 return True
         raise ResultMissing(f"Call {key.id!r} cannot be rescheduled: nobody knows the id, or it has ended.")
 
 
-def _moved(sighting: Sighting, due_ms: int, now_ms: int) -> bytes:
-    """Return the message with its new time, and its time to expire moved by as much."""
+def _moved(sighting: Sighting, due_ms: int, now_ms: int) -> tuple[bytes, int]:
+    """Return the message with its new time, and its time to expire moved by as much; and that one alone, 0: never."""
     body, message = sighting.body or b"", message_of(sighting)
     if message is None:  # a worker will say what is wrong with it
-        return body
+        return body, 0
     changes = {"due_ms": due_ms}
     if message.expires_ms:
         was_due_ms = max(message.enqueued_ms, message.due_ms)
         changes["expires_ms"] = max(due_ms, now_ms) + max(0, message.expires_ms - was_due_ms)
-    return amended(body, **changes)
+    return amended(body, **changes), changes.get("expires_ms", 0)

@@ -169,7 +169,7 @@ class Book:
         """Give a call that waits as it was read another body and another time."""
         entry = self.space.entries.get(id)
         was_due_ms = 0 if entry is None else self._due_ms(entry)
-        if entry is None or not self.space.reschedule(id, queue, read, body, due_ms, now_ms):
+        if entry is None or not self.space.reschedule(id, queue, read, body, due_ms, 0, now_ms):
             return None
         entry.priority = priority
         return self._send_on(entry, was_due_ms, now_ms)

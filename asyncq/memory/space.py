@@ -160,12 +160,15 @@ class Space:
                 self._follow(then, now_ms)
         return True
 
-    def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, now_ms: int) -> bool:
-        """Give a message that waits as it was read another body and another time."""
+    def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, expires_ms: int, now_ms: int
+    ) -> bool:
+        """Give a message that waits as it was read another body and another time, and its terms another expiry."""
         entry = self.entries.get(id)
         if entry is None or entry.queue != queue or entry.place is Place.RUNNING or entry.body != read:
             return False
         entry.body = body
+        entry.terms = entry.terms and entry.terms.expiring(expires_ms)
         self.move(entry, due_ms, now_ms)
         return True
 

@@ -75,9 +75,11 @@ class MemoryTransport(Transport):
         with self._state.lock:
             return self._space.withdraw(id, queue, outcome, self._state.now_ms(), even_running=even_running)
 
-    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, expires_ms: int = 0
+    ) -> bool:
         with self._state.lock:
-            return self._space.reschedule(id, queue, read, body, due_ms, self._state.now_ms())
+            return self._space.reschedule(id, queue, read, body, due_ms, expires_ms, self._state.now_ms())
 
     async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
         with self._state.lock:

@@ -113,7 +113,7 @@ class Turns:
     def _grant(self, entry: Entry, terms: Terms, now_ms: int) -> None:
         if not terms.has_expired(now_ms):
             self._limiter.grant(terms, entry.id, now_ms)
-            entry.terms = terms.once_lent()
+        entry.terms = terms.once_lent()  # also without a grant: what was in a dead consumer's hands does not expire
 
     def _stand(self, entry: Entry, of: LimitKey, due_ms: int) -> None:
         line = self._lines.get(of)

@@ -102,7 +102,9 @@ class RememberingTransport(RabbitTransport):
         await self._noter.tried()
         return await self._ledger.withdraw(id, queue, outcome, even_running=even_running)
 
-    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, expires_ms: int = 0
+    ) -> bool:
         """Give a call that waits another body and another time: its next generation is published with its delay.
 
         Raises:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -163,7 +163,7 @@ class RedisConsumer(Consumer):
         if reply == GIVEN_UP:
             return []
         due_ms, due_queue, *found = cast(list[Any], reply)
-        self._alarm.set(due_ms, queues[cast(int, due_queue) - 1])
+        self._alarm.set(queues, due_ms, queues[cast(int, due_queue) - 1])
         deliveries: list[Delivery] = []
         for queue, members, bodies, tokens, crashes, marks in zip(
             queues, *(found[part::5] for part in range(5)), strict=False
@@ -191,19 +191,23 @@ def _with_crashes(delivery: Delivery, crashes: bytes | None) -> Delivery:
 
 
 class _Alarm:
-    """Goes off when a message becomes due, to the millisecond; the server's own time-outs are ten times as coarse."""
+    """Goes off when a message becomes due, to the millisecond; the server's own time-outs are ten times as coarse.
+
+    What is due in queues that were not asked, for all their slots are taken, it goes on knowing: others may wait there.
+    """
 
     def __init__(self, client: RedisClient, space: KeySpace) -> None:
         self._client = client
         self._space = space
-        self._at: float | None = None
-        self._queue = ""
+        self._times: dict[str, float] = {}
         self._has_changed = asyncio.Event()
 
-    def set(self, ms: int, queue: str) -> None:
-        """Go off in so many ms, for this queue; less than 0: not at all."""
-        self._queue = queue
-        self._at = None if ms < 0 else asyncio.get_running_loop().time() + (ms + 1) / 1000
+    def set(self, asked: Iterable[str], ms: int, queue: str) -> None:
+        """Of the queues that were asked, go off in so many ms for this one; less than 0: for none of them."""
+        for each in asked:
+            self._times.pop(each, None)
+        if ms >= 0:
+            self._times[queue] = asyncio.get_running_loop().time() + (ms + 1) / 1000
         self._has_changed.set()
 
     async def run(self) -> None:
@@ -211,20 +215,21 @@ class _Alarm:
         loop = asyncio.get_running_loop()
         while True:
             self._has_changed.clear()
-            left = None if self._at is None else self._at - loop.time()
-            if left is not None and left <= 0:
-                await self._go_off()
+            queue = min(self._times, key=self._times.__getitem__, default=None)
+            left = None if queue is None else self._times[queue] - loop.time()
+            if queue is not None and left is not None and left <= 0:
+                await self._go_off(queue)
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._has_changed.wait()
 
-    async def _go_off(self) -> None:
+    async def _go_off(self, queue: str) -> None:
         """Leave a token for whoever waits, unless somebody has been there; the next fetch tells what comes next."""
-        at, queue = self._at, self._queue
+        at = self._times[queue]
         try:
             [ms] = await self._client.commands.call([call("alarm", self._space.queue(queue))], wanted="wake a consumer")
         except BrokerUnavailable:
             ms = 1000
-        if self._at == at:
-            self.set(ms or -1, queue)
+        if self._times.get(queue) == at:
+            self.set([queue], ms or -1, queue)

@@ -98,9 +98,11 @@ class RedisTransport(Transport):
         [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
         return bool(is_out)
 
-    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, expires_ms: int = 0
+    ) -> bool:
         # Sent twice it would find its own body, and say that nothing was done: the caller looks, and does it again.
-        command = call("reschedule", self._space.queue(queue), id, read, body, due_ms)
+        command = call("reschedule", self._space.queue(queue), id, read, body, due_ms, expires_ms)
         [is_moved] = await self._client.commands.call([command], wanted="reschedule a message")
         return bool(is_moved)
 

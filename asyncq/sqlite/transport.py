@@ -112,7 +112,9 @@ class SQLiteTransport(Transport):
 
         return await self._database.write(work)
 
-    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, expires_ms: int = 0
+    ) -> bool:
         def work(transaction: Transaction) -> bool:
             space = transaction.space(self._namespace)
             return reschedule(transaction, space, id, queue, read, body, due_ms, self._clock.now_ms())

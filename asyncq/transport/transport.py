@@ -128,7 +128,9 @@ class Transport(ABC):
             NotSupported: there is no memory.
         """
 
-    async def reschedule(self, id: str, queue: str, read: bytes, body: bytes, due_ms: int) -> bool:
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, expires_ms: int = 0
+    ) -> bool:
         """Give a call that waits to be fetched another body and another time, in one atomic step.
 
         It loses its place; no crash on its count is forgotten.
@@ -139,6 +141,7 @@ class Transport(ABC):
             read: its body as it was read: where it is another by now, nothing is done.
             body: its new one.
             due_ms: not to be fetched before; past: at once.
+            expires_ms: when it expires by its new body, for terms that say it (`Terms.expires_ms`); 0: never.
 
         Returns:
             Whether it was there, as it was read, and lent to nobody; False leaves everything as it is.

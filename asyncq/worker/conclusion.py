@@ -74,8 +74,12 @@ class Conclusions:
 
     def is_expired(self, run: Run) -> bool:
         """Tell whether the call may not start any more. One that has started once always may."""
+        return 0 < self.expires_ms(run) <= run.started_ms
+
+    def expires_ms(self, run: Run) -> int:
+        """Return when the call may not start any more; 0: it always may."""
         message = run.message
-        return 0 < message.expires_ms <= run.started_ms and message.attempt == 0 and run.delivery.crashes == 0
+        return message.expires_ms if message.attempt == 0 and run.delivery.crashes == 0 else 0
 
     def succeeded(self, run: Run, value: object) -> Settlement:
         """Conclude from what the task returned; a value that cannot travel is a failure that no retry mends."""

@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from asyncq.broker import Broker
 from asyncq.context import Context, current_loan, enter_context, log_facts
 from asyncq.errors import DecodeError, MessageError
@@ -181,7 +183,10 @@ class Executor:
                 return self._conclusions.resting(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
             if run.task.terms.is_limited and not delivery.has_terms:  # from a producer that knows of no limit
-                return Return(delivery, terms=message.terms or run.task.terms.make(args, kwargs))
+                terms = message.terms or run.task.terms.make(args, kwargs)
+                return Return(
+                    delivery, terms=msgspec.structs.replace(terms, expires_ms=self._conclusions.expires_ms(run))
+                )
         except MessageError as error:
             return self._conclusions.undeliverable(delivery, message, run, error)
         except Exception as error:  # a converter of the user's own types, say

@@ -24,11 +24,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240, help="over which calls and faults are spread")
     parser.add_argument("--processes", type=int, default=1, help="of each of the three workers")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--keep", type=Path, help="an empty folder for the journals and logs")
+    parser.add_argument("--keep", type=Path, help="a folder for the journals and logs, made if it is not there")
     arguments = vars(parser.parse_args())
     keep: Path | None = arguments.pop("keep")
     settings = Settings(**arguments)
     print(f"`make chaos ARGS='{settings}'` at commit {commit()}\n", flush=True)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(run(settings, keep or Path(folder)))
     print(report.table)

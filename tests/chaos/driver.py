@@ -218,7 +218,7 @@ class Driver:
     async def _is_empty(self) -> bool:
         async with self._site.broker() as broker:
             [counts] = await (await broker.open()).transport.counts(["default"])
-        return counts.ready == counts.scheduled == counts.running == 0
+        return not any(counts._replace(dead=0))
 
     async def _is_clean(self) -> bool:
         return await self._site.consumers() <= len(self._workers) * self._settings.processes

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asyncq import Broker
+from asyncq.transport import Counts
 from tests.chaos.checker import check, check_letters
 from tests.chaos.faults import Fault
 from tests.chaos.history import History
@@ -46,6 +47,6 @@ async def _look_again(broker: Broker, history: History, wrong: list[str]) -> int
     letters = [letter.id for letter in await broker.dead.list(limit=None)]
     [counts] = await (await broker.open()).transport.counts(["default"])
     wrong += check_letters(history, letters)
-    if tuple(counts) != (0, 0, 0, len(letters)):
+    if counts != Counts(ready=0, scheduled=0, running=0, dead=len(letters)):
         wrong.append(f"There are {len(letters)} dead letters, and the queue holds {counts}")
     return counts.dead

@@ -131,6 +131,8 @@ async def test_a_slot_around_any_code(make_broker: MakeBroker) -> None:
                 await asyncio.sleep(0.02)
                 running -= 1
 
+        async with reports:
+            pass  # declares the limit, which would hold up the first: others would be asked for before it
         async with asyncio.TaskGroup() as group:
             for number in range(8):
                 group.create_task(report(number))
@@ -210,6 +212,29 @@ async def test_a_message_from_a_producer_without_the_limit(make_broker: MakeBrok
             for handle in handles:
                 assert (await handle.result(timeout=5)).attempts == 1
     assert min(later - earlier for earlier, later in pairwise(starts)) > 0.25
+
+
+async def test_an_expired_message_from_a_producer_without_the_limit(make_broker: MakeBroker) -> None:
+    """What came without its limit, and expires in its line, uses no turn either."""
+    old, new = make_broker(), make_broker()
+    if "memory" in old.describe():
+        pytest.skip("one process has one declaration")
+
+    @old.task(name="work", expires=0.3)
+    async def before() -> None: ...
+
+    @new.task(name="work", rate_limit=RateLimit(1, per=60))
+    async def work() -> None: ...
+
+    async with old, new, working(new):
+        await (await work.kiq()).result(timeout=5)
+        expiring = await before.kiq()
+        limit = new.rate_limit("work", 1, per=60)
+        with pytest.raises(LimitExceeded):
+            await limit.acquire(timeout=1.7)
+        await limit.change(2, per=60)
+        assert (await expiring.result(timeout=5)).status is Status.EXPIRED
+        assert (await (await work.kiq()).result(timeout=5)).status is Status.SUCCEEDED
 
 
 async def test_waiting_for_a_slot_of_ones_own(broker: Broker, worker: None) -> None:

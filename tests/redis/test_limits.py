@@ -117,3 +117,19 @@ async def test_a_slot_that_was_lost_is_found(redis_url: str, namespace: str) -> 
         [delivery] = await consumer.fetch(LIMITS, 1, wait=False)
         await finish(consumer, [delivery])
         assert not await redis.exists(key)
+
+
+async def test_a_queue_that_is_not_asked_for_is_woken_for(redis_url: str, namespace: str) -> None:
+    """Who made a line and has no slot left for its queue leaves a token there when the line's time comes."""
+    async with opened(redis_url, namespace) as pair:
+        await pair.transport.limits().declare({API: Numbers(1, 300)})
+        terms = Terms(rates=(RateTerm("api"),))
+        await pair.transport.publish([Envelope(id, QUEUE, b"", terms=terms) for id in "ab"])
+        consumer = await pair.transport.consumer(f"{namespace}-worker", [QUEUE, "other"], lease=60)
+        async with kept_up(consumer), Redis.from_url(redis_url) as client:
+            assert [delivery.id for delivery in await consumer.fetch(LIMITS, 1)] == ["a"]
+            assert not await consumer.fetch(LIMITS, 1, wait=False)
+            assert not await consumer.fetch({"other": 1}, 1, wait=False)
+            wake = KeySpace(namespace).queue(QUEUE)["wake"]
+            assert await client.blpop([wake], timeout=5) is not None
+            await consumer.leave()

@@ -33,9 +33,10 @@ local function admit(terms, holder, until_ms, now)
   end
 end
 
--- Have a call that was granted what it needs start from now on, however late it is.
-local function forget_expiry(terms, key, id, text, now)
-  if terms.expires_ms and terms.expires_ms >= now - EXPIRY_MARGIN_MS then
+-- Have a call that is lent start from now on, however late it is, and never again without what it needs: of one that was
+-- let go without, the consumer may die, and a call that was in a dead one's hands does not expire.
+local function forget_expiry(terms, key, id, text)
+  if terms.expires_ms then
     local without = string.gsub(text, ',?"expires_ms":%d+', '')
     redis.call('HSET', key, id, without)
   end

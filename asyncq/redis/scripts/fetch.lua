@@ -190,7 +190,7 @@ local function serve_lines(key, most, members, numbers, granted)
         redis.call('ZADD', key.turns, 'XX', now + move / 1000, of)
         members[#members + 1] = member
         granted[member] = #terms > 0
-        forget_expiry(terms, key.terms, string.sub(member, 2), text, now)
+        forget_expiry(terms, key.terms, string.sub(member, 2), text)
         local number = tonumber(place) % STEP
         numbers[member] = number < NEW and number or nil
         suspects_left = suspects_left - (is_suspect and 1 or 0)
@@ -229,7 +229,7 @@ local function admit_some(key, popped, places, members, granted)
       else
         members[#members + 1] = member
         granted[member] = #terms > 0
-        forget_expiry(terms, key.terms, ids[i], text, now)
+        forget_expiry(terms, key.terms, ids[i], text)
       end
     end
   end

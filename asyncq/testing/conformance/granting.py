@@ -251,6 +251,34 @@ class GrantingSuite(Suite):
         assert await stage.fetch_ids(consumer, 1) == ["a"]
         assert not await consumer.fetch(LIMITS, 10, wait=False)
 
+    async def test_an_expired_call_that_comes_back_needs_a_turn(self, stage: Stage, process: Process) -> None:
+        """What was lent without a turn, for it had expired, and comes back from a dead consumer, takes one."""
+        await allow(process, 1, 60)
+        expired = Terms(rates=(RateTerm(API.name),), expires_ms=process.transport.now_ms() - 5_000)
+        await process.publish(Envelope("old", QUEUE, b"", terms=expired), limited("a"))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 2) == ["old", "a"]
+        await process.transport.release([consumer.name])
+        survivor = await process.consumer()
+        assert not await survivor.fetch(LIMITS, 10, wait=False)
+        assert (await process.counts()).waiting == 2
+        await process.transport.limits().change(API, Numbers(3, 60_000))
+        assert await stage.fetch_ids(survivor, 2) == ["old", "a"]
+
+    async def test_a_rescheduled_call_has_its_new_expiry(self, stage: Stage, process: Process) -> None:
+        """A call in line that is put off, and expires that much later, takes a turn when its old expiry is past."""
+        await allow(process, 1, 60)
+        now_ms = process.transport.now_ms()
+        terms = Terms(rates=(RateTerm(API.name),), expires_ms=now_ms + 100)
+        await process.publish(limited("a"), Envelope("b", QUEUE, b"", terms=terms))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert await process.transport.reschedule("b", QUEUE, b"", b"new", now_ms + 200, expires_ms=now_ms + 60_000)
+        await stage.backend.pass_time(1.5)
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+        assert (await process.counts()).waiting == 1
+
     async def test_code_outside_of_tasks_shares_a_limit(self, stage: Stage, process: Process) -> None:
         """Who asks for a turn gets one of those that tasks use; while others were first it waits."""
         await allow(process, 2, PER)

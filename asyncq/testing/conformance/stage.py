@@ -26,7 +26,7 @@ NOT_KEPT = Outcome(None)
 DEADLINE = 10.0
 """Real seconds that something which has to happen may take."""
 
-SOON = 1.0
+SOON = 3.0
 """Seconds by the server's clock within which what is pushed arrives, on a busy machine."""
 
 LEASE = 0.4
