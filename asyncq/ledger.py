@@ -20,6 +20,11 @@ have lost that the id was given another.
 An end is remembered for `remembered_ms`, and of a later life for no less than the ends before it, because a copy may be
 under way: delivered and not asked for, in a line, or waiting to be due.
 
+A unique key is claimed together with the id, and kept as a transport keeps it (`UniqueTerm`): it is given back in the
+step that ends its call, or first lends it. What becomes of a call that waits - another body, another time - is its next
+attempt, of which the transport has no copy yet: it is an orphan, until that was published and `placed`. So whoever dies
+in between loses nothing.
+
 Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
 ledger's clock (`now_ms`).
 """
@@ -29,7 +34,20 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from asyncq.errors import NotSupported, PublishRefused
-from asyncq.transport import Dead, Done, Envelope, Lease, Member, Outcome, Revival, Settlement, Taken, Timetable
+from asyncq.transport import (
+    Dead,
+    Done,
+    Envelope,
+    KeyOwner,
+    Lease,
+    Member,
+    Outcome,
+    Owned,
+    Revival,
+    Settlement,
+    Taken,
+    Timetable,
+)
 
 
 class Copy(NamedTuple):
@@ -37,8 +55,9 @@ class Copy(NamedTuple):
 
     Attributes:
         id, queue, body, priority: as it was published.
-        generation: life and attempt in one number: what `claim`, `reopen` or `orphans` says, the `next_attempt` with
-            each `Again`, else 0.
+        generation: life and attempt in one number: what `claim`, `reopen`, `reschedule` or `orphans` says, the
+            `next_attempt` with each `Again`, else 0.
+        due_ms: of one that is to be published: not to be delivered before; 0 or past: at once.
     """
 
     id: str
@@ -46,6 +65,7 @@ class Copy(NamedTuple):
     body: bytes
     priority: int
     generation: int
+    due_ms: int = 0
 
 
 class Lent(NamedTuple):
@@ -78,19 +98,35 @@ Verdict: TypeAlias = Lent | Held | None
 
 
 class Claimed(NamedTuple):
-    """Another message has claimed the id, and nobody knows yet whether it was published: its publisher may have died.
+    """Another message has claimed the id or the unique key, and nobody knows whether it was published.
+
+    Its publisher may have died.
 
     Attributes:
         generation: to publish it with.
         body: of that message.
+        owner: whose message it is, where it has claimed the key; None: it has claimed the id.
     """
 
     generation: int
     body: bytes
+    owner: Owned | None = None
 
 
-ClaimReceipt: TypeAlias = Taken | Claimed | PublishRefused | int
-"""What became of a claim: who has the id, why nobody has it, or the generation to publish its message with."""
+class Replaced(NamedTuple):
+    """The unique key is the call's that waits, and is now what this one would have been.
+
+    Attributes:
+        owner: that call.
+        copy: what it has become: to be published, and `placed`, before it is said whose the key is.
+    """
+
+    owner: Owned
+    copy: Copy
+
+
+ClaimReceipt: TypeAlias = Taken | Owned | Claimed | Replaced | PublishRefused | int
+"""What became of a claim: who has the id or the key, why nobody has it, or the generation to publish it with."""
 
 
 class Holder(ABC):
@@ -169,7 +205,9 @@ class Ledger(ABC):
     async def note(self, envelopes: Sequence[Envelope]) -> None:
         """Remember messages that the transport has. What is known already, or has ended meanwhile, is left as it is.
 
-        `Envelope.due_ms` says until when one is looked at as scheduled. A claim for the same body becomes the call.
+        `Envelope.due_ms` says until when one is looked at as scheduled. A claim for the same body becomes the call, and
+        a unique key that was claimed with the id is the call's; where that has lapsed, it is taken unless it is
+        another's by now.
 
         Raises:
             BrokerUnavailable: also where there is no room for more. That is no reason to fail a publish which the
@@ -179,7 +217,7 @@ class Ledger(ABC):
 
     @abstractmethod
     async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[ClaimReceipt]:
-        """Claim ids before their messages are published, each in one atomic step.
+        """Claim ids, and unique keys with them, before their messages are published, each in one atomic step.
 
         Args:
             envelopes: what is to be published.
@@ -190,12 +228,13 @@ class Ledger(ABC):
             has the id; or, not raised, that there is no room for more. Who claims it for the same body while the claim
             is open gets it, too: the outcome of the publish is not known yet, and a copy does no harm. For the same
             reason who finds the open claim of another body (`Claimed`) is to publish that, before saying that the id is
-            taken by it; the claim holds for as long again.
+            taken by it; the claim holds for as long again. The same goes for a key; who then wants to replace the call
+            that has it notes that, and claims again.
         """
 
     @abstractmethod
     async def strike(self, envelopes: Sequence[Envelope]) -> None:
-        """Take back claims that are open: the transport has refused the messages."""
+        """Take back claims that are open, with their keys: the transport has refused the messages."""
 
     @abstractmethod
     async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> Holder:
@@ -210,12 +249,30 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+    ) -> Copy | None:
+        """Give a call that waits another body and another time, as `Transport.reschedule` does.
+
+        Returns:
+            What it has become: to be published, and `placed`. None: it is not there, or not as it was read, or lent.
+        """
+
+    @abstractmethod
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        """Return keys that are taken, as `Transport.unique_keys` does; of an open claim until when that holds."""
+
+    @abstractmethod
+    async def clear_unique(self, key: str) -> bool:
+        """Give back a key, as `Transport.clear_unique` does."""
+
+    @abstractmethod
     async def release(self, names: Sequence[str]) -> int:
         """Reclaim at once what these consumers hold, whose process is known to be dead, as `Transport.release` does."""
 
     @abstractmethod
     async def orphans(self, limit: int) -> Sequence[Copy]:
-        """Return messages that were reclaimed and not `placed` since, oldest first.
+        """Return messages that were reclaimed, or given another body or time, and not `placed` since, oldest first.
 
         The transport may have no copy that it would deliver: they are to be published again as they are.
         """
@@ -232,8 +289,8 @@ class Ledger(ABC):
         say.
 
         Returns:
-            For each the generation to publish it with, that of its next life; None: its id belongs to another call
-            (`Revived.TAKEN`).
+            For each the generation to publish it with, that of its next life; None: its id, or its unique key, belongs
+            to another call (`Revived.TAKEN`).
         """
 
     @abstractmethod

@@ -4,10 +4,12 @@ from itertools import count, islice
 from typing import NamedTuple
 
 from asyncq.ledger import (
+    WITHDRAWN_MS,
     Claimed,
     Copy,
     Held,
     Lent,
+    Replaced,
     Verdict,
     next_attempt,
     next_life,
@@ -19,7 +21,20 @@ from asyncq.memory.line import Member
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
 from asyncq.store import Place
-from asyncq.transport import Again, Dead, Departure, Done, Envelope, Outcome, Revival, Settlement, Taken
+from asyncq.transport import (
+    Again,
+    Dead,
+    Departure,
+    Done,
+    Envelope,
+    KeyOwner,
+    Outcome,
+    Owned,
+    Revival,
+    Settlement,
+    Taken,
+    UniqueTerm,
+)
 
 
 class Claim(NamedTuple):
@@ -29,11 +44,14 @@ class Claim(NamedTuple):
         body: of the message.
         generation: in which it is published.
         end_ms: until when nobody else may.
+        queue, unique: where it is published, and the key that it has claimed with its id; None: none.
     """
 
     body: bytes
     generation: int
     end_ms: int
+    queue: str
+    unique: UniqueTerm | None
 
 
 class Book:
@@ -66,27 +84,39 @@ class Book:
         if not is_claimed and self._last_generation(id, now_ms) is not None:
             return
         generation = claim.generation if claim is not None and is_claimed else 0
-        self._forget_claim(id)
-        self.space.add(Entry(id, queue, body, priority, generation=generation), due_ms, now_ms)
+        entry = Entry(id, queue, body, priority, generation=generation)
+        self.space.add(entry, due_ms, now_ms)
+        self._begin(entry, now_ms)
+        term, uniques = envelope.unique, self.space.uniques
+        if claim is None and term is not None and uniques.owner(term.key, now_ms) is None:
+            uniques.take(term, id, queue, now_ms)
+            entry.unique = term
 
-    def claim(self, envelope: Envelope, ttl_ms: int, now_ms: int) -> Taken | Claimed | int:
-        """Claim an id; return the generation to publish it in, or who has it."""
-        id, body = envelope.id, envelope.body
+    def claim(self, envelope: Envelope, ttl_ms: int, now_ms: int) -> Taken | Owned | Claimed | Replaced | int:
+        """Claim an id and a key; return the generation to publish it in, or who has them."""
+        id, body, term = envelope.id, envelope.body, envelope.unique
         if (entry := self.space.entries.get(id)) is not None:
             return Taken(entry.body, None)
         if (kept := self.space.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
         claim = self._claim(id, now_ms)
-        generation = next_life(self._last_generation(id, now_ms)) if claim is None else claim.generation
-        claimed = body if claim is None else claim.body
-        self._claims[id] = Claim(claimed, generation, now_ms + ttl_ms)
-        self._claim_ends.add(id, now_ms + ttl_ms, next(self._serials))
-        return generation if claimed == body else Claimed(generation, claimed)
+        if claim is None:
+            owner = None if term is None else self.space.uniques.owner(term.key, now_ms)
+            if owner is not None:
+                return self._owned(owner, envelope, ttl_ms, now_ms)
+            generation = next_life(self._last_generation(id, now_ms))
+            claim = Claim(body, generation, 0, envelope.queue, term)
+            if term is not None:
+                self.space.uniques.claim(term, id, envelope.queue, now_ms, ttl_ms)
+        self._hold(id, claim, ttl_ms, now_ms)
+        return claim.generation if claim.body == body else Claimed(claim.generation, claim.body)
 
     def strike(self, envelope: Envelope, now_ms: int) -> None:
         """Take a claim back."""
         claim = self._claim(envelope.id, now_ms)
         if claim is not None and claim.body == envelope.body:
+            if claim.unique is not None:
+                self.space.uniques.strike(claim.unique, envelope.id)
             self._forget_claim(envelope.id)
 
     def lend(self, member: Member, copy: Copy, now_ms: int) -> Verdict:
@@ -97,11 +127,11 @@ class Book:
                 return None
             self.space.records.forget(copy.id)
             entry = Entry(copy.id, copy.queue, copy.body, copy.priority, generation=copy.generation)
+            self._begin(entry, now_ms)
         elif copy.generation < entry.generation:
             return None
         elif entry.place is Place.RUNNING:
             return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
-        self._forget_claim(copy.id)
         self._orphans.pop(copy.id, None)
         if copy.generation > entry.generation:
             entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
@@ -133,23 +163,38 @@ class Book:
         self._remember(entry, remembered_ms(outcome, withdrawn_ms=(due_ms or now_ms) - now_ms), now_ms)
         return True
 
+    def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, priority: int, now_ms: int
+    ) -> Copy | None:
+        """Give a call that waits as it was read another body and another time."""
+        entry = self.space.entries.get(id)
+        was_due_ms = 0 if entry is None else self._due_ms(entry)
+        if entry is None or not self.space.reschedule(id, queue, read, body, due_ms, 0, now_ms):
+            return None
+        entry.priority = priority
+        return self._send_on(entry, was_due_ms, now_ms)
+
     def reopen(self, revival: Revival, now_ms: int) -> int | None:
-        """Let a dead call wait again; return its generation, None where the id is another call's."""
-        letter, body, priority, _ = revival
+        """Let a dead call wait again; return its generation, None where the id or the key is another call's."""
+        letter, body, priority, term = revival
         entry = self.space.entries.get(letter.id)
         if entry is not None:
             if not entry.is_reopened:
                 return None
             entry.body, entry.priority = body, priority
+            self.space.lines.line(entry.queue).move(entry, 0, now_ms)
+            self._orphans.pop(entry.id, None)
             return entry.generation
         kept = self.space.records.record(letter.id, now_ms)
         if (kept is not None and kept[1] != letter.record) or self._claim(letter.id, now_ms) is not None:
             return None
+        owner = None if term is None else self.space.uniques.owner(term.key, now_ms)
+        if owner is not None and owner.id != letter.id:
+            return None
         self.space.records.forget(letter.id)
         generation = next_life(self._last_generation(letter.id, now_ms))
-        self.space.add(
-            Entry(letter.id, letter.queue, body, priority, generation=generation, is_reopened=True), 0, now_ms
-        )
+        entry = Entry(letter.id, letter.queue, body, priority, generation=generation, is_reopened=True, unique=term)
+        self.space.add(entry, 0, now_ms)
         return generation
 
     def absolve(self, name: str) -> None:
@@ -164,14 +209,57 @@ class Book:
 
     def orphans(self, limit: int) -> list[Copy]:
         """Return the oldest orphans."""
-        entries = islice(self._orphans.values(), limit)
-        return [Copy(entry.id, entry.queue, entry.body, entry.priority, entry.generation) for entry in entries]
+        return list(map(self._copy_of, islice(self._orphans.values(), limit)))
 
     def placed(self, copy: Copy) -> None:
         """Forget that a call was an orphan, unless it was sent on since."""
         entry = self._orphans.get(copy.id)
         if entry is not None and entry.generation == copy.generation:
             del self._orphans[copy.id]
+
+    def _owned(self, owner: KeyOwner, envelope: Envelope, ttl_ms: int, now_ms: int) -> Owned | Claimed | Replaced:
+        """Say whose a key is; let that call be what this one would have been, where that is asked for."""
+        owned = Owned(owner.id, owner.queue)
+        if owner.id not in self.space.entries and (claim := self._claim(owner.id, now_ms)) is not None:
+            self._hold(owner.id, claim, ttl_ms, now_ms)
+            return Claimed(claim.generation, claim.body, owned)
+        waits = self.space.entries.get(owner.id)
+        was_due_ms = 0 if waits is None else self._due_ms(waits)
+        entry = self.space.replace(owner, envelope, now_ms)
+        if entry is None:
+            return owned
+        entry.priority = envelope.priority
+        return Replaced(owned, self._send_on(entry, was_due_ms, now_ms))
+
+    def _hold(self, id: str, claim: Claim, ttl_ms: int, now_ms: int) -> None:
+        """Let a claim, and its key, hold for so long from now on."""
+        self._claims[id] = claim._replace(end_ms=now_ms + ttl_ms)
+        self._claim_ends.add(id, now_ms + ttl_ms, next(self._serials))
+        if (term := claim.unique) is not None:
+            owner = self.space.uniques.owner(term.key, now_ms)
+            if owner is not None and owner.id == id:
+                self.space.uniques.claim(term, id, claim.queue, now_ms, ttl_ms)
+
+    def _begin(self, entry: Entry, now_ms: int) -> None:
+        """Let a call have the key that was claimed with its id. It ends every claim of that."""
+        claim = self._claim(entry.id, now_ms)
+        self._forget_claim(entry.id)
+        term = None if claim is None else claim.unique
+        if term is not None and self.space.uniques.confirm(term, entry.id, entry.queue, now_ms):
+            entry.unique = term
+
+    def _send_on(self, entry: Entry, was_due_ms: int, now_ms: int) -> Copy:
+        """Let what a call has become be published: until then it is an orphan. The copy before it may come late."""
+        self._remember(entry, max(was_due_ms - now_ms, 0) + WITHDRAWN_MS, now_ms)
+        entry.generation = next_attempt(entry.generation)
+        self._orphans.setdefault(entry.id, entry)
+        return self._copy_of(entry)
+
+    def _copy_of(self, entry: Entry) -> Copy:
+        return Copy(entry.id, entry.queue, entry.body, entry.priority, entry.generation, self._due_ms(entry))
+
+    def _due_ms(self, entry: Entry) -> int:
+        return self.space.lines.line(entry.queue).due_ms(entry) or 0
 
     def _lease_end_ms(self, entry: Entry) -> int:
         holder = self.space.holder_of(entry)

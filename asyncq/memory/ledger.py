@@ -9,7 +9,7 @@ from asyncq.memory.line import Member as Entrant
 from asyncq.memory.membership import MemoryMembership, release, seen
 from asyncq.memory.state import MemoryState
 from asyncq.memory.timetable import MemoryTimetable
-from asyncq.transport import Envelope, Member, Outcome, Revival, Settlement, Timetable
+from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Revival, Settlement, Timetable
 from asyncq.turns import pass_turns
 
 
@@ -81,6 +81,20 @@ class MemoryLedger(Ledger):
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         with self._state.lock:
             return self._book.withdraw(id, queue, outcome, self._state.now_ms(), even_running=even_running)
+
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+    ) -> Copy | None:
+        with self._state.lock:
+            return self._book.reschedule(id, queue, read, body, due_ms, priority, self._state.now_ms())
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        with self._state.lock:
+            return self._space.uniques.keys(prefix, limit, self._state.now_ms())
+
+    async def clear_unique(self, key: str) -> bool:
+        with self._state.lock:
+            return self._space.uniques.clear(key, self._state.now_ms())
 
     async def release(self, names: Sequence[str]) -> int:
         with self._state.lock:

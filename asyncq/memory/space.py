@@ -69,7 +69,7 @@ class Space:
         if (kept := self.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
         if unique is not None and (owner := self.uniques.owner(unique.key, now_ms)) is not None:
-            self._replace(owner, envelope, now_ms)
+            self.replace(owner, envelope, now_ms)
             return Owned(owner.id, owner.queue)
         line = self.lines.line(queue)
         if max_length is not None and line.waiting >= max_length:
@@ -159,6 +159,22 @@ class Space:
         self.lines.line(queue).move(entry, due_ms, now_ms)
         return True
 
+    def replace(self, owner: KeyOwner, envelope: Envelope, now_ms: int) -> Entry | None:
+        """Let the call that has a key be what another one would have been, if it waits and that one asks for it.
+
+        Returns it; None: it stays as it is.
+        """
+        term, entry = envelope.unique, self.entries.get(owner.id)
+        if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
+            return None
+        entry.body = term.renamed(envelope.body, entry.id)
+        line = self.lines.line(entry.queue)
+        line.change_terms(entry, envelope.terms)
+        due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
+        if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
+            line.move(entry, due_ms, now_ms)
+        return entry
+
     def withdraw(self, id: str, queue: str, outcome: Outcome, now_ms: int, *, even_running: bool) -> bool:
         """End a message that is not lent to anybody; or one that is, and tell its holder."""
         entry = self.entries.get(id)
@@ -239,18 +255,6 @@ class Space:
     def holder_of(self, entry: Entry) -> Member | None:
         """Return who was lent a message."""
         return next((member for member in self.members.values() if member.held.get(entry.id) is entry), None)
-
-    def _replace(self, owner: KeyOwner, envelope: Envelope, now_ms: int) -> None:
-        """Let the call that has a key be what another one would have been, if it waits and that one asks for it."""
-        term, entry = envelope.unique, self.entries.get(owner.id)
-        if term is None or not term.replaces or entry is None or entry.place is Place.RUNNING:
-            return
-        entry.body = term.renamed(envelope.body, entry.id)
-        line = self.lines.line(entry.queue)
-        line.change_terms(entry, envelope.terms)
-        due_ms = term.put_off(envelope.due_ms, owner.taken_ms)
-        if term.moves and (due_ms > now_ms or entry.place is Place.SCHEDULED):
-            line.move(entry, due_ms, now_ms)
 
     def _lend(self, member: Member, entry: Entry) -> Delivery:
         if entry.unique is not None and entry.unique.ends_at_start:

@@ -21,10 +21,28 @@ class Uniques:
 
     def take(self, term: UniqueTerm, id: str, queue: str, now_ms: int) -> None:
         """Give a free key to a call."""
-        ends_ms = term.ends_ms(now_ms)
-        self._owners[term.key] = KeyOwner(term.key, id, queue, now_ms, ends_ms)
-        if ends_ms:
-            self._ends.add(term.key, ends_ms, next(self._serials))
+        self._set(KeyOwner(term.key, id, queue, now_ms, term.ends_ms(now_ms)))
+
+    def claim(self, term: UniqueTerm, id: str, queue: str, now_ms: int, ttl_ms: int) -> None:
+        """Give a free key, or its own, to a call that may never be published: for so long."""
+        owner = self._owners.get(term.key)
+        taken_ms = now_ms if owner is None or owner.id != id else owner.taken_ms
+        self._set(KeyOwner(term.key, id, queue, taken_ms, now_ms + ttl_ms))
+
+    def confirm(self, term: UniqueTerm, id: str, queue: str, now_ms: int) -> bool:
+        """Let a call that was published keep the key that it has claimed; False: it was cleared, or is another's."""
+        owner = self.owner(term.key, now_ms)
+        if owner is None or owner.id != id:
+            return False
+        self._set(KeyOwner(term.key, id, queue, owner.taken_ms, term.ends_ms(owner.taken_ms)))
+        return True
+
+    def strike(self, term: UniqueTerm, id: str) -> None:
+        """Free the key of a claim that is taken back."""
+        owner = self._owners.get(term.key)
+        if owner is not None and owner.id == id:
+            self._ends.discard(term.key)
+            del self._owners[term.key]
 
     def give_back(self, term: UniqueTerm, id: str) -> None:
         """Free the key of a call that has started or ended, unless it is kept for a time, or another's by now."""
@@ -42,6 +60,12 @@ class Uniques:
         self._forget_expired(now_ms)
         self._ends.discard(key)
         return self._owners.pop(key, None) is not None
+
+    def _set(self, owner: KeyOwner) -> None:
+        self._owners[owner.key] = owner
+        self._ends.discard(owner.key)
+        if owner.ends_ms:
+            self._ends.add(owner.key, owner.ends_ms, next(self._serials))
 
     def _forget_expired(self, now_ms: int) -> None:
         for key in self._ends.pop_through(now_ms):

@@ -3,16 +3,20 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from asyncq.errors import DecodeError, PublishRefused
-from asyncq.ledger import Claimed, ClaimReceipt, Ledger
-from asyncq.message import decode_message
+from asyncq.errors import BrokerUnavailable, PublishRefused
+from asyncq.ledger import Claimed, ClaimReceipt, Copy, Ledger, Replaced
 from asyncq.rabbitmq.noting import Noter
+from asyncq.rabbitmq.placing import Placing
+from asyncq.rabbitmq.rounds import rounds_of
 from asyncq.rabbitmq.sending import Sending
-from asyncq.rabbitmq.wire import NOTHING, Facts
-from asyncq.transport import Envelope, Receipt, Taken
+from asyncq.rabbitmq.wire import NOTHING, Facts, envelope_in
+from asyncq.transport import Envelope, Owned, Receipt, Taken
 
 CLAIM_MS = 120_000
 """How long an id is ours while its message is published: longer than any publish may take, with what it tries again."""
+
+TRIES = 10
+"""How often a key may be found in the open claim of yet another call by one that wants to replace that."""
 
 Bound: TypeAlias = Callable[[Sequence[Envelope]], Awaitable[Sequence[PublishRefused | None]]]
 """Says of each message what it is to be refused for, or None."""
@@ -22,66 +26,117 @@ class _Issue(NamedTuple):
     """What is to be published.
 
     Attributes:
-        envelope: ours, or that of who had claimed its id before.
+        envelope: ours, or that of who had claimed its id or its key before.
         generation: to publish it with.
         receipt: what is said of ours when that is done.
     """
 
     envelope: Envelope
     generation: int
-    receipt: Taken | None = None
+    receipt: Taken | Owned | None = None
 
 
 class Issuing:
-    """Publishes calls, those of ids that a caller chose only where nobody has them.
+    """Publishes calls, those of ids that a caller chose, and of unique keys, only where nobody has them.
 
-    An id that somebody has claimed who may have died before its message was published is taken once that was published
-    here: else the second try of a publish that had failed would be taken for done.
+    An id or a key that somebody has claimed who may have died before its message was published is taken once that was
+    published here: else the second try of a publish that had failed would be taken for done.
 
     Args:
         ledger, noter: who knows.
-        sending: what publishes.
+        sending, placing: what publishes.
     """
 
-    def __init__(self, ledger: Ledger, noter: Noter, sending: Sending) -> None:
+    def __init__(self, ledger: Ledger, noter: Noter, sending: Sending, placing: Placing) -> None:
         self._ledger = ledger
         self._noter = noter
         self._sending = sending
+        self._placing = placing
 
     async def issue(self, envelopes: Sequence[Envelope], bound: Bound | None = None) -> Sequence[Receipt]:
         """Publish calls; return of each what `Transport.publish` does. Raises BrokerUnavailable."""
         await self._noter.room()
+        if all(envelope.unique is None for envelope in envelopes):
+            return await self._issue(envelopes, bound)
         receipts: list[Receipt] = [None] * len(envelopes)
-        issues = await self._issues(envelopes, receipts)
-        if bound is not None and issues:
-            bounded = await bound([issue.envelope for issue in issues.values()])
-            for index, refusal in zip(list(issues), bounded, strict=True):
+        rounds = rounds_of(envelopes)
+        for indexes in (rounds.first, rounds.second):
+            issued = await self._issue([envelopes[index] for index in indexes], bound)
+            for index, receipt in zip(indexes, issued, strict=True):
+                receipts[index] = receipt
+        for index, last in rounds.alike.items():
+            receipts[index] = receipts[last] or Owned(envelopes[last].id, envelopes[last].queue)
+        return receipts
+
+    async def _issue(self, envelopes: Sequence[Envelope], bound: Bound | None) -> list[Receipt]:
+        """Publish calls no two of which claim the same key."""
+        receipts: list[Receipt] = [None] * len(envelopes)
+        wanted = list(range(len(envelopes)))
+        for _ in range(TRIES):
+            if not wanted:
+                return receipts
+            wanted = await self._try(envelopes, wanted, bound, receipts)
+        raise BrokerUnavailable("A unique key is claimed again and again by others who do not publish their calls.")
+
+    async def _try(
+        self, envelopes: Sequence[Envelope], wanted: Sequence[int], bound: Bound | None, receipts: list[Receipt]
+    ) -> list[int]:
+        """Publish those of these indexes, and write down their receipts; return those that have to be tried again."""
+        claims = await self._claims([envelopes[index] for index in wanted])
+        issues, copies, again = self._issues(envelopes, dict(zip(wanted, claims, strict=True)), receipts)
+        if copies:
+            await self._placing.place(copies)
+        bounded = {index: issue for index, issue in issues.items() if not isinstance(issue.receipt, Owned)}
+        if bound is not None and bounded:
+            refusals = await bound([issue.envelope for issue in bounded.values()])
+            for index, refusal in zip(bounded, refusals, strict=True):
                 receipts[index] = refusal
         await self._send({index: issue for index, issue in issues.items() if receipts[index] is None}, receipts)
         refused = [issue for index, issue in issues.items() if isinstance(receipts[index], PublishRefused)]
         await self._strike([issue.envelope for issue in refused if issue.receipt is None])
-        return receipts
+        return [index for index in again if not isinstance(receipts[index], PublishRefused)]
 
-    async def _issues(self, envelopes: Sequence[Envelope], receipts: list[Receipt]) -> dict[int, _Issue]:
-        """Return what is to be published for each, by index; write down why nothing is for the others."""
-        chosen = [index for index, envelope in enumerate(envelopes) if not envelope.is_fresh]
+    async def _claims(self, envelopes: Sequence[Envelope]) -> list[ClaimReceipt]:
+        """Claim the ids that a caller chose, and the unique keys."""
         claims: list[ClaimReceipt] = [0] * len(envelopes)
-        if chosen:
+        claiming = [index for index, envelope in enumerate(envelopes) if _is_claimed(envelope)]
+        if claiming:
             await self._noter.tried()  # else an id that was published a moment ago would be free
-            found = await self._ledger.claim([envelopes[index] for index in chosen], ttl_ms=CLAIM_MS)
-            for index, claim in zip(chosen, found, strict=True):
+            found = await self._ledger.claim([envelopes[index] for index in claiming], ttl_ms=CLAIM_MS)
+            for index, claim in zip(claiming, found, strict=True):
                 claims[index] = claim
+        return claims
+
+    def _issues(
+        self, envelopes: Sequence[Envelope], claims: dict[int, ClaimReceipt], receipts: list[Receipt]
+    ) -> tuple[dict[int, _Issue], list[Copy], list[int]]:
+        """Return what is to be published for each, by index, and what calls that were replaced have become.
+
+        And who has to try again: what it wants to replace is no call before it was published. Why nothing is published
+        for the others is written down.
+        """
         issues: dict[int, _Issue] = {}
-        for index, (envelope, claim) in enumerate(zip(envelopes, claims, strict=True)):
+        copies: dict[str, Copy] = {}
+        again: list[int] = []
+        for index, claim in claims.items():
+            envelope = envelopes[index]
+            receipts[index] = None
             if isinstance(claim, int):
                 issues[index] = _Issue(envelope, claim)
+            elif isinstance(claim, Replaced):
+                receipts[index], copies[claim.copy.id] = claim.owner, claim.copy
             elif not isinstance(claim, Claimed):
                 receipts[index] = claim
-            elif (claimed := _envelope_of(envelope.id, claim.body)) is not None:
-                issues[index] = _Issue(claimed, claim.generation, Taken(claim.body, None))
             else:
-                receipts[index] = Taken(claim.body, None)
-        return issues
+                receipt = claim.owner or Taken(claim.body, None)
+                claimed = envelope_in(claim.owner.id if claim.owner else envelope.id, claim.body)
+                if claimed is None:
+                    receipts[index] = receipt
+                    continue
+                issues[index] = _Issue(claimed, claim.generation, receipt)
+                if claim.owner is not None and envelope.unique is not None and envelope.unique.replaces:
+                    again.append(index)
+        return issues, list(copies.values()), again
 
     async def _send(self, issues: dict[int, _Issue], receipts: list[Receipt]) -> None:
         """Publish, and have noted what was published."""
@@ -94,18 +149,13 @@ class Issuing:
         self._noter.note([issue.envelope for index, issue in issues.items() if receipts[index] is issue.receipt])
 
     async def _strike(self, refused: Sequence[Envelope]) -> None:
-        claimed = [envelope for envelope in refused if not envelope.is_fresh]
+        claimed = [envelope for envelope in refused if _is_claimed(envelope)]
         if claimed:
             await self._ledger.strike(claimed)
 
 
-def _envelope_of(id: str, body: bytes) -> Envelope | None:
-    """Return a message as whoever had claimed its id would publish it; None: it is none of ours."""
-    try:
-        message = decode_message(body)
-    except DecodeError:
-        return None
-    return Envelope(id, message.queue, body, message.priority, message.due_ms)
+def _is_claimed(envelope: Envelope) -> bool:
+    return not envelope.is_fresh or envelope.unique is not None
 
 
 def _facts(generation: int) -> Facts:

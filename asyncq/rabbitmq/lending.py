@@ -183,5 +183,5 @@ class LedgerConsumer(FetchingConsumer):
 
 
 def _delivery(arrival: Arrival, lent: Lent) -> Delivery:
-    id, queue, body, priority, _ = copy_of(arrival)
+    id, queue, body, priority, *_ = copy_of(arrival)
     return Delivery(id, queue, body, priority, *lent)

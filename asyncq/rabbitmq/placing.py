@@ -1,4 +1,4 @@
-"""The placing: what a consumer held that was taken for dead is published again."""
+"""The placing: what a dead consumer held is published again, and what a call that waits has become."""
 
 import asyncio
 import time
@@ -10,8 +10,9 @@ from typing import NamedTuple
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.ledger import Copy, Ledger
-from asyncq.rabbitmq.sending import Sending
+from asyncq.rabbitmq.sending import Parcel, Sending
 from asyncq.rabbitmq.wire import Facts
+from asyncq.transport import Envelope
 
 AT_ONCE = 1_000
 LOOK = 30.0
@@ -64,6 +65,12 @@ class Placing:
             if len(orphans) < AT_ONCE:
                 return
 
+    async def place(self, copies: Sequence[Copy]) -> None:
+        """Publish what calls that wait have become. What is refused is an orphan still. Raises BrokerUnavailable."""
+        published = await self._published(copies)
+        with suppress(BrokerUnavailable):  # it is published once more
+            await self._ledger.placed(published)
+
     async def run(self) -> None:
         """Place what is reclaimed here, and now and then what others have left, until cancelled."""
         failures = 0
@@ -92,7 +99,7 @@ class Placing:
         for orphan in await self._published(due):
             key = (orphan.id, orphan.generation)
             count = self._tries[key].times + 1
-            if count > len(PAUSES):
+            if count > len(PAUSES) or orphan.due_ms:  # that was given to nobody
                 over.append(orphan)
                 del self._tries[key]
             else:
@@ -102,6 +109,13 @@ class Placing:
         self._is_ours = self._is_ours and self._wanted.is_set()
 
     async def _published(self, orphans: Sequence[Copy]) -> list[Copy]:
-        parcels = [self._sending.returned(copy, facts=Facts(generation=copy.generation)) for copy in orphans]
+        parcels = list(map(self._parcel, orphans))
         refusals = await self._sending.send(parcels)
         return [orphan for orphan, refusal in zip(orphans, refusals, strict=True) if refusal is None]
+
+    def _parcel(self, orphan: Copy) -> Parcel:
+        facts = Facts(generation=orphan.generation)
+        if orphan.due_ms:
+            id, queue, body, priority, _, due_ms = orphan
+            return self._sending.call(Envelope(id, queue, body, priority, due_ms), facts=facts)
+        return self._sending.returned(orphan, facts=facts)

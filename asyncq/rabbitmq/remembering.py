@@ -11,7 +11,8 @@ from asyncq.rabbitmq.noting import Noter
 from asyncq.rabbitmq.placing import Placing
 from asyncq.rabbitmq.timetable import LedgerTimetable
 from asyncq.rabbitmq.transport import RabbitTransport
-from asyncq.transport import Capabilities, Counts, Envelope, Member, Outcome, Receipt, Revival, Timetable
+from asyncq.rabbitmq.wire import envelope_in
+from asyncq.transport import Capabilities, Counts, Envelope, KeyOwner, Member, Outcome, Receipt, Revival, Timetable
 
 CONSUMER_TIMEOUT = 1_800.0
 """The server's default."""
@@ -35,8 +36,6 @@ class RememberingTransport(RabbitTransport):
         has_priorities=False,
         counts_calls=False,
         shows_line=False,
-        has_uniqueness=False,
-        reschedules=False,
         has_schedules=True,
     )
 
@@ -54,8 +53,8 @@ class RememberingTransport(RabbitTransport):
         self._noter = noter
         super().__init__(client, queues=queues, dead_cap=dead_cap)
         self._patience = consumer_timeout / 2
-        self._issuing = Issuing(ledger, noter, self._sending)
         self._placing = Placing(ledger, self._sending)
+        self._issuing = Issuing(ledger, noter, self._sending, self._placing)
 
     async def open(self) -> None:
         await self._ledger.open()
@@ -102,6 +101,30 @@ class RememberingTransport(RabbitTransport):
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
         await self._noter.tried()
         return await self._ledger.withdraw(id, queue, outcome, even_running=even_running)
+
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, expires_ms: int = 0
+    ) -> bool:
+        """Give a call that waits another body and another time: its next generation is published with its delay.
+
+        Raises:
+            BrokerUnavailable: the outcome is unknown; what the ledger has changed is published by a worker.
+        """
+        await self._noter.tried()
+        envelope = envelope_in(id, body)
+        priority = 0 if envelope is None else envelope.priority
+        copy = await self._ledger.reschedule(id, queue, read, body, due_ms, priority=priority)
+        if copy is not None:
+            await self._placing.place([copy])
+        return copy is not None
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        await self._noter.tried()
+        return await self._ledger.unique_keys(prefix, limit=limit)
+
+    async def clear_unique(self, key: str) -> bool:
+        await self._noter.tried()
+        return await self._ledger.clear_unique(key)
 
     async def release(self, names: Sequence[str]) -> int:
         count = await self._ledger.release(names)

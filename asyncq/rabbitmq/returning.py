@@ -167,5 +167,5 @@ class Returning:
         return self._sending.returned(copy_of(arrival), facts=self._facts_of(arrival))
 
     def _on(self, early: _Early) -> Parcel:
-        id, queue, body, priority, _ = copy_of(early.arrival)
+        id, queue, body, priority, *_ = copy_of(early.arrival)
         return self._sending.call(Envelope(id, queue, body, priority, early.due_ms), facts=early.facts)

@@ -23,7 +23,7 @@ from asyncq.rabbitmq.names import (
 )
 from asyncq.rabbitmq.topology import server_priority
 from asyncq.store import Notice
-from asyncq.transport import DeadLetter, Delivery
+from asyncq.transport import DeadLetter, Delivery, Envelope
 
 Headers = Mapping[str, Any]
 
@@ -134,6 +134,15 @@ def copy_of(arrival: Arrival) -> Copy:
     properties = arrival.properties
     generation = generation_of(arrival)
     return Copy(id_of(properties), arrival.queue, arrival.body, properties.priority // 2, generation)
+
+
+def envelope_in(id: str, body: bytes) -> Envelope | None:
+    """Return a message as whoever had its id, or its unique key, would publish it; None: it is none of ours."""
+    try:
+        message = decode_message(body)
+    except MessageError:
+        return None
+    return Envelope(id, message.queue, body, message.priority, message.due_ms)
 
 
 def remembered_facts(arrival: Arrival) -> Facts:

@@ -31,10 +31,12 @@ spread.
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:q:QUEUE:uniques        HASH    id -> s or e, and the unique key that the call gives back at its start or end
     {ns}:unique:KEY             STRING  ms at which it was taken, a space, its owner's queue, a line feed, and id;
-                                        expires where it has a time, else is the owner's while that has a message
-    {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; expires
-    {ns}:orphans                ZSET    queue, a space, id of the ledger's reclaimed messages -> number in their order,
-                                        and a digit: the priority
+                                        expires where it has a time, and with the claim of its owner that is not
+                                        published yet; else is the owner's while that has a message
+    {ns}:claim:ID               STRING  generation, a space, queue, a line feed, body: to be published; behind the space
+                                        the term of its unique key, whose size is told behind the generation; expires
+    {ns}:orphans                ZSET    queue, a space, id of the ledger's messages that were reclaimed, or have changed
+                                        while they waited -> number in their order, and a digit: the priority
     {ns}:ledger                 STRING  exists where the messages are elsewhere, and a ledger knows of them
     {ns}:limits                 HASH    `declared LIMIT`, `changed LIMIT` -> how many, in how many ms, and burst
     {ns}:waited                 SET     OF of which somebody waits outside of tasks

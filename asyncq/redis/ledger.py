@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from asyncq.errors import ConfigurationError
-from asyncq.ledger import WITHDRAWN_MS, Claimed, ClaimReceipt, Copy, Ledger
+from asyncq.ledger import WITHDRAWN_MS, Claimed, ClaimReceipt, Copy, Ledger, Replaced
 from asyncq.redis.client import RedisClient
 from asyncq.redis.faults import is_full
 from asyncq.redis.holder import RedisHolder
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
+from asyncq.redis.publishing import how_given_back, replacing, term_text
 from asyncq.redis.server import Argument, Call, call
 from asyncq.redis.settling import last_words
 from asyncq.redis.takeover import LEDGER_RECLAIM, joining, members, release
 from asyncq.redis.timetable import RedisTimetable
-from asyncq.transport import Envelope, Member, Outcome, Revival, Taken, Timetable
+from asyncq.redis.uniques import clear_unique, unique_keys
+from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Owned, Revival, Taken, Timetable
 
 
 class RedisLedger(Ledger):
@@ -52,7 +55,7 @@ class RedisLedger(Ledger):
     async def claim(self, envelopes: Sequence[Envelope], *, ttl_ms: int) -> Sequence[ClaimReceipt]:
         receipts: list[ClaimReceipt] = [0] * len(envelopes)
         parts = parts_of(envelopes, _measure)
-        calls = [self._claiming("ledger_claim", part, ttl_ms) for part in parts]
+        calls = [self._claiming(part, ttl_ms) for part in parts]
         server = self._client.server
         replies = await self._client.commands.call(calls, wanted="claim ids", keeps_errors=True)
         for part, reply in zip(parts, replies, strict=True):
@@ -62,11 +65,11 @@ class RedisLedger(Ledger):
                 continue
             server.check([reply], "claim ids")
             for index, answer in zip(part.indexes, reply, strict=True):
-                receipts[index] = answer if isinstance(answer, int) else _taken(*answer)
+                receipts[index] = answer if isinstance(answer, int) else _taken(envelopes[index], *answer)
         return receipts
 
     async def strike(self, envelopes: Sequence[Envelope]) -> None:
-        calls = [self._claiming("ledger_strike", part) for part in parts_of(envelopes, _measure)]
+        calls = [self._striking(part) for part in parts_of(envelopes, _measure)]
         await self._client.commands.call(calls, wanted="take back claims")
 
     async def holder(self, name: str, queues: Sequence[str], *, lease: float) -> RedisHolder:
@@ -82,6 +85,19 @@ class RedisLedger(Ledger):
         [is_out] = await self._client.commands.call([command], wanted="withdraw a message")
         return bool(is_out)
 
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+    ) -> Copy | None:
+        command = call("ledger_reschedule", self._space.queue(queue), id, read, body, max(due_ms, 0), priority)
+        [reply] = await self._client.commands.call([command], wanted="reschedule a message")
+        return None if reply is None else Copy(id, queue, body, priority, reply[0], int(reply[1]))
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        return await unique_keys(self._client, self._space, prefix, limit)
+
+    async def clear_unique(self, key: str) -> bool:
+        return await clear_unique(self._client, self._space, key)
+
     async def release(self, names: Sequence[str]) -> int:
         plan = release(self._space, names, reclaim=LEDGER_RECLAIM)
         return sum((await self._client.commands.follow(plan, wanted="release")).values())
@@ -95,8 +111,8 @@ class RedisLedger(Ledger):
             if not reply:
                 break
             orphans += [
-                Copy(member[1:].decode(), queue.decode(), body, member[0] - 48, int(generation))
-                for queue, member, body, generation in zip(*(reply[field::4] for field in range(4)), strict=True)
+                Copy(member[1:].decode(), queue.decode(), body, member[0] - 48, int(generation), int(due_ms))
+                for queue, member, body, generation, due_ms in zip(*(reply[n::5] for n in range(5)), strict=True)
             ]
         return orphans
 
@@ -136,18 +152,33 @@ class RedisLedger(Ledger):
 
     def _noting(self, part: Part[Envelope]) -> Call:
         arguments: list[Argument] = []
-        for id, _, body, _, due_ms, is_fresh, *_ in part.items:
-            arguments += (id, body, "" if is_fresh and due_ms <= 0 else f"{'f' if is_fresh else 'k'}{due_ms}")
+        for id, _, body, _, due_ms, is_fresh, term, _ in part.items:
+            if is_fresh and term is None:
+                extra = f"f{due_ms}" if due_ms > 0 else ""
+            else:
+                extra = f"k{max(due_ms, 0)}{f' {term_text(term)}' if term is not None else ''}"
+            arguments += (id, body, extra)
         return call("ledger_note", self._space.queue(part.queue), *arguments)
 
-    def _claiming(self, script: str, part: Part[Envelope], *arguments: int) -> Call:
+    def _claiming(self, part: Part[Envelope], ttl_ms: int) -> Call:
+        arguments: list[Argument] = []
+        for id, _, body, priority, due_ms, _, term, _ in part.items:
+            if term is None:
+                arguments += (id, body, "", "", "")
+            else:
+                becoming = replacing(term)
+                after = f"{becoming} {max(due_ms, 0)} {priority}" if becoming else ""
+                arguments += (id, body, term.key, how_given_back(term), after)
+        return call("ledger_claim", self._space.queue(part.queue), part.queue, ttl_ms, *arguments)
+
+    def _striking(self, part: Part[Envelope]) -> Call:
         words = [word for envelope in part.items for word in (envelope.id, envelope.body)]
-        return call(script, self._space.queue(part.queue), part.queue, *arguments, *words)
+        return call("ledger_strike", self._space.queue(part.queue), part.queue, *words)
 
     def _reopening(self, part: Part[Revival]) -> Call:
         arguments: list[Argument] = []
-        for letter, body, *_ in part.items:
-            arguments += (letter.id, letter.record or b"", body)
+        for letter, body, _, term in part.items:
+            arguments += (letter.id, letter.record or b"", body, term_text(term) if term is not None else "")
         return call("ledger_reopen", self._space.queue(part.queue), *arguments)
 
     async def _counts(self, queues: Sequence[str]) -> list[tuple[int, int]]:
@@ -161,7 +192,19 @@ def _measure(envelope: Envelope) -> tuple[str, int]:
     return envelope.queue, len(envelope.body)
 
 
-def _taken(what: bytes, value: bytes, generation: int = 0) -> Taken | Claimed:
-    if what == b"claim":
-        return Claimed(generation, value)
-    return Taken(None, value) if what == b"record" else Taken(value, None)
+def _taken(envelope: Envelope, what: bytes, *values: Any) -> Taken | Owned | Claimed | Replaced:
+    """Return what has an id or a unique key, as scripts/ledger_claim.lua says it."""
+    match what, values:
+        case b"claim", (body, generation):
+            return Claimed(generation, body)
+        case b"claim", (body, generation, queue, id):
+            return Claimed(generation, body, Owned(id.decode(), queue.decode()))
+        case b"owner", (queue, id):
+            return Owned(id.decode(), queue.decode())
+        case b"replaced", (queue, id, body, generation, due_ms):
+            owner = Owned(id.decode(), queue.decode())
+            return Replaced(owner, Copy(*owner, body, envelope.priority, generation, int(due_ms)))
+        case b"record", (record,):
+            return Taken(None, record)
+        case _:
+            return Taken(values[0], None)

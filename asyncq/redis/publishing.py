@@ -120,7 +120,7 @@ class Publication:
                 extra = f"{'f' if is_fresh and not self._is_repeat else 'k'}{max(due_ms, 0)}"
                 if terms is not None:
                     extra += f" {encode_terms(terms)}"
-                arguments += (f"{priority}{id}", body, extra, term.key, how_given_back(term), _replacing(term))
+                arguments += (f"{priority}{id}", body, extra, term.key, how_given_back(term), replacing(term))
         return call("publish_unique", self._keys_of(part.queue), *arguments)
 
     def _plain_arguments(self, part: _Part) -> list[Argument]:
@@ -154,7 +154,12 @@ def how_given_back(term: UniqueTerm) -> str | int:
     return term.ttl_ms or ("s" if term.ends_at_start else "e")
 
 
-def _replacing(term: UniqueTerm) -> str:
+def term_text(term: UniqueTerm) -> str:
+    """Return how a unique key is given back, and the key, as scripts/keyed.lua has it."""
+    return f"{how_given_back(term)} {term.key}"
+
+
+def replacing(term: UniqueTerm) -> str:
     """Return what becomes of a call that has the key, as scripts/publish_unique.lua has it."""
     start, end = term.id_at
     return f"{'m' if term.moves else 'r'}{start} {end} {term.longest_ms}" if term.replaces else ""

@@ -34,7 +34,7 @@ class Taking:
         offset = 0
         for part in self._parts:
             arguments: list[Argument] = [self._name, self._number, offset]
-            for id, _, body, priority, generation in part.items:
+            for id, _, body, priority, generation, _ in part.items:
                 arguments += (f"{priority}{id}", generation, body)
             calls.append(call("ledger_take", keys_of(part.queue), *arguments))
             offset += len(part.items)

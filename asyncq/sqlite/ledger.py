@@ -6,6 +6,7 @@ from typing import Final
 from asyncq.clock import Clock, SystemClock
 from asyncq.errors import PublishRefused
 from asyncq.ledger import ClaimReceipt, Copy, Ledger
+from asyncq.sqlite.amending import rescheduled
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.concluding import end
 from asyncq.sqlite.connection import Connection, StorageFull
@@ -20,7 +21,8 @@ from asyncq.sqlite.publishing import parts_of
 from asyncq.sqlite.reopening import orphans, place, reopen
 from asyncq.sqlite.schema import RUNNING, SCHEDULED
 from asyncq.sqlite.timetable import SQLiteTimetable
-from asyncq.transport import Envelope, Member, Outcome, Revival, Timetable
+from asyncq.sqlite.uniques import clear, listed
+from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Revival, Timetable
 
 _QUEUE: Final = """
 (SELECT queues.id FROM queues JOIN spaces ON spaces.id = queues.space WHERE spaces.name = ?1 AND queues.name = ?2)
@@ -81,6 +83,25 @@ class SQLiteLedger(Ledger):
         def work(transaction: Transaction) -> bool:
             space, now_ms = transaction.space(self._namespace), self._clock.now_ms()
             return end(transaction, space, id, queue, outcome, now_ms, even_running=even_running)
+
+        return await self._database.write(work)
+
+    async def reschedule(
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+    ) -> Copy | None:
+        def work(transaction: Transaction) -> Copy | None:
+            space, now_ms = transaction.space(self._namespace), self._clock.now_ms()
+            return rescheduled(transaction, space, id, queue, read, body, due_ms, priority, now_ms)
+
+        return await self._database.write(work)
+
+    async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
+        now_ms = self._clock.now_ms()
+        return await self._database.read(lambda file: listed(file, self._namespace, prefix, limit, now_ms))
+
+    async def clear_unique(self, key: str) -> bool:
+        def work(transaction: Transaction) -> bool:
+            return clear(transaction, transaction.space(self._namespace), key, self._clock.now_ms())
 
         return await self._database.write(work)
 

@@ -92,7 +92,7 @@ def begin(
     """
     queues = {name: transaction.queue(space, name) for name in {copy.queue for copy in copies}}
     rows, bodies = bundled(
-        (id, queues[queue], priority, generation, body) for id, queue, body, priority, generation in copies
+        (id, queues[queue], priority, generation, body) for id, queue, body, priority, generation, _ in copies
     )
     holder, fetch = lending or (None, None)
     parameters = (space, bodies, rows, now_ms, state, holder, fetch, int(state == READY))

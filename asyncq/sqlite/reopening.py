@@ -9,8 +9,9 @@ from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import begin, last_generations
 from asyncq.sqlite.noting import claims_of
-from asyncq.sqlite.schema import ENDED, READY
-from asyncq.transport import Revival
+from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.uniques import owners_of, take_keys
+from asyncq.transport import Envelope, KeyOwner, Revival
 
 _FOUND: Final = f"""
 SELECT id, state = {ENDED}, generation, is_reopened, expires_ms, body FROM calls
@@ -18,9 +19,9 @@ WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
 """
 
 _ORPHANS: Final = f"""
-SELECT calls.id, queues.name, body, priority, generation
+SELECT calls.id, queues.name, body, priority, generation, iif(state = {SCHEDULED}, due_ms, 0)
 FROM calls CROSS JOIN queues ON queues.id = calls.queue
-WHERE calls.space = (SELECT id FROM spaces WHERE name = ?1) AND state = {READY} AND orphaned_ms IS NOT NULL
+WHERE calls.space = (SELECT id FROM spaces WHERE name = ?1) AND state < {RUNNING} AND orphaned_ms IS NOT NULL
 ORDER BY orphaned_ms, seq LIMIT ?2
 """
 _PLACED: Final = """
@@ -35,14 +36,17 @@ _NOTHING: Final = (True, 0, False, 0, None)
 
 
 def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], now_ms: int) -> list[int | None]:
-    """Let dead calls wait again; return for each its generation, None where its id is another call's."""
+    """Let dead calls wait again; return for each its generation, None where its id or its key is another call's."""
     ids = [revival.letter.id for revival in revivals]
     last = last_generations(transaction, space, ids, now_ms)
     claims = claims_of(transaction, space, ids, now_ms)
     rows = {row[0]: row[1:] for row in transaction.rows(_FOUND, (space, as_json(ids)))}
+    keys = {revival.unique.key for revival in revivals if revival.unique is not None}
+    owners = owners_of(transaction, space, keys, now_ms) if keys else {}
+    keyed: list[Envelope] = []
     lives: dict[str, Copy] = {}
     generations: list[int | None] = []
-    for letter, body, priority, _ in revivals:
+    for letter, body, priority, term in revivals:
         id = letter.id
         generation: int | None = next_life(last.get(id))
         has_ended, own_generation, is_reopened, expires_ms, record = rows.get(id, _NOTHING)
@@ -52,11 +56,17 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
             generation = own_generation if is_reopened else None
         elif id in claims or (now_ms < expires_ms and record != letter.record):
             generation = None
+        elif term is not None:
+            owner = owners.setdefault(term.key, KeyOwner(term.key, id, letter.queue, now_ms, 0))
+            generation = generation if owner.id == id else None
+            if owner.id == id:
+                keyed.append(Envelope(id, letter.queue, body, unique=term))
         generations.append(generation)
         if generation is not None:
             lives[id] = Copy(id, letter.queue, body, priority, generation)
     if lives:
         begin(transaction, space, list(lives.values()), READY, now_ms, None)
+        take_keys(transaction, space, keyed, now_ms)
     return generations
 
 

@@ -64,7 +64,7 @@ CREATE TABLE calls(
     progress_end_ms INTEGER,
     progress BLOB,
     generation INTEGER NOT NULL DEFAULT 0,  -- this and the next two: of a ledger's calls
-    orphaned_ms INTEGER,                    -- when it was reclaimed, until it was placed
+    orphaned_ms INTEGER,                    -- when it was reclaimed, or changed while it waited, until it was placed
     is_reopened INTEGER NOT NULL DEFAULT 0, -- a letter that has not run since
     terms TEXT,                             -- what limits have to grant before it is lent
     line INTEGER,                           -- lines.id where it waits for that
@@ -76,7 +76,7 @@ CREATE INDEX calls_suspect ON calls(queue, priority DESC, due_ms, seq) WHERE sta
 CREATE INDEX calls_scheduled ON calls(queue, due_ms) WHERE state = {SCHEDULED};
 CREATE INDEX calls_running ON calls(holder) WHERE state = {RUNNING};
 CREATE INDEX calls_blamed ON calls(queue) WHERE blamed IS NOT NULL AND state <> {ENDED};
-CREATE INDEX calls_orphaned ON calls(space, orphaned_ms, seq) WHERE state = {READY} AND orphaned_ms IS NOT NULL;
+CREATE INDEX calls_orphaned ON calls(space, orphaned_ms, seq) WHERE state < {RUNNING} AND orphaned_ms IS NOT NULL;
 CREATE INDEX calls_lined ON calls(line, priority DESC, due_ms, seq) WHERE state = {LINED};
 CREATE INDEX calls_limited ON calls(queue) WHERE {NEEDS_LIMITS};
 CREATE INDEX calls_ended ON calls(expires_ms) WHERE state = {ENDED};
@@ -107,10 +107,12 @@ CREATE TABLE uniques(                       -- keys that one call has to itself
     ends_at_start INTEGER NOT NULL,         -- given back when the call is first lent, else when it ends
     taken_ms INTEGER NOT NULL,
     ends_ms INTEGER NOT NULL,               -- given back then, and not before; 0: as said above
+    claimed_ms INTEGER,                     -- of an open claim: for how long a call keeps it; 0: as said above
     PRIMARY KEY(space, key)
 ) WITHOUT ROWID;
 CREATE INDEX uniques_id ON uniques(id, space) WHERE ends_ms = 0;
 CREATE INDEX uniques_starting ON uniques(id, space) WHERE ends_ms = 0 AND ends_at_start;
+CREATE INDEX uniques_claimed ON uniques(id, space) WHERE claimed_ms IS NOT NULL;
 CREATE INDEX uniques_expiry ON uniques(ends_ms) WHERE ends_ms <> 0;
 
 CREATE TABLE limits(

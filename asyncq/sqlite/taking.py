@@ -9,8 +9,10 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import Lending, begin, last_generations
 from asyncq.sqlite.schema import ENDED, RUNNING
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.uniques import ARE_CLAIMED, END_AT_START, confirm_keys, give_back
 
-_MEMBER: Final = "SELECT lease_end_ms FROM consumers WHERE id = ?1"
+# And whether calls have unique keys that change hands when they are lent.
+_MEMBER: Final = f"SELECT lease_end_ms, {END_AT_START}, {ARE_CLAIMED} FROM consumers WHERE id = ?1"
 _KNOWN: Final = f"""
 SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms
 FROM json_each(?2) AS ids CROSS JOIN calls ON calls.id = ids.value AND calls.space = ?1 AND state <> {ENDED}
@@ -79,6 +81,11 @@ def take(
         taken[index] = copy, call
         known[copy.id] = call._replace(generation=copy.generation, lease_end_ms=member[0][0])
     seqs = _lend(transaction, space, Lending(holder, fetch), list(taken.values()), now_ms)
+    _, ends_at_start, are_claimed = member[0]
+    if are_claimed and seqs:
+        confirm_keys(transaction, space, list(seqs), now_ms)
+    if (ends_at_start or are_claimed) and taken:
+        give_back(transaction, space, [copy.id for copy, _ in taken.values()], at_start=True)
     for index, (copy, call) in taken.items():
         verdicts[index] = Lent(token_of(call.seq or seqs[copy.id], fetch), call.crashes, call.is_doubtful)
     return verdicts

@@ -6,6 +6,7 @@ from typing import Final
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.schema import ENDED
 from asyncq.transport import Envelope, KeyOwner
 
 _COLUMNS: Final = "key, uniques.id, queues.name, taken_ms, ends_ms"
@@ -39,9 +40,43 @@ DELETE FROM uniques WHERE (space, key) IN (
     WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND ends_ms = 0 AND ends_at_start
 )
 """
+
+# ?1 space, ?2 rows of [key, id, queue, ends_at_start, ttl_ms], ?3 the time, ?4 the claims' end. The key is free, or
+# has been claimed by that id before.
+_CLAIM: Final = """
+INSERT INTO uniques(space, key, id, queue, ends_at_start, taken_ms, ends_ms, claimed_ms)
+SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), ?3, ?4, json_extract(value, '$[4]')
+FROM json_each(?2) WHERE true
+ON CONFLICT(space, key) DO UPDATE SET id = excluded.id, queue = excluded.queue, ends_at_start = excluded.ends_at_start,
+    taken_ms = iif(id = excluded.id, taken_ms, excluded.taken_ms), ends_ms = excluded.ends_ms,
+    claimed_ms = excluded.claimed_ms
+"""
+_HOLD: Final = """
+UPDATE uniques SET ends_ms = ?3
+WHERE (space, key) IN (
+    SELECT space, key FROM uniques
+    WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND claimed_ms IS NOT NULL
+)
+"""
+_CONFIRM: Final = f"""
+UPDATE uniques SET ends_ms = iif(claimed_ms = 0, 0, taken_ms + claimed_ms), claimed_ms = NULL
+WHERE (space, key) IN (
+    SELECT space, key FROM uniques
+    WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND claimed_ms IS NOT NULL AND ends_ms > ?3
+        AND EXISTS(SELECT 1 FROM calls WHERE calls.id = uniques.id AND calls.space = ?1 AND state <> {ENDED})
+)
+"""
+_STRIKE: Final = """
+DELETE FROM uniques WHERE (space, key) IN (
+    SELECT space, key FROM uniques
+    WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND claimed_ms IS NOT NULL
+)
+"""
 _CLEAR: Final = "DELETE FROM uniques WHERE space = ?1 AND key = ?2 AND (ends_ms = 0 OR ends_ms > ?3)"
 
 ARE_TAKEN: Final = "EXISTS(SELECT 1 FROM uniques WHERE ends_ms = 0)"
+ARE_CLAIMED: Final = "EXISTS(SELECT 1 FROM uniques WHERE claimed_ms IS NOT NULL)"
 END_AT_START: Final = "EXISTS(SELECT 1 FROM uniques WHERE ends_ms = 0 AND ends_at_start)"
 """Columns that say whether there are any: asked along with what is asked anyway."""
 
@@ -61,6 +96,32 @@ def take_keys(transaction: Transaction, space: int, envelopes: Sequence[Envelope
     ]
     if rows:
         transaction.change(_TAKE, (space, as_json(rows), now_ms))
+
+
+def claim_keys(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int, until_ms: int) -> None:
+    """Give messages that may never be published their keys, which are free or their own, until then."""
+    rows = [
+        (term.key, envelope.id, transaction.queue(space, envelope.queue), int(term.ends_at_start), term.ttl_ms)
+        for envelope in envelopes
+        if (term := envelope.unique) is not None
+    ]
+    if rows:
+        transaction.change(_CLAIM, (space, as_json(rows), now_ms, until_ms))
+
+
+def hold_keys(transaction: Transaction, space: int, ids: Sequence[str], until_ms: int) -> None:
+    """Let the keys of open claims hold until then."""
+    transaction.change(_HOLD, (space, as_json(ids), until_ms))
+
+
+def confirm_keys(transaction: Transaction, space: int, ids: Sequence[str], now_ms: int) -> None:
+    """Let calls keep the keys that were claimed with their ids."""
+    transaction.change(_CONFIRM, (space, as_json(ids), now_ms))
+
+
+def strike_keys(transaction: Transaction, space: int, ids: Sequence[str]) -> None:
+    """Free the keys of claims that are taken back."""
+    transaction.change(_STRIKE, (space, as_json(ids)))
 
 
 def give_back(transaction: Transaction, space: int, ids: Sequence[str], *, at_start: bool = False) -> None:

@@ -63,7 +63,7 @@ class Capabilities:
         """Return the error of who asks for unique calls of a task where nobody remembers who has a key."""
         if not self.has_memory:
             return self.without_memory(f"{task!r} with unique=")
-        return NotSupported(f"{task!r} with unique=: this broker keeps no unique keys yet. Redis and SQLite do.")
+        return NotSupported(f"{task!r} with unique=: this broker keeps no unique keys. Redis and SQLite do.")
 
 
 def without_limits(what: str) -> NotSupported:

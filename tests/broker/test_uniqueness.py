@@ -6,21 +6,19 @@ from typing import Any
 
 import pytest
 
-from asyncq import Broker, NotSupported, RabbitMQBroker, Unique
+from asyncq import NotSupported, RabbitMQBroker, Unique
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.publishing import Publication
 from asyncq.transport import Envelope, Owned, Taken, UniqueTerm
 
 
-@pytest.mark.parametrize("has_store", [False, True], ids=["alone", "with a store"])
-async def test_on_rabbitmq(tmp_path: Path, has_store: bool) -> None:
-    """A broker that keeps no unique keys says so where a task is declared, and where a call asks for it."""
-    store: dict[str, Any] = {"store": f"sqlite:///{tmp_path}/facts.db"} if has_store else {}
-    broker: Broker = RabbitMQBroker("amqp://localhost:1", **store)
+async def test_without_a_memory() -> None:
+    """A broker that remembers no calls says so where a task is declared, and where a call asks for it."""
+    broker = RabbitMQBroker("amqp://localhost:1")
 
     async def work() -> None: ...
 
-    with pytest.raises(NotSupported, match="'work' with unique="):
+    with pytest.raises(NotSupported, match=r"'work' with unique=: this broker has no memory of calls.*store="):
         broker.task(name="work", unique=Unique())(work)
     task = broker.task(name="work")(work)
     with pytest.raises(NotSupported, match="'work' with unique="):
@@ -28,6 +26,15 @@ async def test_on_rabbitmq(tmp_path: Path, has_store: bool) -> None:
     with pytest.raises(NotSupported, match="unique_keys"):
         await broker.unique_keys()
     assert "work" in broker.tasks
+
+
+def test_with_a_store(tmp_path: Path) -> None:
+    """With one it declares unique tasks."""
+    broker = RabbitMQBroker("amqp://localhost:1", store=f"sqlite:///{tmp_path}/facts.db")
+
+    async def work() -> None: ...
+
+    assert broker.task(name="work", unique=Unique())(work).name == "work"
 
 
 class _Replies:

@@ -1,7 +1,7 @@
 """The machine of limits: what a transport lends of calls that need slots and turns, after any series of steps."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
@@ -59,9 +59,7 @@ class Call:
 class LimitedMachine(RuleBasedStateMachine):
     """Does what may be done to calls that need something, at random. A subclass gives the backend."""
 
-    def make_backend(self) -> Backend:
-        """Return a fresh backend."""
-        raise NotImplementedError
+    make_backend: Callable[[], Backend]
 
     @initialize()
     def begin(self) -> None:

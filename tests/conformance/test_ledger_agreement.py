@@ -8,17 +8,30 @@ from typing import Any
 import pytest
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import LIFE, TOMBSTONE_MS, WITHDRAWN_MS, Copy, Holder, Ledger, Lent
+from asyncq.ledger import LIFE, TOMBSTONE_MS, WITHDRAWN_MS, ClaimReceipt, Copy, Holder, Ledger, Lent, Replaced
 from asyncq.memory import MemoryLedger, MemoryState, MemoryStore
 from asyncq.sqlite import SQLiteDatabase, SQLiteLedger, SQLiteStore
 from asyncq.sqlite.sweeper import EVERY, Sweeper
 from asyncq.store import CallKey, Store
 from asyncq.testing import MovableClock
-from asyncq.transport import Again, Dead, DeadLetter, Delivery, Done, Envelope, Outcome, Return, Revival, Settlement
+from asyncq.transport import (
+    Again,
+    Dead,
+    DeadLetter,
+    Delivery,
+    Done,
+    Envelope,
+    Outcome,
+    Return,
+    Revival,
+    Settlement,
+    UniqueTerm,
+)
 
 QUEUE = "mail"
 IDS = ["a", "b", "c"]
 BODIES = [b"first", b"second", b""]
+KEYS = ["one", "two"]
 OUTCOMES = [Outcome(None), Outcome(b"brief", 1_000), Outcome(b"long", 2 * TOMBSTONE_MS)]
 STEPS = 80
 
@@ -52,6 +65,7 @@ class Twins:
         verbs = [
             self._note,
             self._claim,
+            self._claim,
             self._strike,
             self._take,
             self._take,
@@ -60,13 +74,28 @@ class Twins:
             self._reopen,
         ]
         verbs += [self._withdraw, self._release, self._reclaim, self._absolve, self._leave, self._placed]
+        verbs += [self._reschedule, self._clear]
         verb = self._random.choice([*verbs, self._join, self._pass_time]) if self._holders else self._join
         self.steps.append(verb.__name__)
         await verb()
         await self._both(lambda n: self.stores[n].look([CallKey(id) for id in IDS]), list)
-        await self._both(lambda n: self.ledgers[n].orphans(10), sorted)
+        await self._both(lambda n: self.ledgers[n].orphans(10), self._as_orphans)
         await self._both(lambda n: self.ledgers[n].running([QUEUE]), list)
         await self._both(lambda n: self.ledgers[n].scheduled([QUEUE]), list)
+        await self._both(lambda n: self.ledgers[n].unique_keys("", limit=9), list)
+
+    def _as_orphans(self, copies: Sequence[Copy]) -> list[Copy]:
+        return sorted(map(self._as_published, copies))
+
+    def _as_published(self, copy: Copy) -> Copy:
+        """Return a copy without a due time that has passed: whether that is told is not promised."""
+        return copy if copy.due_ms > self.clock.now_ms() else copy._replace(due_ms=0)
+
+    def _as_claimed(self, receipts: Sequence[ClaimReceipt]) -> list[object]:
+        return [
+            receipt._replace(copy=self._as_published(receipt.copy)) if isinstance(receipt, Replaced) else receipt
+            for receipt in receipts
+        ]
 
     async def _both(self, ask: Callable[[int], Awaitable[Any]], seen: Callable[[Any], object]) -> list[Any]:
         answers = [await ask(0), await ask(1)]
@@ -83,7 +112,7 @@ class Twins:
 
     async def _claim(self) -> None:
         envelopes, ttl_ms = [self._envelope(), self._envelope()], self._random.choice([1, 30_000])
-        await self._both(lambda n: self.ledgers[n].claim(envelopes, ttl_ms=ttl_ms), list)
+        await self._both(lambda n: self.ledgers[n].claim(envelopes, ttl_ms=ttl_ms), self._as_claimed)
 
     async def _strike(self) -> None:
         envelopes = [self._envelope()]
@@ -144,6 +173,19 @@ class Twins:
         copies = [self._copy()]
         await self._both(lambda n: self.ledgers[n].placed(copies), bool)
 
+    async def _reschedule(self) -> None:
+        id, read, body = self._random.choice(IDS), self._random.choice(BODIES), self._random.choice(BODIES)
+        due_ms = self.clock.now_ms() + self._random.choice([0, 5_000])
+
+        async def ask(n: int) -> list[Copy | None]:
+            return [await self.ledgers[n].reschedule(id, QUEUE, read, body, due_ms, priority=2)]
+
+        await self._both(ask, list)
+
+    async def _clear(self) -> None:
+        key = self._random.choice(KEYS)
+        await self._both(lambda n: self.ledgers[n].clear_unique(key), bool)
+
     async def _reopen(self) -> None:
         revivals = [self._revival(), self._revival()]
         await self._both(lambda n: self.ledgers[n].reopen(revivals), list)
@@ -156,7 +198,23 @@ class Twins:
 
     def _envelope(self) -> Envelope:
         due_ms = self.clock.now_ms() + self._random.choice([0, 5_000])
-        return Envelope(self._random.choice(IDS), QUEUE, self._random.choice(BODIES), 0, due_ms)
+        body = self._random.choice(BODIES)
+        return Envelope(self._random.choice(IDS), QUEUE, body, 0, due_ms, unique=self._term())
+
+    def _term(self) -> UniqueTerm | None:
+        """Return no key mostly, or one of any kind; an id that is published again may ask for another."""
+        if self._random.random() < 0.4:
+            return None
+        key, until = self._random.choice(KEYS), self._random.choice(["", "start", "time"])
+        replaces, moves = self._random.choice([(False, False), (True, False), (True, True)])
+        return UniqueTerm(
+            key,
+            ends_at_start=until == "start",
+            ttl_ms=60_000 if until == "time" else 0,
+            replaces=replaces,
+            moves=moves,
+            longest_ms=7_000 if moves else 0,
+        )
 
     def _copy(self) -> Copy:
         generation = self._random.choice([0, 0, 1, 2, LIFE, LIFE + 1, 2 * LIFE])
@@ -165,10 +223,10 @@ class Twins:
     def _revival(self) -> Revival:
         record = self._random.choice([None, b"brief", b"long"])
         letter = DeadLetter(self._random.choice(IDS), QUEUE, b"", "It failed.", record, died_ms=0, place=1)
-        return Revival(letter, self._random.choice(BODIES))
+        return Revival(letter, self._random.choice(BODIES), unique=self._term())
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(50))
 async def test_memory_and_sqlite_agree(tmp_path: Path, seed: int) -> None:
     """Whatever is asked of both, in whatever order, is answered alike, and who looks sees the same."""
     twins = Twins(seed, tmp_path / "ledger.db")

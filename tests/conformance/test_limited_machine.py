@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -30,23 +31,16 @@ def test_memory_agrees_with_the_model() -> None:
     """After any steps memory lends what the model would, and no more."""
 
     class Machine(LimitedMachine):
-        def make_backend(self) -> Backend:
-            return MovedMemory()
+        make_backend = staticmethod(MovedMemory)
 
     run_state_machine_as_test(Machine, settings=LONG)
 
 
-def test_sqlite_agrees_with_the_model() -> None:
+def test_sqlite_agrees_with_the_model(tmp_path: Path) -> None:
     """After any steps SQLite lends what the model would, and no more."""
 
     class Machine(LimitedMachine):
-        def make_backend(self) -> Backend:
-            self.folder = tempfile.TemporaryDirectory()
-            return SQLite(Path(self.folder.name) / "asyncq.db")
-
-        def teardown(self) -> None:
-            super().teardown()
-            self.folder.cleanup()
+        make_backend = staticmethod(partial(SQLite, tmp_path / "asyncq.db"))
 
     run_state_machine_as_test(Machine, settings=SHORT)
 
@@ -55,8 +49,7 @@ def test_redis_agrees_with_the_model(redis_url: str) -> None:
     """After any steps Redis lends what the model would, and no more."""
 
     class Machine(LimitedMachine):
-        def make_backend(self) -> Backend:
-            return Redis(redis_url)
+        make_backend = staticmethod(partial(Redis, redis_url))
 
     run_state_machine_as_test(Machine, settings=SHORT)
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from asyncq import Broker, MemoryBroker, broker_from_url
+from asyncq import Broker, MemoryBroker, RabbitMQBroker, broker_from_url
 from tests.working import working
 
 
@@ -16,17 +16,32 @@ class MakeBroker(Protocol):
     def __call__(self, **options: Any) -> Broker: ...
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def make_broker(request: pytest.FixtureRequest, tmp_path: Path, namespace: str, redis_url: str) -> MakeBroker:
+KINDS = ("memory", "sqlite", "redis")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which broker; a journey that goes on RabbitMQ as well says so: "rabbitmq" has its store in Redis."""
+    return request.param
+
+
+@pytest.fixture
+def make_broker(
+    request: pytest.FixtureRequest, kind: str, tmp_path: Path, namespace: str, redis_url: str
+) -> MakeBroker:
     """Make a broker of each kind; a second one reaches the same messages, but for memory."""
 
     def make(**options: Any) -> Broker:
         options = {"namespace": namespace, **options}
-        if request.param == "memory":
-            return MemoryBroker(**options)
-        if request.param == "sqlite":
-            return broker_from_url(f"sqlite:///{tmp_path / 'asyncq.db'}", **options)
-        return broker_from_url(redis_url, **options)
+        match kind:
+            case "memory":
+                return MemoryBroker(**options)
+            case "sqlite":
+                return broker_from_url(f"sqlite:///{tmp_path / 'asyncq.db'}", **options)
+            case "rabbitmq":
+                return RabbitMQBroker(request.getfixturevalue("rabbitmq_url"), store=redis_url, **options)
+            case _:
+                return broker_from_url(redis_url, **options)
 
     return make
 

@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from asyncq import Broker, ConfigurationError, ResultMissing, RetryPolicy, Status
+from tests.journeys.conftest import KINDS
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
+
+
+@pytest.fixture(params=[*KINDS, "rabbitmq"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """On RabbitMQ with a store, too."""
+    return request.param
 
 
 async def test_sooner_and_later(broker: Broker, worker: None) -> None:

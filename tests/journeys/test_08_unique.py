@@ -7,9 +7,17 @@ import pytest
 
 from asyncq import Broker, ConfigurationError, DuplicateId, Every, RetryPolicy, Status, Unique
 from asyncq.tasks.failed import FailedCall
-from tests.journeys.conftest import MakeBroker
+from tests.journeys.conftest import KINDS, MakeBroker
 from tests.waiting import wait_until
 from tests.working import working
+
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
+
+
+@pytest.fixture(params=[*KINDS, "rabbitmq"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """On RabbitMQ with a store, too."""
+    return request.param
 
 
 async def test_one_at_a_time(broker: Broker, worker: None) -> None:

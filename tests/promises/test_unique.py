@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from asyncq import Unique, broker_from_url
 
-broker = broker_from_url({url!r}, namespace={namespace!r})
+broker = broker_from_url({url!r}, namespace={namespace!r}, **{options!r})
 
 
 @broker.task(name="run_import", unique=Unique(by=("customer",)))
@@ -49,16 +50,31 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> str:
-    """Where the messages are."""
-    return redis_url if request.param == "redis" else f"sqlite:///{tmp_path}/queue.db"
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, url: str, namespace: str) -> Path:
+def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> str:
+    """Where the messages are."""
+    match kind:
+        case "rabbitmq":
+            return request.getfixturevalue("rabbitmq_url")
+        case "redis":
+            return redis_url
+        case _:
+            return f"sqlite:///{tmp_path}/queue.db"
+
+
+@pytest.fixture
+def options(kind: str, redis_url: str) -> dict[str, Any]:
+    """What else the broker is told."""
+    return {"store": redis_url} if kind == "rabbitmq" else {}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) -> Path:
     """A folder with the application in it."""
-    (tmp_path / "app.py").write_text(APP.format(url=url, namespace=namespace))
+    (tmp_path / "app.py").write_text(APP.format(url=url, namespace=namespace, options=options))
     return tmp_path
 
 
@@ -113,9 +129,11 @@ async def test_a_hundred_at_once(folder: Path, asyncq: StartProgram) -> None:
     assert len(runs_in(folder)) == 1
 
 
-async def test_its_worker_is_killed(folder: Path, url: str, namespace: str, asyncq: StartProgram) -> None:
+async def test_its_worker_is_killed(
+    folder: Path, url: str, namespace: str, options: dict[str, Any], asyncq: StartProgram
+) -> None:
     """A worker is killed in the middle: the call is run again with its key, is not its own duplicate, and frees it."""
-    async with broker_from_url(url, namespace=namespace) as broker:
+    async with broker_from_url(url, namespace=namespace, **options) as broker:
 
         @broker.task(name="run_import", unique=Unique(by=("customer",)))
         async def run_import(customer: int, file: str) -> str: ...

@@ -6,10 +6,11 @@
 --
 -- `generations` holds in which generation a message is, where that is not 0; an `r` behind it says that it was reopened and
 -- has not run since. `ended` is kept of calls that have ended, for copies that come late, and holds their generation;
--- a result without it is one of the first life. It stays when the id has another life: that knows better. A claim is a generation, a space, the queue, a line feed, and the body.
--- `orphans` orders queues, each with a space and an id, by a number whose last digit is the priority.
+-- a result without it is one of the first life. It stays when the id has another life: that knows better. A claim is a generation, with a unique
+-- key `u` and the size of its term (keyed.lua), a space, that term, the queue, a line feed, and the body. `orphans` orders
+-- queues, each with a space and an id, by a number whose last digit is the priority.
 
-local LIFE = 1048576 -- that of asyncq/ledger.py
+local LIFE, WITHDRAWN_MS = 1048576, 86400000 -- those of asyncq/ledger.py
 
 -- Returns the first generation that is wanted of an id whose last call has ended in this one; false: it had none.
 local function next_life(last)
@@ -31,8 +32,8 @@ local function fields_of(hash, fields)
   return redis.call('EXISTS', hash) == 1 and redis.call('HMGET', hash, unpack(fields)) or {}
 end
 
--- End calls as conclude() does, and remember it: for so many ms at the least, and of a later life for no less than the ends
--- before it.
+-- End calls as conclude() does, and remember it: for so many ms at the least, and for no less than the ends before it, or the
+-- copies of what it was before.
 local function conclude_for_good(calls, least_ms)
   local ids = {}
   for i, call in ipairs(calls) do
@@ -42,11 +43,12 @@ local function conclude_for_good(calls, least_ms)
   for i, call in ipairs(calls) do
     local generation = generation_in(values[i])
     local kept_ms = call.record and call.ttl_ms or 0
-    if generation >= LIFE then
-      local earlier_ms = redis.call('PTTL', ended .. call.id)
-      redis.call('SET', ended .. call.id, generation, 'PX', math.max(kept_ms, least_ms, earlier_ms))
-    elseif kept_ms < least_ms then
-      redis.call('SET', ended .. call.id, generation, 'PX', least_ms)
+    local longest_ms = math.max(kept_ms, least_ms)
+    if generation > 0 then
+      longest_ms = math.max(longest_ms, redis.call('PTTL', ended .. call.id))
+    end
+    if generation >= LIFE or longest_ms > kept_ms then
+      redis.call('SET', ended .. call.id, generation, 'PX', longest_ms)
     end
   end
   redis.call('HDEL', generations, unpack(ids))
@@ -67,15 +69,51 @@ local function ends_of(ids)
   return ends
 end
 
--- Returns for each id its claim: generation, and queue with body; false: it is not claimed.
+-- Returns for each id its claim: generation, queue with body, and term, empty: no key; false: it is not claimed.
 local function claims_of(ids)
   local keys, claims = {}, {}
   for i, id in ipairs(ids) do
     keys[i] = claim .. id
   end
   for i, value in ipairs(#keys > 0 and redis.call('MGET', unpack(keys)) or {}) do
-    local generation, message = string.match(value or '', '^(%d+) (.*)$')
-    claims[i] = generation and {tonumber(generation), message} or false
+    local generation, size, rest = string.match(value or '', '^(%d+)u?(%d*) (.*)$')
+    size = tonumber(size) or 0
+    claims[i] = generation and {tonumber(generation), string.sub(rest, size + 1), string.sub(rest, 1, size)} or false
   end
   return claims
+end
+
+-- Returns a claim as it is kept.
+local function claim_of(claimed)
+  local generation, message, term = unpack(claimed)
+  return generation .. (term == '' and '' or 'u' .. #term) .. ' ' .. term .. message
+end
+
+-- Let a call that waits be due then, or at once.
+local function wait_until(prefix, member, due_ms, now)
+  if due_ms > now then
+    redis.call('ZADD', prefix .. 'due', due_ms, member)
+  else
+    redis.call('ZREM', prefix .. 'due', member)
+  end
+end
+
+-- Remember a call, whenever it ends, for as long as the copy of what it is may come: it is not wanted any more.
+local function remember_copy(prefix, id, now)
+  local name = prefix .. 'ended:' .. id
+  local due_ms = tonumber(redis.call('ZSCORE', prefix .. 'due', '0' .. id) or 0)
+  local ms = math.max(due_ms - now, 0) + WITHDRAWN_MS
+  local generation = generation_in(redis.call('HGET', prefix .. 'generations', id) or nil)
+  redis.call('SET', name, generation, 'PX', string.format('%.0f', math.max(ms, redis.call('PTTL', name))))
+end
+
+-- Let what a call that waits has become be published: until then it is an orphan. Returns its generation, and its due time.
+local function send_on(prefix, queue, id, priority, now)
+  local heard = redis.call('HGET', prefix .. 'generations', id) or '0'
+  local generation = generation_in(heard) + 1
+  redis.call('HSET', prefix .. 'generations', id, generation .. string.match(heard, 'r?$'))
+  local newest = redis.call('ZREVRANGE', orphans, 0, 0, 'WITHSCORES')[2]
+  local number = math.max(now * 100, math.floor((newest or 0) / 10)) + 1
+  redis.call('ZADD', orphans, string.format('%.0f%s', number, priority), queue .. ' ' .. id)
+  return generation, redis.call('ZSCORE', prefix .. 'due', '0' .. id) or '0'
 end

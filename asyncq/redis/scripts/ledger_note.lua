@@ -1,6 +1,7 @@
--- KEYS: messages due generations result ended claim queues ledger
--- USES: queue known ledger
--- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms
+-- KEYS: messages due generations result ended claim queues ledger uniques unique
+-- USES: queue uniques known ledger keyed
+-- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms, and
+--       behind a space the term of its unique key (keyed.lua), where it has one
 -- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim. What
 --       becomes a call ends every claim of its id.
 local queue = queue_of(messages, 'messages')
@@ -23,15 +24,22 @@ for i, claimed in ipairs(claims_of(unsure)) do
   claims[unsure[i]] = claimed
 end
 local noted, later, sent_on, closed, now = {}, {}, {}, {}, now_ms()
+local confirmed, lapsed = {}, {} -- the terms of keys that are theirs, or were
 for i, generation in ipairs(ends_of(unknown)) do
   local id, at = unknown[i], 3 * numbers[i] - 2
-  local body, due_ms = ARGV[at + 1], tonumber(string.sub(ARGV[at + 2], 2)) or 0
+  local body, due, term = ARGV[at + 1], string.match(ARGV[at + 2], '^.(%d+) ?(.*)$')
+  local due_ms = tonumber(due) or 0
   local is_claimed = claims[id] and claims[id][2] == queue .. '\n' .. body
   if is_claimed and claims[id][1] > 0 then
     sent_on[#sent_on + 1] = id
     sent_on[#sent_on + 1] = claims[id][1]
   end
   if is_claimed or not generation then
+    if claims[id] and claims[id][3] ~= '' then
+      confirmed[id] = claims[id][3]
+    elseif not claims[id] and term and term ~= '' then
+      lapsed[#lapsed + 1] = {id, term}
+    end
     if claims[id] then
       closed[#closed + 1] = claim .. id
     end
@@ -54,5 +62,14 @@ if #sent_on > 0 then
 end
 if #closed > 0 then
   redis.call('DEL', unpack(closed))
+end
+for id, term in pairs(confirmed) do
+  confirm_key(id, term)
+end
+for _, pair in ipairs(lapsed) do
+  local id, how, key = pair[1], string.match(pair[2], '^(%w+) (.*)$')
+  if not owner_of(key, unique) then
+    take_key(key, unique, uniques, queue, id, how, now)
+  end
 end
 make_known()

@@ -2,7 +2,7 @@
 -- USES: known ledger
 -- FLAGS: allow-oom
 -- ARGV: how many at most, after how many
--- Returns of each, oldest first, its queue, its member, its body, its generation. Those that are lent, or have ended, are
+-- Returns of each, oldest first, its queue, its member, its body, its generation, its due time, 0: none. Those that are lent, or have ended, are
 -- orphans no more.
 local LARGEST = 1000000 -- bytes of all bodies: else it would hold up everybody else
 local limit, skipped = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -24,6 +24,7 @@ while count < limit and size < LARGEST do
       found[#found + 1] = string.sub(names[i + 1], -1) .. id
       found[#found + 1] = body
       found[#found + 1] = generation_in(redis.call('HGET', prefix .. 'generations', id))
+      found[#found + 1] = redis.call('ZSCORE', prefix .. 'due', '0' .. id) or '0'
       count, size = count + 1, size + #body
     end
   end

@@ -1,9 +1,11 @@
--- KEYS: messages crashes generations result ended claim queues ledger
--- USES: known ledger
--- ARGV: of each call its id, the record in its letter (empty: none), and the message for its next life
--- Returns of each the generation to publish it with; nil: its id is another call's.
+-- KEYS: messages due orphans crashes generations result ended claim queues ledger uniques unique
+-- USES: queue uniques known ledger
+-- ARGV: of each call its id, the record in its letter (empty: none), the message for its next life, and the term of its unique
+--       key (keyed.lua), empty: none
+-- Returns of each the generation to publish it with; nil: its id, or its key, is another call's.
+local WIDTH = 4
 local ids, answers = {}, {}
-for i = 1, #ARGV, 3 do
+for i = 1, #ARGV, WIDTH do
   ids[#ids + 1] = ARGV[i]
 end
 local known, ends, claims = find_known(ids, messages), ends_of(ids), claims_of(ids)
@@ -18,9 +20,17 @@ local function is_taken(i, id, record)
   return bodies[i] and not string.find(heard_of[i] or '', 'r', 1, true) or not bodies[i] and claims[i]
 end
 
+-- Whether the key is another call's; one that was reopened, and waits, has its own.
+local function is_owned(i, id, key)
+  local _, _, owner = owner_of(key, unique)
+  return not bodies[i] and owner and owner ~= id
+end
+
 for i, id in ipairs(ids) do
-  local record, body = ARGV[3 * i - 1], ARGV[3 * i]
-  if is_taken(i, id, record) then
+  local at = (i - 1) * WIDTH + 1
+  local record, body = ARGV[at + 1], ARGV[at + 2]
+  local how, key = string.match(ARGV[at + 3], '^(%w+) (.*)$')
+  if is_taken(i, id, record) or key and is_owned(i, id, key) then
     answers[i] = false
   else
     local generation = bodies[i] and generation_in(heard_of[i]) or next_life(ends[i])
@@ -28,6 +38,13 @@ for i, id in ipairs(ids) do
     redis.call('HSET', generations, id, generation .. 'r')
     redis.call('DEL', result .. id)
     redis.call('HDEL', crashes, '0' .. id)
+    if bodies[i] then -- it may have been given another time, and not be published since
+      redis.call('ZREM', due, '0' .. id)
+      redis.call('ZREM', orphans, queue_of(messages, 'messages') .. ' ' .. id)
+    end
+    if key and not bodies[i] then
+      take_key(key, unique, uniques, queue_of(messages, 'messages'), id, how, now_ms())
+    end
     make_known()
     answers[i] = generation
   end

@@ -1,5 +1,5 @@
--- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger
--- USES: suspects known ledger
+-- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique
+-- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
 --       member, its generation, its body
@@ -23,11 +23,12 @@ local queue = queue_of(messages, 'messages')
 local bodies = redis.call('HMGET', messages, unpack(ids))
 local tokens = redis.call('HMGET', running, unpack(members))
 local heard_of, counted = fields_of(generations, ids), fields_of(crashes, members)
-local has_orphans = redis.call('EXISTS', orphans) == 1
+local kept = redis.call('EXISTS', orphans, uniques)
+local has_orphans, has_keys = kept > 0 and redis.call('EXISTS', orphans) == 1, kept > 0
 local here = {} -- the generations of what is lent in this very step
 
 -- Of what is not known: the oldest generation that is wanted, and the keys of what is over once it is lent.
-local oldest, over = {}, {}
+local oldest, over, claimed_terms = {}, {}, {}
 local function recall(unknown)
   local claims = claims_of(unknown)
   for i, generation in ipairs(ends_of(unknown)) do
@@ -35,6 +36,7 @@ local function recall(unknown)
     local is_claimed_here = claimed and string.sub(claimed, 1, #queue + 1) == queue .. '\n'
     oldest[id] = is_claimed_here and claims[i][1] or next_life(generation)
     over[id] = is_claimed_here and {claim .. id} or {}
+    claimed_terms[id] = is_claimed_here and claims[i][3] ~= '' and claims[i][3] or nil
     if generation then
       over[id][#over[id] + 1] = result .. id
     end
@@ -52,7 +54,7 @@ local function holder_of(i, id)
   return here[id] and name or tokens[i] and string.match(tokens[i], '^(.*)/%d+/%d+$')
 end
 
-local exceptions, lent, lent_members, noted, sent_on = {}, {}, {}, {}, {}
+local exceptions, lent, lent_ids, lent_members, noted, sent_on = {}, {}, {}, {}, {}, {}
 
 local function except(i, what, number)
   exceptions[#exceptions + 1] = i - 1
@@ -62,6 +64,7 @@ end
 
 local function lend(i, id, generation, body)
   here[id] = generation
+  lent_ids[#lent_ids + 1] = id
   lent_members[#lent_members + 1] = members[i]
   lent[#lent + 1] = members[i]
   lent[#lent + 1] = name .. '/' .. ARGV[2] .. '/' .. (offset + i - 1) .. string.sub(ARGV[FIRST + (i - 1) * WIDTH], 1, 1)
@@ -73,6 +76,10 @@ local function lend(i, id, generation, body)
   if generation > 0 and tostring(generation) ~= heard or heard == '0r' then
     sent_on[#sent_on + 1] = id
     sent_on[#sent_on + 1] = generation
+  end
+  if claimed_terms[id] then
+    confirm_key(id, claimed_terms[id])
+    has_keys = true
   end
   if over[id] and #over[id] > 0 then
     redis.call('DEL', unpack(over[id]))
@@ -110,6 +117,9 @@ end
 if #lent > 0 then
   redis.call('HSET', running, unpack(lent))
   redis.call('ZREM', due, unpack(lent_members))
+  if has_keys then
+    give_back(lent_ids, unique, uniques, 's')
+  end
 end
 if #noted > 0 then
   redis.call('HSET', messages, unpack(noted))

@@ -10,11 +10,13 @@ There is no transport: the tests say what is published and what is delivered.
 """
 
 from asyncq.testing.conformance.ledger.claiming import ClaimingSuite
+from asyncq.testing.conformance.ledger.keying import KeyingSuite
 from asyncq.testing.conformance.ledger.leasing import LeasingSuite
 from asyncq.testing.conformance.ledger.noting import NotingSuite
 from asyncq.testing.conformance.ledger.orphaning import OrphaningSuite
 from asyncq.testing.conformance.ledger.remembering import RememberingSuite
 from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
+from asyncq.testing.conformance.ledger.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.ledger.settling import SettlingSuite
 from asyncq.testing.conformance.ledger.taking import TakingSuite
 from asyncq.testing.conformance.ledger.withdrawing import WithdrawingSuite
@@ -25,12 +27,14 @@ __all__ = ["LedgerSuite"]
 class LedgerSuite(
     NotingSuite,
     ClaimingSuite,
+    KeyingSuite,
     TakingSuite,
     SettlingSuite,
     LeasingSuite,
     OrphaningSuite,
     WithdrawingSuite,
     ReopeningSuite,
+    ReschedulingSuite,
     RememberingSuite,
 ):
     """All that is promised of a ledger beside its store."""
