@@ -85,7 +85,7 @@ class LetterBox:
             if other != queue:
                 keys += self._space.queue(other).select(("messages", "result"))
         words: list[Argument] = []
-        for letter, body, priority, unique in revivals:
+        for letter, body, priority, unique, _ in revivals:
             key = f"{how_given_back(unique)} {unique.key}" if unique is not None else ""
             words += [f"{priority}{letter.id}", letter.place, letter.record or b"", body, key]
         return await self._call(lambda again: Call("revive", tuple(keys), [again, *words]), "put back dead letters")
