@@ -1,24 +1,29 @@
--- The lines in which calls wait for what limits grant, for the scripts that name this file (behind groups.lua).
+-- The lines in which calls wait for what limits grant, for the scripts that name this file (behind groups.lua, where calls
+-- may have groups).
 --
 -- Of a queue, `turns` holds each line's time: when it is to be asked for; `turn:OF` is the line, ordered as `ahead` is;
 -- `stands` tells where each member stands. `lined` are the queues that have lines. Calls of groups stand in lanes of a
--- line.
+-- line; a group that is empty, or nil, is none.
+
+local function is_group(group)
+  return group and group ~= ''
+end
 
 -- Returns the set in which one stands.
 local function part_of_line(prefix, of, group)
-  return group == '' and prefix .. 'turn:' .. of or lane_of(prefix, of, group)
+  return is_group(group) and lane_of(prefix, of, group) or prefix .. 'turn:' .. of
 end
 
 local function is_first_in_line(prefix, of, member, group)
   return redis.call('ZRANK', part_of_line(prefix, of, group), member) == 0
-    and (group == '' or redis.call('ZRANK', lanes_of(prefix, of), group) == 0)
+    and (not is_group(group) or redis.call('ZRANK', lanes_of(prefix, of), group) == 0)
 end
 
 local function stand_in_line(prefix, of, member, place, at, group)
   local turns = prefix .. 'turns'
   redis.call('ZADD', part_of_line(prefix, of, group), place, member)
   redis.call('HSET', prefix .. 'stands', member, of)
-  if group ~= '' then
+  if is_group(group) then
     join_lanes(prefix, of, group)
   end
   local time = redis.call('ZSCORE', turns, of)
@@ -34,12 +39,12 @@ end
 local function leave_line_of(prefix, of, member, group)
   local turns, line = prefix .. 'turns', prefix .. 'turn:' .. of
   redis.call('HDEL', prefix .. 'stands', member)
-  if group == '' then
-    redis.call('ZREM', line, member)
-  else
+  if is_group(group) then
     leave_lane(prefix, of, group, {member})
+  else
+    redis.call('ZREM', line, member)
   end
-  if redis.call('EXISTS', line, lanes_of(prefix, of)) == 0 and redis.call('ZREM', turns, of) == 1 and redis.call('EXISTS', turns) == 0 then
+  if redis.call('EXISTS', line, prefix .. 'lanes:' .. of) == 0 and redis.call('ZREM', turns, of) == 1 and redis.call('EXISTS', turns) == 0 then
     redis.call('SREM', TAG .. ':lined', string.sub(prefix, #TAG + 4, -2))
   end
 end
