@@ -255,6 +255,8 @@ class SharingSuite(Suite):
         assert list(await process.publish(unique("y", "b"))) == [Owned("x", QUEUE)]
         assert list(await process.publish(unique("z", ""))) == [Owned("x", QUEUE)]
         assert list(await process.publish(unique("w", "d"))) == [Owned("x", QUEUE)]
+        if slot:
+            assert not await consumer.fetch(LIMITS, 9, wait=False)
         await process.transport.limits().change(ROOM, Numbers(9))
         found = await stage.fetch_ids(consumer, 5)
         assert sorted(found) == ["a0", "a1", "b0", "b1", "x"]
