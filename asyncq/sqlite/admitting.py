@@ -1,7 +1,6 @@
 """Admitting: what a transaction does to lend calls that need what limits grant, all or nothing, or that have groups."""
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Final
 
 from asyncq.sqlite.bundle import as_json
@@ -19,7 +18,8 @@ MAX_MOVES: Final = 1_000
 """Calls that one fetch lets stand in lines, or move between them, in one queue."""
 
 _LINES: Final = 100
-_LEAST_ROWS: Final = 50
+_LEAST_ROWS: Final = 250
+"""That are read at once where calls go to lines: their bodies are not."""
 
 HAVE_TERMS: Final = f"EXISTS(SELECT 1 FROM calls WHERE {HAS_TERMS})"
 """A column: whether any call has a group, or needs what limits grant. It is asked along with what is asked anyway."""
@@ -31,6 +31,7 @@ SELECT EXISTS(SELECT 1 FROM calls WHERE queue = ?1 AND {HAS_TERMS}),
 """
 _LEND: Final = f"""
 UPDATE calls SET state = {RUNNING}, line = NULL, holder = ?1, fetch = ?2 WHERE seq IN (SELECT value FROM json_each(?3))
+RETURNING seq, id, body, priority, due_ms, crashes, blamed > ' ', terms IS NOT NULL
 """
 _STAND_APART: Final = f"UPDATE calls SET state = {READY}, line = NULL WHERE seq = ?1"
 _SET_TERMS: Final = "UPDATE calls SET terms = ?2 WHERE seq = ?1"
@@ -53,8 +54,8 @@ class Admissions:
         self._limiter = Limiter(transaction, space, now_ms)
         self._admissions: dict[int, Admission] = {}
 
-    def take(self, queue: int, limit: int, suspects: int) -> Sequence[Any] | None:
-        """Lend no more of a queue than so many, and return them in order; None: none of its calls has any terms."""
+    def take(self, queue: int, limit: int, suspects: int) -> list[Any] | None:
+        """Lend no more of a queue than so many, and return a row of each; None: none of its calls has any terms."""
         if limit <= 0:
             return None
         ((have_terms, have_groups, next_ms),) = self._transaction.rows(_OF_QUEUE, (queue,))
@@ -109,12 +110,12 @@ class Admission:
         self._lines = lines
         self._ready = ready
         self._lending = lending
-        self._taken: list[Candidate] = []
+        self._taken: list[Any] = []
         self._suspects = 0
         self._moves = MAX_MOVES
 
-    def take(self, limit: int, suspects: int) -> list[Candidate]:
-        """Lend no more than so many, and no more suspects among them. Returns them in order."""
+    def take(self, limit: int, suspects: int) -> list[Any]:
+        """Lend no more than so many, and no more suspects among them. Returns a row of each, in order."""
         self._suspects = suspects
         if self._lines.next_ms() <= self._limiter.now_ms:
             has_others = self._join(limit)
@@ -129,8 +130,9 @@ class Admission:
 
     def _join(self, limit: int) -> bool:
         """Let those who are about to be popped stand behind others who wait for the same. Tell whether any are left."""
+        least = 1
         while self._moves > 0:
-            found = self._ready.first(limit, self._suspects)
+            found = self._ready.first(max(limit, least), self._suspects)
             joining: list[Candidate] = []
             places: list[tuple[int, int]] = []
             for candidate in found:
@@ -142,6 +144,7 @@ class Admission:
                 return bool(found)
             self._stand(places)
             self._ready.serve(joining)
+            least = _LEAST_ROWS
         return True
 
     def _serve(self, limit: int) -> None:
@@ -236,5 +239,6 @@ class Admission:
 
     def _lend(self, calls: list[Candidate]) -> None:
         if calls:
-            self._transaction.change(_LEND, (*self._lending, as_json([call.seq for call in calls])))
-            self._taken += calls
+            seqs = [call.seq for call in calls]
+            rows = {row[0]: row for row in self._transaction.rows(_LEND, (*self._lending, as_json(seqs)))}
+            self._taken += [rows[seq] for seq in seqs]

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from asyncq.terms import PRIORITY_STEP_MS
 from asyncq.transport import SUSPECT_CRASHES
 
-COLUMNS: Final = "seq, calls.id, body, priority, due_ms, crashes, blamed > ' ', terms, ifnull(lane, '')"
+COLUMNS: Final = "seq, priority, due_ms, crashes, terms, ifnull(lane, '')"
 
 
 class Candidate(NamedTuple):
@@ -15,19 +15,16 @@ class Candidate(NamedTuple):
 
     Attributes:
         seq: its row.
-        id, body, priority, crashes, is_doubtful: as in `Delivery`.
+        priority, crashes: as in `Delivery`.
         due_ms: with `seq`, its place among those of its priority.
         terms: what it needs, encoded; None: nothing.
         lane: its group; empty: none.
     """
 
     seq: int
-    id: str
-    body: bytes
     priority: int
     due_ms: int
     crashes: int
-    is_doubtful: int | None
     terms: str | None
     lane: str
 

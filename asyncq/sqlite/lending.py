@@ -30,12 +30,12 @@ UPDATE calls SET state = {READY} WHERE seq IN (
 )
 """
 _READY: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', NULL FROM calls
+SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', 0 FROM calls
 WHERE queue = ?1 AND {IS_ALONE}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _SUSPECTS: Final = f"""
-SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', NULL FROM calls
+SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', 0 FROM calls
 WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
@@ -108,7 +108,7 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
         if rows is None:
             rows = _ready(transaction, number, limit, allowed)
             taken += [row[0] for row in rows]
-        deliveries += [_delivery(queue, fetch, *row[:8]) for row in rows]
+        deliveries += [_delivery(queue, fetch, *row) for row in rows]
         suspects -= sum(crashes >= SUSPECT_CRASHES for _, _, _, _, _, crashes, *_ in rows)
     if taken:
         transaction.change(_LEND, (consumer, fetch, as_json(taken)))
@@ -148,10 +148,10 @@ def _delivery(
     _: int,
     crashes: int,
     is_doubtful: int | None,
-    terms: str | None,
+    has_terms: int,
 ) -> Delivery:
     token = token_of(seq, fetch)
-    return Delivery(id, queue, body, priority, token, crashes, bool(is_doubtful), terms is not None)
+    return Delivery(id, queue, body, priority, token, crashes, bool(is_doubtful), bool(has_terms))
 
 
 def _place(row: Any) -> tuple[int, int, int]:

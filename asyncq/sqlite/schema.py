@@ -37,8 +37,10 @@ IS_ALONE: Final = f"state = {READY} AND {IS_PLAIN} AND lane IS NULL"
 IS_IN_LANE: Final = f"state = {READY} AND {IS_PLAIN} AND lane IS NOT NULL"
 """What tells those that are ready, and no suspects, by whether they have a group."""
 
-HANDED_BACK: Final = f"state = {READY}, holder = NULL, due_ms = iif(lane IS NULL, due_ms, 0)"
-"""What becomes of a call that is lent no more: it has its old place, or is the first of its group."""
+_AGES_MS: Final = 2**50
+HANDED_BACK: Final = f"""state = {READY}, holder = NULL,
+    due_ms = iif(lane IS NULL OR due_ms < 0, due_ms, due_ms - {_AGES_MS})"""
+"""What becomes of a call that is lent no more: it has its old place, or that before all of its group."""
 
 PLACE_IN_LANE: Final = f"due_ms - {PRIORITY_STEP_MS} * priority"
 """Where a call stands in the lane of its group: a step of priority is worth so much waiting."""
@@ -73,7 +75,7 @@ CREATE TABLE calls(
     state INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     due_ms INTEGER NOT NULL,                -- when it became ready or will; with seq, its place, kept when handed back
-                                            -- (0 then, where it has a group)
+                                            -- (ages earlier then, where it has a group)
     holder INTEGER,                         -- consumers.id while it runs
     fetch INTEGER,                          -- which fetch of that consumer took it; with seq, the delivery's token
     crashes INTEGER NOT NULL DEFAULT 0,

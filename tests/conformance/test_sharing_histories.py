@@ -1,7 +1,9 @@
 """Random histories of groups that share a queue: whoever waits is passed by nobody more than once."""
 
 import asyncio
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from asyncq.terms import Terms
 from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.stage import LIMITS, NOT_KEPT, QUEUE, Stage
 from asyncq.transport import Done, Envelope, Return
-from tests.conformance.backends import MovedMemory, Redis
+from tests.conformance.backends import MovedMemory, Redis, SQLite
 
 FEW = settings(
     max_examples=40,
@@ -67,6 +69,14 @@ async def play(backend: Backend, steps: list[tuple[str, str, int]]) -> None:
 def test_nobody_is_passed_twice_in_memory(steps: list[tuple[str, str, int]]) -> None:
     """Whatever is published, lent and handed back, memory serves groups in turn."""
     asyncio.run(play(MovedMemory(), steps))
+
+
+@FEW
+@given(histories)
+def test_nobody_is_passed_twice_in_sqlite(steps: list[tuple[str, str, int]]) -> None:
+    """Whatever is published, lent and handed back, SQLite serves groups in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(SQLite(Path(folder) / "asyncq.db"), steps))
 
 
 @FEW

@@ -22,7 +22,7 @@ from asyncq.terms import Terms
 from tests.working import working
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which broker: those whose queues know groups."""
     return request.param

@@ -67,17 +67,23 @@ async def test_in_memory(task: str) -> None:
     assert position_of_last(starts) - before <= TASK_TIMES + BUSY
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where brokers of several processes keep their messages."""
+    return f"sqlite:///{tmp_path / 'shop.db'}" if request.param == "sqlite" else request.getfixturevalue("redis_url")
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("task", ["send", "export"])
-async def test_over_processes(tmp_path: Path, redis_url: str, namespace: str, task: str) -> None:
-    """The same with two worker processes on Redis, of which one is killed."""
-    (tmp_path / "shop.py").write_text(APP.format(url=redis_url, namespace=namespace))
+async def test_over_processes(tmp_path: Path, url: str, namespace: str, task: str) -> None:
+    """The same with two worker processes on a server or a file, of which one is killed."""
+    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
     journal = tmp_path / "journal"
 
     def starts() -> list[str]:
         return journal.read_text().split() if journal.exists() else []
 
-    async with broker_from_url(redis_url, namespace=namespace) as broker, programs(tmp_path) as start:
+    async with broker_from_url(url, namespace=namespace) as broker, programs(tmp_path) as start:
         declare(broker, [])
         message = broker.tasks[task].message
         await broker.kiq_many(message("large", n) for n in range(MANY))
