@@ -4,6 +4,7 @@ A call is one row from its publishing to the end of its result: `body` holds the
 the encoded result from then on, so that a settlement touches one row and no index over ids.
 """
 
+import re
 from typing import Final
 
 from asyncq.terms import PRIORITY_STEP_MS
@@ -284,3 +285,6 @@ CREATE TABLE schedulers(                    -- to be rung when what is due first
 
 CREATE TABLE duties(name TEXT PRIMARY KEY, next_ms INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+NAMES: Final = frozenset(re.findall(r"^CREATE (?:UNIQUE )?\w+ (\w+)", TABLES, re.MULTILINE))
+"""Of all that these make. Between two versions that are released, files of a version may have less."""
