@@ -42,8 +42,8 @@ async def test_a_lane_is_there_while_a_call_is(tmp_path: Path) -> None:
     def check() -> None:
         lanes = rows_of(path, _LANES)
         assert lanes == rows_of(path, _STANDING)
-        alone = rows_of(path, "SELECT stand FROM lanes WHERE lane = '' ORDER BY stand")
-        assert alone == sorted({(stand,) for stand, _ in lanes}, key=str) or not lanes
+        alone = rows_of(path, "SELECT stand FROM lanes WHERE lane = ''")
+        assert {stand for (stand,) in alone} == {stand for stand, _ in lanes}
 
     async with opened(path) as pair:
         await pair.transport.limits().declare({ROOM: Numbers(1)})
@@ -78,7 +78,7 @@ async def test_a_lane_is_there_while_a_call_is(tmp_path: Path) -> None:
             await dead.fetch(LIMITS, 100)
             assert await pair.transport.release([dead.name])
             check()
-        while (await pair.transport.counts([QUEUE]))[0][:3] != (0, 0, 0):
+        while any((await pair.transport.counts([QUEUE]))[0]):
             deliveries = await consumer.fetch(LIMITS, 100, wait=False, suspects=100)
             await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
             check()
