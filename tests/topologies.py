@@ -18,7 +18,10 @@ NODE_TIMEOUT_MS = 1_000
 READY_TIMEOUT = 45  # a sentinel that was starved of CPU takes no part in anything for 30 s
 SERVICE = "asyncq-master"
 
-_REPLICATED = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+_REPLICATED = (
+    *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
+    *("--repl-timeout", "10"),  # a handshake that got stuck on a busy machine is begun anew before we give up
+)
 
 
 class Topology:
