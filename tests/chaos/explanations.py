@@ -79,16 +79,28 @@ class Explanations:
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
         met = [*self._hits, *locks_by_the_frozen(history)]
+        self._hits_by_begin = sorted(self._hits, key=lambda hit: hit.begin, reverse=True)
         disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]
         self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
     def of(self, run: Run) -> str:
         """Return the kind of fault that explains it, or that none does."""
-        begin, end = self._fetched(run), self._settled(run)
-        hits = [hit for hit in self._hits if costs_calls(hit) and hit.befalls(run, begin, end)]
+        hits, end = self._costing(run), self._settled(run)
         if not hits:
             return UNEXPLAINED
         return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
+
+    def lost_at(self, run: Run) -> float:
+        """Return when a fault may have taken a run from its worker, at the earliest; infinite: none can have."""
+        return min((hit.begin for hit in self._costing(run)), default=inf)
+
+    def fetched_at(self, run: Run) -> float:
+        """Return when it was given out, at the earliest: a fault may have kept it on its way to its worker, too."""
+        begin = self._fetched(run)
+        for hit in self._hits_by_begin:
+            if hit.befalls(run, begin, run.begin):
+                begin = min(begin, hit.begin - STARTING)
+        return begin
 
     def deaths_of(self, call: Call, end: float = inf) -> int:
         """Return how many processes died that had a call, or were silent for too long, before its end was seen.
@@ -129,6 +141,10 @@ class Explanations:
     def told(self, run: Run, at: float) -> float:
         """Return until when a run's worker may not know what the server was told, and start it."""
         return self._undisturbed(run, at, STARTING)
+
+    def _costing(self, run: Run) -> list[Hit]:
+        begin, end = self._fetched(run), self._settled(run)
+        return [hit for hit in self._hits if costs_calls(hit) and hit.befalls(run, begin, end)]
 
     def _fetched(self, run: Run) -> float:
         """Return when it was fetched, at the earliest: before what blocked its loop, one after the other.

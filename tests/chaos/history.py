@@ -78,6 +78,24 @@ class Cancelled:
     took_effect: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The answer to a reschedule, and when it was asked."""
+
+    since: float
+    at: float
+    took_effect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was told of a call that was not published: another one has its key. `since`: when that was asked."""
+
+    owner: str
+    since: float
+    at: float
+
+
 @dataclass(slots=True)
 class History:
     """Everything that was noted.
@@ -89,6 +107,8 @@ class History:
         is_late: a call is known a while after it was confirmed.
         accepted: who published a call, and had it confirmed.
         accepted_at: when that was.
+        merged: calls that were not published, for another had their key.
+        cancelling: when it was first tried to cancel a call.
         stalls: when processes did not get to run; no fault, but what they do comes later.
     """
 
@@ -100,7 +120,10 @@ class History:
     accepted_at: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
+    merged: dict[str, Merged] = field(default_factory=dict)
+    cancelling: dict[str, float] = field(default_factory=dict)
     cancelled: dict[str, Cancelled] = field(default_factory=dict)
+    moved: dict[str, Moved] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     stalls: list[Hit] = field(default_factory=list)
@@ -135,8 +158,14 @@ class History:
                 case "accepted":
                     self.accepted[id] = by
                     self.accepted_at[id] = entry["at"]
+                    if entry["owner"] != id:
+                        self.merged[id] = Merged(entry["owner"], entry["since"], entry["at"])
                 case "seen":
                     self.seen[id].append(Seen(by, entry["at"], entry["status"], entry["value"]))
+                case "cancelling":
+                    self.cancelling.setdefault(id, entry["at"])
+                case "moved":
+                    self.moved[id] = Moved(entry["since"], entry["at"], entry["took_effect"])
                 case "cancelled":
                     self.cancelled[id] = Cancelled(entry["at"], entry["took_effect"])
                 case "missing":
