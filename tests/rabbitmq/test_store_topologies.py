@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from asyncq import (
     At,
@@ -22,11 +23,14 @@ from asyncq import (
     Unique,
     broker_from_url,
 )
+from tests.chaos.proxy import Proxy
 from tests.cli.programs import StartProgram, programs
 from tests.promises.drained import STAY
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, started, stopped
 from tests.redis_keys import assert_no_keys_left
+from tests.replication import has_followed, in_step
+from tests.servers import StartRedis
 from tests.topologies import TOPOLOGIES, Masters, RedisCluster, Sentinels, masters_of
 from tests.waiting import wait_until
 from tests.working import working
@@ -162,6 +166,59 @@ async def test_the_stores_master_is_killed_under_load(
     await stopped(worker)
     await publisher.broker.close()
     await assert_no_keys_left(masters.master().url, namespace, allowed=(*STAY, "{{namespace}}:ledger"))
+
+
+@pytest.mark.timeout(90)
+async def test_the_store_loses_its_last_moments(
+    rabbitmq_url: str, own_redis: StartRedis, tmp_path: Path, namespace: str
+) -> None:
+    """What was published before them, and has ended in them, runs again: nobody waits for what has no message."""
+    server, replica = own_redis(appendonly=True), own_redis()
+    with Proxy(server.port) as network, Proxy(server.port) as between:
+        options = {"store": network.url(), "heartbeat": 2}
+        effects = Effects(tmp_path, rabbitmq_url, namespace, **options)
+        soon = effects.variant("soon", before="from asyncq.rabbitmq import placing\nplacing.LOOK = 0.5\n")
+        async with (
+            broker_from_url(rabbitmq_url, namespace=namespace, **options) as broker,
+            programs(tmp_path) as start,
+            Redis.from_url(server.url) as old,
+            Redis.from_url(replica.url) as new,
+        ):
+            await new.replicaof("127.0.0.1", str(between.port))
+            await wait_until(lambda: in_step(old), "the replica is in step")
+            publisher = Publisher(broker)
+            worker = await started(start, *soon, "--lease", "3", "--concurrency", "5")
+            held = [await publisher.hold.kiq(f"held-{number}") for number in range(5)]
+            handles = await publisher.publish(50)
+            await broker.handle(handles[-1].id).status()  # which waits until they are noted
+            await effects.wait_for("held-4")
+            await has_followed(old)
+            between.blackhole()
+            effects.let_go_on(*(f"held-{number}" for number in range(5)))
+            await wait_until(lambda: len(effects.runs()) == 55, "all have run")
+            async with asyncio.timeout(10):
+                await asyncio.gather(*held, *handles)
+            await asyncio.to_thread(server.kill)
+            await new.replicaof("NO", "ONE")
+            network.redirect(replica.port)
+            again = [broker.handle(handle.id) for handle in handles]
+            async with asyncio.timeout(40):
+                assert await asyncio.gather(*(asyncio.create_task(until_it_is_back(each)) for each in again)) == [
+                    2 * number for number in range(50)
+                ]
+            assert {len(pids) for name, pids in effects.runs().items() if name.isdigit()} == {2}
+            await stopped(worker)
+            await broker.close()
+            await assert_no_keys_left(replica.url, namespace, allowed=(*STAY, "{{namespace}}:ledger"))
+
+
+async def until_it_is_back(handle: Handle[int]) -> int:
+    """Wait for a call, again while its store is away."""
+    while True:
+        try:
+            return await handle
+        except BrokerUnavailable:
+            await asyncio.sleep(0.05)  # before the next try
 
 
 async def produce(publisher: Publisher, numbers: range, outcomes: list[str]) -> None:
