@@ -11,7 +11,7 @@ from math import inf
 
 from tests.chaos.calls import CHILD, DEADLY, POOLED, Call, Kind
 from tests.chaos.faults import FaultKind
-from tests.chaos.history import History, Hit, Missing, Run
+from tests.chaos.history import NO_TIME, History, Hit, Missing, Run
 
 UNEXPLAINED = "unexplained"
 
@@ -60,7 +60,7 @@ TOO_LONG = "block the loop, one after the other"
 MORTAL = {FaultKind.KILL_WORKER, TOO_LONG, *DEADLY}
 """What ends a process, and in no order."""
 
-SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE}
+SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE, NO_TIME}
 """What silences some workers, so that the others take over from them, once it lasts."""
 
 SILENT_FOR_ALL = {FaultKind.FREEZE_SERVER, FaultKind.DEBUG_SLEEP, FaultKind.FREEZE_WRITER}
@@ -74,7 +74,8 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._publishers = history.accepted
-        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history)]
+        idle = filter(costs_calls, history.idle)
+        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history), *idle]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
@@ -88,7 +89,7 @@ class Explanations:
         hits, end = self._costing(run), self._settled(run)
         if not hits:
             return UNEXPLAINED
-        return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
+        return min(hits, key=lambda hit: _distance(hit, run, end)).kind
 
     def lost_at(self, run: Run) -> float:
         """Return when a fault may have taken a run from its worker, at the earliest; infinite: none can have."""
@@ -178,6 +179,11 @@ class Explanations:
             if hit.befalls(run, at, through):
                 through = max(through, hit.end + seconds)
         return through
+
+
+def _distance(hit: Hit, run: Run, end: float) -> tuple[object, ...]:
+    """Return how far a fault is from a run: one of the plan goes first, then its process's own, then the nearest."""
+    return hit.kind == NO_TIME, not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end
 
 
 def costs_calls(hit: Hit) -> bool:

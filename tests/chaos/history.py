@@ -50,6 +50,13 @@ class Hit:
         return run.pid in self.pids or run.worker in self.pids or run.crew in self.crews
 
 
+NO_TIME = "no time from the machine"
+"""What befalls a process that does not run for long, and not because its own code keeps it."""
+
+ITS_OWN = 0.5
+"""Part of a stall in which the process has computed, from which on it was itself that kept its threads from running."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What somebody was told of a call's end."""
@@ -109,7 +116,8 @@ class History:
         accepted_at: when that was.
         merged: calls that were not published, for another had their key.
         cancelling: when it was first tried to cancel a call.
-        stalls: when processes did not get to run; no fault, but what they do comes later.
+        stalls: when processes did not get to run; what they do comes later.
+        idle: those of them in which a process has not computed: nothing that it did kept it from running.
     """
 
     calls: Mapping[str, Call]
@@ -127,6 +135,7 @@ class History:
     missing: list[Missing] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     stalls: list[Hit] = field(default_factory=list)
+    idle: list[Hit] = field(default_factory=list)
 
     def take_runs(self, entries: Iterable[Entry]) -> None:
         """Take what the tasks, and the processes in which they run, wrote."""
@@ -139,6 +148,8 @@ class History:
                 self.runs[run.id].append(run)
             elif entry["what"] == "stall":
                 self.stalls.append(Hit("stall", entry["begin"], entry["at"], [entry["pid"]]))
+                if entry["used"] < ITS_OWN * (entry["at"] - entry["begin"]):
+                    self.idle.append(Hit(NO_TIME, entry["begin"], entry["at"], [entry["pid"]]))
             else:
                 by_name[entry["run"]].end = entry["at"]
                 by_name[entry["run"]].how = entry["how"]

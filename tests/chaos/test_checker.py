@@ -9,7 +9,7 @@ from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.checker import Verdict, check, check_letters
 from tests.chaos.explanations import UNEXPLAINED, Explanations, deaths_by_blocks
 from tests.chaos.faults import FaultKind as K
-from tests.chaos.history import Cancelled, History, Hit, Missing, Run, Seen
+from tests.chaos.history import NO_TIME, Cancelled, History, Hit, Missing, Run, Seen
 
 ID = "call-1"
 WORKER, OTHER = 11, 12
@@ -304,6 +304,26 @@ def test_tasks_that_block_the_loop_together(begins: tuple[float, ...], deaths: l
         end = inf if number == len(begins) - 1 else begin + 1.5
         history.runs[f"x{number}"] = [run(f"x{number}", WORKER, begin, end)]
     assert [hit.begin for hit in deaths_by_blocks(history)] == deaths
+
+
+@pytest.mark.parametrize(("used", "why"), [(0.1, NO_TIME), (1.5, UNEXPLAINED)], ids=["idle", "busy"])
+def test_a_process_that_the_machine_gives_no_time(used: float, why: str) -> None:
+    """It is as good as frozen, unless it was its own code that kept it from running."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [])
+    start = {"what": "start", "id": ID, "crew": "worker", "attempt": 1}
+    history.take_runs(
+        [
+            {**start, "at": 100, "run": "a", "pid": WORKER, "worker": WORKER},
+            {**start, "at": 101.5, "run": "b", "pid": OTHER, "worker": OTHER},
+            {"what": "end", "at": 101.6, "run": "b", "how": "returned"},
+            {"what": "stall", "at": 102, "begin": 100.1, "pid": WORKER, "used": used},
+            {"what": "end", "at": 102.1, "run": "a", "how": "CancelledError"},
+        ]
+    )
+    assert Explanations(history).of(history.runs[ID][0]) == why
+    frozen = Hit(K.FREEZE_WORKER, 100.1, 102, pids=[WORKER])
+    history.hits.append(frozen)
+    assert Explanations(history).of(history.runs[ID][0]) == K.FREEZE_WORKER, "what was planned goes first"
 
 
 @pytest.mark.parametrize(("stalls", "why"), [([(99, 102)], K.KILL_WORKER), ([], UNEXPLAINED)])
