@@ -60,7 +60,7 @@ TOO_LONG = "block the loop, one after the other"
 MORTAL = {FaultKind.KILL_WORKER, TOO_LONG, *DEADLY}
 """What ends a process, and in no order."""
 
-SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE, NO_TIME}
+SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE, NO_TIME, Kind.HOG}
 """What silences some workers, so that the others take over from them, once it lasts."""
 
 SILENT_FOR_ALL = {FaultKind.FREEZE_SERVER, FaultKind.DEBUG_SLEEP, FaultKind.FREEZE_WRITER}
@@ -74,8 +74,8 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._publishers = history.accepted
-        idle = filter(costs_calls, history.idle)
-        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history), *idle]
+        stalls = filter(costs_calls, [*history.idle, *stalls_by_hogs(history)])
+        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history), *stalls]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
@@ -233,6 +233,14 @@ def locks_by_the_frozen(history: History) -> Iterator[Hit]:
         for hit in history.hits:
             if hit.kind in (FaultKind.FREEZE_WORKER, FaultKind.FREEZE_PRODUCER):
                 yield Hit(FaultKind.FREEZE_WRITER, hit.begin, hit.end, crews=crews)
+
+
+def stalls_by_hogs(history: History) -> Iterator[Hit]:
+    """Yield when a process stood still in which a task took all memory: while it does, no other thread may run."""
+    for call, run in _runs_of(history, {Kind.HOG}):
+        for stall in history.stalls:
+            if stall.befalls(run, run.begin, run.end):
+                yield Hit(call.kind, stall.begin, stall.end, [run.pid])
 
 
 def blocks_by_tasks(history: History) -> Iterator[Hit]:

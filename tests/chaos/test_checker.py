@@ -306,10 +306,14 @@ def test_tasks_that_block_the_loop_together(begins: tuple[float, ...], deaths: l
     assert [hit.begin for hit in deaths_by_blocks(history)] == deaths
 
 
-@pytest.mark.parametrize(("used", "why"), [(0.1, NO_TIME), (1.5, UNEXPLAINED)], ids=["idle", "busy"])
-def test_a_process_that_the_machine_gives_no_time(used: float, why: str) -> None:
-    """It is as good as frozen, unless it was its own code that kept it from running."""
-    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [])
+@pytest.mark.parametrize(
+    ("kind", "used", "why"),
+    [(Kind.QUICK, 0.1, NO_TIME), (Kind.QUICK, 1.5, UNEXPLAINED), (Kind.HOG, 1.5, Kind.HOG)],
+    ids=["idle", "busy", "a task takes all memory"],
+)
+def test_a_process_that_stands_still(kind: Kind, used: float, why: str) -> None:
+    """It is as good as frozen where the machine gives it no time, or a task keeps its threads from running."""
+    history = History({ID: Call(ID, kind, 0, 0, 0)}, [])
     start = {"what": "start", "id": ID, "crew": "worker", "attempt": 1}
     history.take_runs(
         [
