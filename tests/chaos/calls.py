@@ -99,10 +99,6 @@ IN_A_ROW = 200
 AGAIN = 2.5
 """Seconds from when a call is given another time until that."""
 
-TICK = 1.0
-"""Seconds between two ticks."""
-
-SCHEDULE = "ticks"
 
 DEAD = {
     *(Kind.FAILS, Kind.REJECTED, Kind.TIMES_OUT, Kind.POISON),
@@ -192,8 +188,3 @@ def _call(number: int, kind: Kind, random: Random) -> Call:
         delay = random.uniform(0.5, 4)
     key = KEYS[number // IN_A_ROW % len(KEYS)] if kind in SLOTTED | RATED | UNIQUE else ""
     return Call(f"call-{number}", kind, seconds, delay, patience, key)
-
-
-def ticks_of(start_ms: int, count: int) -> dict[str, float]:
-    """Return the ids of a schedule's ticks, and how many seconds after the first each is due."""
-    return {f"{SCHEDULE}@{start_ms + round(1000 * TICK * number)}": TICK * number for number in range(count)}

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from asyncq import Status
 from tests.chaos.bounds import Bounds, check_bounds
-from tests.chaos.calls import CHILD, SCHEDULE, Call, Kind
+from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.explanations import SILENT_FOR_ALL, UNEXPLAINED, Explanations
 from tests.chaos.history import History, Run, Seen
+from tests.chaos.ticks import NAME as TICKS
 
 MAX_CRASHES = 3
 
@@ -75,7 +76,7 @@ def check_letters(history: History, letters: Collection[str]) -> Iterator[str]:
 
 def _check_end(history: History, id: str, verdict: Verdict, explanations: Explanations) -> None:
     call, seen, runs = history.calls[id], history.seen.get(id, []), history.runs.get(id, [])
-    if blind := {history.accepted[id], *history.waiters} - {SCHEDULE, *(each.by for each in seen)}:
+    if blind := {history.accepted[id], *history.waiters} - {TICKS, *(each.by for each in seen)}:
         verdict.lost += 1
         verdict.wrong.append(f"{call} was not seen to end by {', '.join(sorted(blind))}. Its runs: {runs}")
     ends = {(each.status, each.value) for each in seen}

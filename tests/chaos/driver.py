@@ -5,11 +5,10 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from asyncq import AsyncqError, Every
-from tests.chaos.calls import SCHEDULE, TICK, Call, Kind, calls_of, kinds_for, ticks_of
+from asyncq import AsyncqError
+from tests.chaos.calls import calls_of, kinds_for
 from tests.chaos.crew import Member
 from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
@@ -18,6 +17,8 @@ from tests.chaos.journal import Journal, JournalReader
 from tests.chaos.judging import Report, judge
 from tests.chaos.site import Site
 from tests.chaos.sites import site_of
+from tests.chaos.ticks import NAME as TICKS
+from tests.chaos.ticks import TICK, Ticks
 
 START_UP = 3.0
 """Seconds from the start of the processes until the first call and the first fault may come."""
@@ -81,21 +82,19 @@ class Driver:
         self._can = site.broker().capabilities
         self._calls = {call.id: call for call in calls_of(settings.seed, settings.tasks, kinds_for(self._can))}
         self._begin = time.monotonic() + START_UP
-        self._start_ms = round((time.time() + START_UP) * 1000)
-        self._ticks = ticks_of(self._start_ms, int(settings.seconds / TICK)) if self._can.has_schedules else {}
-        self._calls |= {id: Call(id, Kind.TICK, 0, 0, 0) for id in self._ticks}
+        self._ticks = Ticks(self._begin, int(settings.seconds / TICK) if self._can.has_schedules else 0)
+        self._calls |= self._ticks.calls
         self._ways: dict[str, int] = {}
         names = [f"producer-{number}" for number in range(settings.producers)]
         self._producers = [self._producer(name, number) for number, name in enumerate(names)]
-        self._waiters = [self._waiter("waiter-0", [*names, SCHEDULE])]
+        self._waiters = [self._waiter("waiter-0", [*names, TICKS])]
         self._workers = [self._worker(number) for number in range(settings.workers)]
         self._journal = Journal(folder / "faults")
         self._wrong: list[str] = []
 
     async def run(self) -> Report:
         """Have it all."""
-        if self._ticks:
-            await self._add_schedule()
+        await self._ticks.begin(self._site, self._folder)
         async with asyncio.TaskGroup() as crew:
             members = [crew.create_task(member.run()) for member in self._crew]
             try:
@@ -118,17 +117,6 @@ class Driver:
         wrong = [*self._wrong, *(end for member in self._crew for end in member.wrong_ends)]
         return await judge(self._plan, self._history(), self._site, wrong)
 
-    async def _add_schedule(self) -> None:
-        """Have a call each so many seconds, and tell the waiter when."""
-        journal = Journal(self._folder / SCHEDULE)
-        for id, seconds in self._ticks.items():
-            journal.write("accepted", id=id, owner=id, at=self._begin + seconds)
-        start = datetime.fromtimestamp(self._start_ms / 1000, UTC)
-        schedule = Every(TICK, name=SCHEDULE, start=start, count=len(self._ticks), catch_up="all")
-        async with self._site.broker() as broker:
-            tick = broker.task(name="tests.chaos.app:tick")(_tick)
-            await broker.schedules.add(tick, schedule)
-
     # The crew
 
     @property
@@ -136,9 +124,10 @@ class Driver:
         return [*self._workers, *self._producers, *self._waiters]
 
     def _worker(self, number: int) -> Member:
+        scheduler = " --scheduler" if self._can.has_schedules else ""
         options = (
             f"--lease 1 --concurrency 40 --shutdown-timeout 1 --max-block {MAX_BLOCK:g} "
-            f"--processes {self._settings.processes} --pool-processes 1{' --scheduler' if self._ticks else ''}"
+            f"--processes {self._settings.processes} --pool-processes 1{scheduler}"
         )
         return Member(
             f"worker-{number}",
@@ -269,13 +258,9 @@ class Driver:
         history = History(self._calls, [waiter.name for waiter in self._waiters], is_file, is_late)
         history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
-        for name in (SCHEDULE, *(member.name for member in (*self._producers, *self._waiters))):
+        for name in (TICKS, *(member.name for member in (*self._producers, *self._waiters))):
             history.take_watcher(name, JournalReader(self._folder / name).read())
         return history
-
-
-async def _tick() -> None:
-    """What a tick is for who adds its schedule."""
 
 
 def victims_of(fault: Fault, pids: Sequence[int]) -> Sequence[int]:

@@ -1,10 +1,13 @@
 """The plans of the chaos suite: a seed says everything."""
 
+import time
+
 import pytest
 
 from asyncq import MemoryBroker, RabbitMQBroker
-from tests.chaos.calls import KEYS, OFTEN, RARE, UNIQUE, Kind, calls_of, kinds_for, ticks_of
+from tests.chaos.calls import KEYS, OFTEN, RARE, UNIQUE, Kind, calls_of, kinds_for
 from tests.chaos.faults import KINDS, SECONDS, plan
+from tests.chaos.ticks import Ticks
 
 
 @pytest.mark.parametrize("broker", KINDS)
@@ -47,4 +50,7 @@ def test_a_broker_is_asked_for_what_it_can_do() -> None:
 
 def test_the_ids_of_ticks() -> None:
     """The ticks of a schedule are known before it ticks."""
-    assert ticks_of(1_000, 3) == {"ticks@1000": 0, "ticks@2000": 1, "ticks@3000": 2}
+    begin = time.monotonic()
+    numbers = [int(id.removeprefix("ticks@")) for id in Ticks(begin, 3).calls]
+    assert [number - numbers[0] for number in numbers] == [0, 1_000, 2_000]
+    assert numbers[0] == pytest.approx(1_000 * time.time(), abs=10_000)

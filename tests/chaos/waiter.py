@@ -8,8 +8,8 @@ import sys
 import time
 
 from tests.chaos import app
-from tests.chaos.calls import SCHEDULE
 from tests.chaos.journal import Entry, Journal, JournalReader
+from tests.chaos.ticks import NAME as TICKS
 from tests.chaos.watching import Watching, opened
 
 PAUSE = 0.1
@@ -41,7 +41,7 @@ async def follow(watching: Watching, entry: Entry) -> None:
     if entry["owner"] != entry["id"]:
         return
     await asyncio.sleep(entry["at"] - time.monotonic())  # until its tick
-    await watching.see(entry["id"], wait_for_publish=LATE if entry["id"].startswith(SCHEDULE) else 0)
+    await watching.see(entry["id"], wait_for_publish=LATE if entry["id"].startswith(TICKS) else 0)
 
 
 if __name__ == "__main__":
