@@ -64,7 +64,7 @@ def _runs_by_key(history: History, kinds: Collection[Kind]) -> Mapping[str, Sequ
 
 def _check_slots(key: str, runs: Sequence[Run], history: History, explanations: Explanations, bounds: Bounds) -> None:
     """A slot is a lending: who has lost that, by a fault or a cancel, may run on, and the next one beside it."""
-    lost = {run.name: min(explanations.lost_at(run), history.cancelling.get(run.id, inf)) for run in runs}
+    lost = {run.name: _lost_at(run, history, explanations) for run in runs}
     there: list[Run] = []
     for run in runs:
         there = [each for each in there if _goes_on(each, run.begin, lost[each.name])]
@@ -74,8 +74,15 @@ def _check_slots(key: str, runs: Sequence[Run], history: History, explanations: 
             bounds.wrong.append(f"More than {SLOTS} runs had slots of {key!r} at {run.begin:.3f}: {there}")
         elif len(there) > SLOTS:
             first = min(without, key=lambda each: lost[each.name])
-            is_cancelled = history.cancelling.get(first.id, inf) <= lost[first.name]
+            is_cancelled = history.cancelling.get(first.id, inf) <= run.begin
             bounds.beside[CANCELLED if is_cancelled else explanations.of(first)] += 1
+
+
+def _lost_at(run: Run, history: History, explanations: Explanations) -> float:
+    """Return when a run may have lost its slot, at the earliest: never, if its value is the call's."""
+    if any(seen.value == run.name for seen in history.seen.get(run.id, ())):
+        return inf
+    return min(explanations.lost_at(run), history.cancelling.get(run.id, inf))
 
 
 def _goes_on(run: Run, at: float, lost_at: float) -> bool:

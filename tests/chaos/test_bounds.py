@@ -56,16 +56,21 @@ def test_slots() -> None:
 def test_a_slot_that_a_fault_has_freed(hit: Hit, end: float, beside: dict[str, int]) -> None:
     """Who has lost its lease has no slot, and is counted if it goes on beside as many as have one."""
     runs = [run(0, 100, end, pid=WORKER), *(run(number, 100, 103) for number in range(1, SLOTS)), run(9, 102, 103)]
-    bounds = check(story(Kind.SLOTTED, *runs, hits=[hit]))
+    history = story(Kind.SLOTTED, *runs, hits=[hit])
+    if end < inf:
+        assert "had slots" in check(history).wrong[0], "its value was seen, so it had its slot all the time"
+    history.seen["call-0"] = [Seen("waiter", 105, "succeeded", "of another run")]
+    bounds = check(history)
     assert (bounds.wrong, bounds.beside) == ([], beside)
     assert bounds.slotted == SLOTS + 1
-    earlier = [*runs[:-1], run(9, 100.4, 103)]
-    assert len(check(story(Kind.SLOTTED, *earlier, hits=[hit])).wrong) == 1
+    history.runs["call-9"] = [run(9, 100.4, 103)]
+    assert len(check(history).wrong) == 1, "that was before the fault"
 
 
 def test_a_slot_that_a_cancel_has_freed() -> None:
     """A call that is cancelled frees its slot before its worker hears of it."""
     history = story(Kind.SLOTTED_CANCELLED, *at_once(SLOTS), run(9, 100.6, 103))
+    history.seen["call-0"] = [Seen("waiter", 100.6, "cancelled", "TaskCancelled")]
     history.cancelling["call-0"] = 100.5
     history.cancelled["call-0"] = Cancelled(100.55, took_effect=True)
     bounds = check(history)
