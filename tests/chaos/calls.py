@@ -109,8 +109,9 @@ DEAD = {
 DEADLY = {Kind.PROCESS_EXITS, Kind.EXITS, Kind.STUCK, Kind.POISON}
 """Kinds that take their process with them."""
 
-POOLED = {Kind.PROCESS, Kind.PROCESS_EXITS}
-"""Kinds that run in a process of the pool."""
+STARTED_LATE = {Kind.PROCESS, Kind.PROCESS_EXITS, Kind.THREAD}
+"""Kinds that run in a process of the pool, or in a thread: that begins after all tasks of its batch which need none, one
+of which may have ended the process by then."""
 
 SECONDS = {
     Kind.QUICK: (0, 0.05),

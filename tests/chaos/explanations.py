@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from math import inf
 
-from tests.chaos.calls import CHILD, DEADLY, POOLED, Call, Kind
+from tests.chaos.calls import CHILD, DEADLY, STARTED_LATE, Call, Kind
 from tests.chaos.faults import FaultKind
 from tests.chaos.history import NO_TIME, History, Hit, Missing, Run
 
@@ -107,9 +107,9 @@ class Explanations:
         """Return how many processes died that had a call, or were silent for too long, before its end was seen.
 
         Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
-        blocked when that died, or a process of the pool was waited for. Or the answer to a fetch was on its way to a
-        worker when that died: a matter of milliseconds, and so not twice to one call. Who awaits another call fails
-        with it.
+        blocked when that died, or a process of the pool or a thread was waited for. Or the answer to a fetch was on its
+        way to a worker when that died: a matter of milliseconds, and so not twice to one call. Who awaits another call
+        fails with it.
         """
         child = self._deaths(call.id + CHILD, Kind.QUICK, end) if call.kind is Kind.NESTED else 0
         return max(child, self._deaths(call.id, call.kind, end))
@@ -136,7 +136,7 @@ class Explanations:
         hits = [hit for hit in deaths if begin <= hit.end and hit.begin <= end]
         others: set[object] = {who for hit in hits for who in (hit.pids or hit.crews)}
         others -= {pid for run in runs for pid in (run.pid, run.worker)}
-        fetched = others if kind in POOLED else others & self._died_blocked
+        fetched = others if kind in STARTED_LATE else others & self._died_blocked
         return len(dead) + len(fetched) + min(1, len(others - fetched))
 
     def told(self, run: Run, at: float) -> float:

@@ -239,6 +239,15 @@ def test_a_task_that_ends_its_process_explains_what_ran_beside_it() -> None:
     assert UNEXPLAINED not in check(history).repeats
 
 
+@pytest.mark.parametrize(("kind", "deaths"), [(Kind.THREAD, 3), (Kind.QUICK, 2)])
+def test_what_has_not_begun_in_a_thread_dies_with_its_process(kind: Kind, deaths: int) -> None:
+    """Deaths count for a call that was to run in a thread, and was not seen to begin there; of another, one at most."""
+    history = History({ID: Call(ID, kind, 0, 0, 0)}, [], accepted_at={ID: 99})
+    history.runs[ID] = DEATHS[:1]
+    history.hits += [Hit(K.KILL_WORKER, 100.5 + pid, 100.5 + pid, pids=[pid]) for pid in (1, 2, 3)]
+    assert Explanations(history).deaths_of(history.calls[ID], end=110) == deaths
+
+
 @pytest.mark.parametrize(("kind", "deaths"), [(Kind.BLOCKS, 3), (Kind.QUICK, 2)])
 def test_what_a_blocked_loop_has_fetched_dies_with_it(kind: Kind, deaths: int) -> None:
     """Deaths count for a call that could not start because others blocked the loop; beside any others, one at most."""
