@@ -110,8 +110,8 @@ DEADLY = {Kind.PROCESS_EXITS, Kind.EXITS, Kind.STUCK, Kind.POISON}
 """Kinds that take their process with them."""
 
 STARTED_LATE = {Kind.PROCESS, Kind.PROCESS_EXITS, Kind.THREAD}
-"""Kinds that run in a process of the pool, or in a thread: that begins after all tasks of its batch which need none, one
-of which may have ended the process by then."""
+"""Kinds that run in a process of the pool, or in a thread, which begins after the tasks beside it that need none. Any
+of these may have ended the process by then."""
 
 SECONDS = {
     Kind.QUICK: (0, 0.05),
