@@ -210,10 +210,10 @@ class Holder(ABC):
         """
 
     @abstractmethod
-    async def called(self, queues: Sequence[str], seconds: float) -> None:
-        """Wait until calls of these queues may have got their turn by a freed slot or a change, or for so long.
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
+        """Wait until calls of these queues may have got their turn by a freed slot or a change, or for so long at most.
 
-        Of many who wait one at least is called. It asks, or lets others know by asking for 0.
+        Of many who wait one at least is called. It asks, or lets others know by asking for 0. Returns whether it was.
         """
 
     @abstractmethod

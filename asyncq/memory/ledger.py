@@ -35,8 +35,9 @@ class MemoryHolder(MemoryMembership, Holder):
             self._member.bell.clear()  # before the look, so that what comes after it is not slept through
             return self._book.take_turns(self._member, limits, count, suspects, self._state.now_ms())
 
-    async def called(self, queues: Sequence[str], seconds: float) -> None:
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
         await self._member.bell.wait(seconds)
+        return True
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         now_ms = self._state.now_ms()

@@ -113,7 +113,7 @@ class LedgerConsumer(FetchingConsumer):
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
         deliveries: list[Delivery] = []
-        if self._turning.is_due(limits):  # of what is in line no more than half, while other things are here
+        if self._turning.comes_first(limits):  # of what is in line no more than half, while other things are here
             has_others = any(self._intakes[queue].buffer for queue in limits)
             deliveries = await self._from_lines(limits, -(-count // 2) if has_others else count, suspects)
             limits = {queue: limit - _count(deliveries, queue) for queue, limit in limits.items()}
@@ -134,6 +134,10 @@ class LedgerConsumer(FetchingConsumer):
             self._lose()
             await self._abandon()
             raise
+        except BrokerUnavailable:
+            if any(self._intakes[queue].buffer for queue in limits):
+                raise  # nothing of it could be lent either
+            return []
         self._loans |= {lent.token: Loan(copy, None) for copy, lent in turns}
         return [Delivery(*copy[:4], *lent) for copy, lent in turns]
 

@@ -10,10 +10,12 @@ from asyncq.ledger import Copy, Holder, Lent
 from asyncq.rabbitmq.placing import Placing
 
 LOOK = 20.0
-"""Seconds after which it is asked unasked: whoever would have told may have died before."""
+"""Seconds after which somebody looks unasked: whoever would have told may have died before."""
 
 SHORT_LOOK = 5.0
 """The same while calls wait: who runs others all the time is not called for a slot that was freed elsewhere."""
+
+NEVER_MS = 2**62
 
 SPIN_MS = 1_000
 """After so long it is asked again when nothing was lent though a line's time had come."""
@@ -25,8 +27,8 @@ class Turning:
     """Knows when to ask, and asks.
 
     While a fetch waits, its holder waits to be called: for a slot that was freed anywhere, or a change. Who frees slots
-    itself asks by itself. A time that was told is kept by a timer. So nobody asks in vain, and calls that need nothing
-    cost one question in `LOOK` seconds.
+    itself asks by itself. A time that was told is kept by a timer. So nobody asks in vain; where no call ever waits, a
+    look in `LOOK` seconds is all that it costs, beside the fetches.
 
     Args:
         holder: of whom it is asked.
@@ -49,7 +51,7 @@ class Turning:
         self._queues = list(queues)
         self._now_ms = now_ms
         self._told = told
-        self._due_ms = 0
+        self._due_ms = NEVER_MS
         self._are_waiting = False
         self._asked: Collection[str] = ()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,6 +65,10 @@ class Turning:
         if self._due_ms <= self._now_ms():
             return True
         return self._are_waiting and not all(queue in self._asked for queue in queues)
+
+    def comes_first(self, queues: Collection[str]) -> bool:
+        """Tell whether it is to be asked before what has arrived is: calls are known to wait."""
+        return self._are_waiting and self.is_due(queues)
 
     def begin_wait(self) -> None:
         """Take note that there is time for more."""
@@ -91,9 +97,9 @@ class Turning:
         self._told()
 
     async def take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[tuple[Copy, Lent]]:
-        """Ask for no more than so many. Raises LeaseLost; while the ledger does not answer there is none."""
+        """Ask for no more than so many. Raises LeaseLost and BrokerUnavailable."""
         asked_ms = self._now_ms()
-        self._due_ms = asked_ms + round((SHORT_LOOK if self._are_waiting else LOOK) * 1000)
+        self._due_ms = NEVER_MS
         self._asked = tuple(limits)
         try:
             turns = await self._holder.take_turns(limits, count, suspects=suspects)
@@ -101,7 +107,7 @@ class Turning:
             self._failures += 1
             self._be_due(asked_ms + round(_AGAIN.seconds(self._failures, self._random) * 1000))
             self._placing.wake()
-            return ()
+            raise
         except BaseException:
             self._due_ms = 0
             self._placing.wake()
@@ -114,14 +120,14 @@ class Turning:
         return turns.lent
 
     async def run(self) -> None:
-        """Wait to be called, while there is time for more, until cancelled."""
+        """Wait to be called, while there is time for more, and look now and then, until cancelled."""
         failures = 0
         try:
             while True:
-                await self._is_fetch_waiting.wait()
                 try:
-                    await self._holder.called(self._queues, LOOK)
-                    await self._answer()
+                    await self._look()
+                    while await self._is_called():
+                        await self._answer()
                     failures = 0
                 except LeaseLost:
                     return  # whoever fetches learns of it
@@ -132,14 +138,30 @@ class Turning:
             if self._timer is not None:
                 self._timer.cancel()
 
+    async def _look(self) -> None:
+        """See whether anybody waits, and until when, and take nothing."""
+        turns = await self._holder.take_turns(dict.fromkeys(self._queues, 0), 0)
+        if turns.are_waiting:
+            self.expect(turns.due_ms)
+
+    async def _is_called(self) -> bool:
+        """Wait to be called, for as long as may be."""
+        seconds = SHORT_LOOK if self._are_waiting else LOOK
+        try:
+            async with asyncio.timeout(seconds):
+                await self._is_fetch_waiting.wait()
+        except TimeoutError:
+            return False
+        return await self._holder.called(self._queues, LOOK)
+
     async def _answer(self) -> None:
-        """Ask, or let somebody else know that there is something."""
-        self._be_due(0)
+        """Have it asked, or let somebody else know that there is something."""
+        self.expect(0)
         if self._is_fetch_waiting.is_set():
             self._told()
             await self._has_fetch_woken.wait()
         else:
-            await self._holder.take_turns(dict.fromkeys(self._queues, 0), 0)
+            await self._look()
 
     def _be_due(self, due_ms: int) -> None:
         """Ask then, unless it is to be sooner."""

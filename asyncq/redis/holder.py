@@ -64,10 +64,12 @@ class RedisHolder(Holder):
                 raise LeaseLost(f"Holder {self.name!r} has left.")
             return await self._take_turns(limits, count, suspects)
 
-    async def called(self, queues: Sequence[str], seconds: float) -> None:
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
         seconds = max(0.001, min(seconds, LONGEST_WAIT))
         command = ("BLPOP", *(self._space.queue(queue)["wake"] for queue in queues), f"{seconds:.3f}")
-        await self._waiting.attempt([command], wanted="wait for a turn", seconds=seconds + WAIT_MARGIN, waits=True)
+        deadline = seconds + WAIT_MARGIN
+        [token] = await self._waiting.attempt([command], wanted="wait for a turn", seconds=deadline, waits=True)
+        return token is not None
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """End lendings.

@@ -61,10 +61,12 @@ class SQLiteHolder(SQLiteMembership, Holder):
 
         return await self._lend(work, self._lost_turns)
 
-    async def called(self, queues: Sequence[str], seconds: float) -> None:
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, MAX_NAP)):
                 await self._rung.wait()
+                return True
+        return False
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         def work(transaction: Transaction) -> list[bool]:
