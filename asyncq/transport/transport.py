@@ -68,7 +68,10 @@ class Capabilities:
 
 def without_limits(what: str) -> NotSupported:
     """Return the error of who asks a transport for a limit that it cannot keep."""
-    return NotSupported(f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do.")
+    return NotSupported(
+        f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do, and RabbitMQBroker does "
+        "with store=."
+    )
 
 
 class Transport(ABC):
