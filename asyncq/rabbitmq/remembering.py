@@ -1,10 +1,10 @@
 """The transport on RabbitMQ whose calls a ledger remembers."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from asyncq.ledger import Ledger
-from asyncq.limits import LimitOffice
+from asyncq.limits import LimitId, LimitOffice, Numbers
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.issuing import Issuing
@@ -125,6 +125,9 @@ class RememberingTransport(RabbitTransport):
 
     def limits(self) -> LimitOffice:
         return self._ledger.limits()
+
+    async def declare_limits(self, numbers: Mapping[LimitId, Numbers]) -> None:
+        self._noter.declare(numbers)
 
     async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
         await self._noter.tried()
