@@ -1,10 +1,10 @@
 """The holder: a consumer of a ledger on Redis."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Holder, Lent, Verdict
+from asyncq.ledger import Copy, Holder, Lent, Turns, Verdict
 from asyncq.redis.client import RedisClient
 from asyncq.redis.holdings import Holdings
 from asyncq.redis.keys import KeySpace
@@ -13,8 +13,11 @@ from asyncq.redis.orders import Orders
 from asyncq.redis.recovering import Recovering
 from asyncq.redis.settling import SettlementBatch
 from asyncq.redis.takeover import LEDGER_RECLAIM, absolve, end_memberships
-from asyncq.redis.taking import Taking
+from asyncq.redis.taking import Asking, Taking
 from asyncq.transport import Dead, Departure, Done, Settlement
+
+LONGEST_WAIT, WAIT_MARGIN = 20.0, 5.0
+"""Seconds of one wait to be called, and how many more it may take until its connection counts as dead."""
 
 
 class RedisHolder(Holder):
@@ -32,6 +35,7 @@ class RedisHolder(Holder):
         self._queues = list(queues)
         self._lease_ms = lease_ms
         self._link = client.link()
+        self._waiting = client.link()
         self._orders = Orders(client, space, name)
         self._holdings = Holdings(space, name, self._link, reclaim=LEDGER_RECLAIM)
         self._recovering = Recovering(client, space)
@@ -57,6 +61,19 @@ class RedisHolder(Holder):
             if self._has_left:
                 raise LeaseLost(f"Holder {self.name!r} has left.")
             return await self._take(copies)
+
+    async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
+        async with self._taking:
+            if self._has_left:
+                raise LeaseLost(f"Holder {self.name!r} has left.")
+            return await self._take_turns(limits, count, suspects)
+
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
+        seconds = max(0.001, min(seconds, LONGEST_WAIT))
+        command = ("BLPOP", *(self._space.queue(queue)["wake"] for queue in queues), f"{seconds:.3f}")
+        deadline = seconds + WAIT_MARGIN
+        [token] = await self._waiting.attempt([command], wanted="wait for a turn", seconds=deadline, waits=True)
+        return token is not None
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """End lendings.
@@ -91,7 +108,8 @@ class RedisHolder(Holder):
         try:
             counts = await self._client.settling.follow(plan, wanted="leave")
         finally:
-            await self._client.close_link(self._link)
+            for link in (self._link, self._waiting):
+                await self._client.close_link(link)
         return counts[self.name]
 
     async def _reconcile(self) -> None:
@@ -120,3 +138,16 @@ class RedisHolder(Holder):
                     held.append((verdict.token, copies[index].queue))
         self._holdings.hold(held)
         return verdicts
+
+    async def _take_turns(self, limits: Mapping[str, int], count: int, suspects: int) -> Turns:
+        seconds = self._client.server.command_timeout
+        if self._holdings.is_doubtful:
+            await self._holdings.reconcile(seconds)
+        self._holdings.ask(limits)
+        asking = Asking(limits, count, suspects, self.name, self._holdings.number)
+        [reply] = await self._link.attempt([asking.call(self._space.queue)], wanted="take turns", seconds=seconds)
+        self._holdings.answer()
+        turns = asking.turns(reply)
+        lent = [(copy, each) for copy, each in turns.lent if not self._orders.are_given_for(each.token)]
+        self._holdings.hold((each.token, copy.queue) for copy, each in lent)
+        return turns._replace(lent=lent)
