@@ -8,7 +8,7 @@ from asyncq.broker.terms import term_of
 from asyncq.errors import PublishRefused
 from asyncq.message import Message, encode_message, terms_of
 from asyncq.queues import DEFAULT_QUEUE, Queue
-from asyncq.transport import Capabilities, Envelope
+from asyncq.transport import Capabilities, Envelope, without_groups
 
 logger = logging.getLogger("asyncq.broker")
 
@@ -44,7 +44,7 @@ class Envelopes:
 
         Raises:
             PublishRefused: its queue has no such priority, or it is too large.
-            NotSupported: nobody here has priorities, or would know its id again.
+            NotSupported: nobody here has priorities, knows groups, or would know its id again.
         """
         queue = message.queue
         if queue not in self._known_queues:
@@ -59,6 +59,8 @@ class Envelopes:
                 f"A call of {message.task!r} has {len(body):,} bytes; this broker takes {self._max_size:,} "
                 "(max_message_size). Store large data elsewhere and pass its address."
             )
+        if message.terms is not None and message.terms.group and not self._capabilities.has_groups:
+            raise without_groups(message.task)
         unique = None
         if message.unique is not None:
             if not self._capabilities.has_uniqueness:

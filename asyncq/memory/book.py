@@ -209,7 +209,7 @@ class Book:
 
     def reopen(self, revival: Revival, now_ms: int) -> int | None:
         """Let a dead call wait again; return its generation, None where the id or the key is another call's."""
-        letter, body, priority, term = revival
+        letter, body, priority, term, _ = revival
         entry = self.space.entries.get(letter.id)
         if entry is not None:
             if not entry.is_reopened:

@@ -79,7 +79,7 @@ class LetterBox:
             for index, generation in zip(found, generations, strict=True):
                 outcomes[index] = Revived.TAKEN if generation is None else Revived.DONE
                 if generation is not None:
-                    letter, body, priority, _ = revivals[index]
+                    letter, body, priority, *_ = revivals[index]
                     envelope = Envelope(letter.id, letter.queue, body, priority)
                     parcels[index] = self._sending.call(envelope, facts=Facts(generation=generation))
             refusals = await self._sending.send(list(parcels.values()))

@@ -27,6 +27,11 @@ spread.
     {ns}:q:QUEUE:turns          ZSET    OF -> ms at which the line of this count is asked for; infinite: when called
     {ns}:q:QUEUE:turn:OF        ZSET    members like those of `ahead` that stand in this line
     {ns}:q:QUEUE:stands         HASH    member -> OF of the line in which it stands
+    {ns}:q:QUEUE:lanes          ZSET    GROUP of a lane -> its turn; empty: all that have no group, which have no lane
+    {ns}:q:QUEUE:lane:0:GROUP   ZSET    ready members of a group -> us at which they were, less 60 s for each priority;
+                                        below 0: they were handed back
+    {ns}:q:QUEUE:laned          SET     OF of the lines that have lanes
+    {ns}:q:QUEUE:lanes:OF, ...:lane:SIZE:OFGROUP    as those of the queue, of the line of OF, a text of that size
     {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:q:QUEUE:uniques        HASH    id -> s or e, and the unique key that the call gives back at its start or end
@@ -81,7 +86,7 @@ QUEUE_KEYS = (
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
     *("generations", "ended", "uniques"),
-    *("terms", "turns", "stands"),
+    *("terms", "turns", "stands", "lanes"),
 )
 SPACE_KEYS = (
     *("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger"),

@@ -204,7 +204,7 @@ class RedisLedger(Ledger):
 
     def _reopening(self, part: Part[Revival]) -> Call:
         arguments: list[Argument] = []
-        for letter, body, _, term in part.items:
+        for letter, body, _, term, _ in part.items:
             arguments += (letter.id, letter.record or b"", body, term_text(term) if term is not None else "")
         return call("ledger_reopen", self._space.queue(part.queue), *arguments)
 

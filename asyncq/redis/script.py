@@ -27,7 +27,7 @@ _FIRST_WRITE = "redis.call('DEL', KEYS[1] .. ':')  -- no key has this name"
 _PARTS = {
     *("queue", "suspects", "returning", "disowning", "severing", "fencing", "ending", "burial", "known", "following"),
     *("ledger", "keyed", "uniques", "leaving", "moving", "parking", "replacing"),
-    *("terms", "grants", "holders", "admitting", "lanes", "limited"),
+    *("terms", "grants", "holders", "admitting", "groups", "lanes", "limited"),
 }
 """Files that are no scripts of their own."""
 

@@ -145,10 +145,11 @@ class Service:
             if not due or len(taken) >= limit:
                 break
             line, limit_key = due.popleft()
-            head = self._lines.head(line, are_suspects_meant=self.suspects > 0)
+            head = self._lines.head(line) if self.suspects > 0 else self._lines.plain_head(line)
             if head is None:  # an empty line goes
                 self._lines.time(line, now_ms + PUT_OFF_MS)
                 continue
+            assert head.terms is not None, "what stands in a line needs something"
             terms = decode_terms(head.terms)
             lacking = self._limiter.lacking(terms)
             if lacking is not None and lacking.limit_key == limit_key:

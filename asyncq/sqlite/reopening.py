@@ -46,7 +46,7 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     keyed: list[Envelope] = []
     lives: dict[str, Copy] = {}
     generations: list[int | None] = []
-    for letter, body, priority, term in revivals:
+    for letter, body, priority, term, _ in revivals:
         id = letter.id
         generation: int | None = next_life(last.get(id))
         has_ended, own_generation, is_reopened, expires_ms, record = rows.get(id, _NOTHING)

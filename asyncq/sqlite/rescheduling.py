@@ -37,6 +37,7 @@ def reschedule(
         terms = encode_terms(decode_terms(terms).expiring(expires_ms))
     if line is not None:
         wake_for_turns(transaction, leave_line(transaction, seq, line, now_ms))
-    transaction.change(_MOVE, (seq, state, max(due_ms, now_ms), body, terms))
+    place_ms = max(due_ms, now_ms + 1)  # behind all that have become ready until now, however fast this was
+    transaction.change(_MOVE, (seq, state, place_ms, body, terms))
     wake_hungry(transaction, [number], due_ms if due_ms > now_ms else 0)
     return True

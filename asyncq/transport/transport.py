@@ -36,6 +36,7 @@ class Capabilities:
         reschedules: calls that wait may be given another time (`Transport.reschedule`).
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
         has_limits: calls with terms are lent as these are granted, and there is an office for limits.
+        has_groups: groups of calls take turns (`Terms.group`), in each queue and in the line of each limit.
         has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
     """
@@ -51,6 +52,7 @@ class Capabilities:
     reschedules: bool = True
     shows_line: bool = True
     has_limits: bool = False
+    has_groups: bool = False
     has_schedules: bool = False
     remedy: str = ""
 
@@ -71,6 +73,14 @@ def without_limits(what: str) -> NotSupported:
     return NotSupported(
         f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do, and RabbitMQBroker does "
         "with store=."
+    )
+
+
+def without_groups(task: str) -> NotSupported:
+    """Return the error of who asks for groups that take turns where a queue knows no groups."""
+    return NotSupported(
+        f"{task!r} with group=: queues of this broker know no groups. MemoryBroker and RedisBroker have them; here, "
+        "give large tenants a queue of their own, options(queue=...): queues of a worker take turns."
     )
 
 
