@@ -10,7 +10,7 @@ from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.candidates import COLUMNS, Candidate
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import first_lanes, serve
-from asyncq.sqlite.schema import FAR_MS, LINED, PLACE_IN_LANE, READY
+from asyncq.sqlite.schema import FAR_MS, IS_PLAIN, LINED, PLACE_IN_LANE, READY
 
 _FIND: Final = "SELECT id FROM lines WHERE space = ?1 AND limit_key = ?2 AND queue = ?3"
 _MAKE: Final = "INSERT INTO lines(space, limit_key, queue, turn_ms) VALUES (?1, ?2, ?3, ?4) RETURNING id"
@@ -22,6 +22,10 @@ _FIRST: Final = f"""
 FROM calls WHERE line = ?1 AND state = {LINED} AND lane IS NULL ORDER BY priority DESC, due_ms, seq LIMIT 1
 """
 _HEAD: Final = f"SELECT {COLUMNS} {_FIRST}"
+_PLAIN_HEAD: Final = f"""
+SELECT {COLUMNS} FROM calls
+WHERE line = ?1 AND state = {LINED} AND lane IS NULL AND {IS_PLAIN} ORDER BY priority DESC, due_ms, seq LIMIT 1
+"""
 _HEAD_OF_LANE: Final = f"""
 SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 ORDER BY {PLACE_IN_LANE}, seq LIMIT 1
 """
@@ -112,7 +116,11 @@ class Lines:
 
     def head(self, line: int) -> Candidate | None:
         """Return who is first in a line."""
-        return _first_in_turn(self._transaction, line) if self._have_lanes else _first(self._transaction, line)
+        return _first_in_turn(self._transaction, line) if self._have_lanes else _first(self._transaction, line, _HEAD)
+
+    def plain_head(self, line: int) -> Candidate | None:
+        """Return who is first in a line without groups of those who are no suspects."""
+        return _first(self._transaction, line, _PLAIN_HEAD)
 
     def serve(self, line: int, head: Candidate) -> None:
         """Have the lane of who was first use up a turn."""
@@ -169,6 +177,6 @@ def _first_in_turn(transaction: Transaction, line: int) -> Candidate | None:
     return None
 
 
-def _first(transaction: Transaction, line: int) -> Candidate | None:
-    found = transaction.rows(_HEAD, (line,))
+def _first(transaction: Transaction, line: int, sql: str) -> Candidate | None:
+    found = transaction.rows(sql, (line,))
     return Candidate(*found[0]) if found else None

@@ -20,6 +20,7 @@ from asyncq.sqlite.schema import (
     IS_IN_LANE,
     IS_SUSPECT,
     READY,
+    SATED,
     SCHEDULED,
 )
 from asyncq.sqlite.uniques import owners_of, take_keys
@@ -62,6 +63,10 @@ _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state 
 
 _ALL_WAITING: Final = (_WAITING, _WAITING_IN_LANES, _WAITING_SUSPECTS, _WAITING_LATER, WAITING)
 
+_WAIT_FOR_TURNS: Final = f"""
+SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
+WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger <> {SATED}
+"""
 _HUNGRY: Final = """
 SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
 WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2 AND consumer <> ?3
@@ -134,6 +139,13 @@ def wake_hungry(
     """
     for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger, besides)):
         transaction.ring(address, Ring(0, due_ms=due_ms))
+
+
+def wake_for_turns(transaction: Transaction, queues: Iterable[int]) -> None:
+    """Ring those who may take what waits in the lines of these queues: somebody's turn may have come."""
+    if numbers := list(queues):
+        for (address,) in transaction.rows(_WAIT_FOR_TURNS, (as_json(numbers),)):
+            transaction.ring(address, Ring(0, due_ms=0))
 
 
 def wake_for_returned(transaction: Transaction, returned: Iterable[tuple[int, bool]]) -> None:

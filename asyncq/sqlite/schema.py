@@ -52,6 +52,8 @@ SATED: Final = 0
 HUNGER: Final = 1
 """For anything but suspects."""
 HUNGER_FOR_ALL: Final = 2
+FOR_TURNS: Final = -1
+"""Of a ledger's holder: for nothing but the lines of limits."""
 
 # A lane goes with its last call, however that leaves, and comes with its first. Only what is published joins by a
 # statement of its own (`lanes.join`): a trigger would cost those a sixth of their time that have no group.
