@@ -6,7 +6,7 @@ local has_lined_lanes -- some line of this queue has lanes
 local function head_of_line(prefix, of)
   local group = has_lined_lanes and redis.call('ZRANGE', lanes_of(prefix, of), 0, 0)[1]
   if group then
-    if redis.call('EXISTS', prefix .. 'turn:' .. of) == 1 then
+    if has_plain(prefix, of) then
       join_lanes(prefix, of, '')
     elseif group == '' then
       redis.call('ZREM', lanes_of(prefix, of), '')
@@ -27,7 +27,11 @@ local function leave_line_in_turn(prefix, of, member, group)
 end
 
 local function stand_in_line_of(prefix, of, member, place, at, group)
-  has_lined_lanes = has_lined_lanes or group ~= ''
+  if group ~= '' then
+    has_lined_lanes = true
+  elseif has_lined_lanes and redis.call('EXISTS', lanes_of(prefix, of)) == 1 then
+    join_lanes(prefix, of, '')
+  end
   return stand_in_line(prefix, of, member, place, at, group)
 end
 
@@ -136,7 +140,7 @@ end
 local function pop_in_turn(key, limit)
   local prefix = prefix_by(key.messages, 'messages')
   local members, numbers, places, in_lanes, is_any_empty = {}, {}, {}, {}, false
-  if redis.call('EXISTS', key.line, key.ahead) > 0 then
+  if has_plain(prefix, '') then
     join_lanes(prefix, '', '')
   end
   for _ = 1, ROUNDS do
