@@ -15,7 +15,6 @@ class Turns:
 
     In a line groups take turns, as they do in the queue.
 
-
     Args:
         limiter: of the namespace.
     """
@@ -58,6 +57,16 @@ class Turns:
                 self._stand(entry, of, FAR_MS)
                 return True
         return False
+
+    def stand(self, entry: Entry, due_ms: int) -> None:
+        """Let a call stand in line that is not asked for now; a line that is new is asked for at that time."""
+        if entry.terms is not None and not self.join(entry):
+            self._stand(entry, keys_of(entry.terms)[0], due_ms)
+
+    def due_ms(self, entry: Entry) -> int | None:
+        """Return when the line is asked for in which a call stands; None: nothing but a call can help."""
+        due_ms = self.next_of(self._stands[entry])
+        return None if due_ms >= FAR_MS else due_ms
 
     def take(self, limit: int, now_ms: int, suspects: int, apart: list[Entry]) -> list[Entry]:
         """Take the heads of lines whose time has come, which take turns, no more than so many.

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.schema import FAR_MS, LINED, READY
+from asyncq.sqlite.schema import FAR_MS, IS_PLAIN, LINED, READY
 
 _FIND: Final = "SELECT id FROM lines WHERE space = ?1 AND limit_key = ?2 AND queue = ?3"
 _MAKE: Final = "INSERT INTO lines(space, limit_key, queue, turn_ms) VALUES (?1, ?2, ?3, ?4) RETURNING id"
@@ -18,6 +18,10 @@ _NEXT_TURN: Final = "SELECT min(turn_ms) FROM lines WHERE queue = ?1"
 
 _FIRST_COLUMNS: Final = f"FROM calls WHERE line = ?1 AND state = {LINED} ORDER BY priority DESC, due_ms, seq LIMIT 1"
 _HEAD: Final = f"SELECT seq, crashes, terms {_FIRST_COLUMNS}"
+_PLAIN_HEAD: Final = f"""
+SELECT seq, crashes, terms FROM calls
+WHERE line = ?1 AND state = {LINED} AND {IS_PLAIN} ORDER BY priority DESC, due_ms, seq LIMIT 1
+"""
 _STAND: Final = f"""
 UPDATE calls SET state = {LINED}, line = json_extract(value, '$[1]')
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?1)) WHERE seq = own
@@ -94,9 +98,9 @@ class Lines:
         """Return when the next line is to be asked for; FAR_MS: there is none, or only a freed slot can help."""
         return _or_far(self._transaction.rows(_NEXT_TURN, (self._queue,))[0][0])
 
-    def head(self, line: int) -> Head | None:
-        """Return who is first in a line."""
-        found = self._transaction.rows(_HEAD, (line,))
+    def head(self, line: int, *, are_suspects_meant: bool = True) -> Head | None:
+        """Return who is first in a line, of all, or of those who are no suspects."""
+        found = self._transaction.rows(_HEAD if are_suspects_meant else _PLAIN_HEAD, (line,))
         return Head(*found[0]) if found else None
 
     def time(self, line: int, due_ms: int) -> None:

@@ -11,7 +11,7 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lines import WAITING
 from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, IS_PLAIN, IS_SUSPECT, READY, SCHEDULED
+from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, IS_PLAIN, IS_SUSPECT, READY, SATED, SCHEDULED
 from asyncq.sqlite.uniques import owners_of, take_keys
 from asyncq.terms import encode_terms
 from asyncq.transport import Envelope, KeyOwner, Owned, Receipt, Taken
@@ -49,6 +49,10 @@ _WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {REA
 _WAITING_SUSPECTS: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}"
 _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
 
+_WAIT_FOR_TURNS: Final = f"""
+SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
+WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger <> {SATED}
+"""
 _HUNGRY: Final = """
 SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
 WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2 AND consumer <> ?3
@@ -121,6 +125,13 @@ def wake_hungry(
     """
     for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger, besides)):
         transaction.ring(address, Ring(0, due_ms=due_ms))
+
+
+def wake_for_turns(transaction: Transaction, queues: Iterable[int]) -> None:
+    """Ring those who may take what waits in the lines of these queues: somebody's turn may have come."""
+    if numbers := list(queues):
+        for (address,) in transaction.rows(_WAIT_FOR_TURNS, (as_json(numbers),)):
+            transaction.ring(address, Ring(0, due_ms=0))
 
 
 def wake_for_returned(transaction: Transaction, returned: Iterable[tuple[int, bool]]) -> None:

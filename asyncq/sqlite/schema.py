@@ -38,6 +38,8 @@ SATED: Final = 0
 HUNGER: Final = 1
 """For anything but suspects."""
 HUNGER_FOR_ALL: Final = 2
+FOR_TURNS: Final = -1
+"""Of a ledger's holder: for nothing but the lines of limits."""
 
 TABLES: Final = f"""
 CREATE TABLE spaces(

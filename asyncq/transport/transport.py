@@ -1,11 +1,11 @@
 """The transport: the verbs of whoever publishes messages, consumes them, or looks after them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asyncq.errors import NotSupported
-from asyncq.limits import LimitOffice
+from asyncq.limits import LimitId, LimitOffice, Numbers
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.envelope import Envelope, Receipt
@@ -70,7 +70,10 @@ class Capabilities:
 
 def without_limits(what: str) -> NotSupported:
     """Return the error of who asks a transport for a limit that it cannot keep."""
-    return NotSupported(f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do.")
+    return NotSupported(
+        f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do, and RabbitMQBroker does "
+        "with store=."
+    )
 
 
 def without_groups(task: str) -> NotSupported:
@@ -120,6 +123,13 @@ class Transport(ABC):
     def limits(self) -> LimitOffice:
         """Return where limits are declared and changed. Raises NotSupported where there are none."""
         raise without_limits("limits()")
+
+    async def declare_limits(self, numbers: Mapping[LimitId, Numbers]) -> None:
+        """Say what limits allow of which nobody has said anything, for whoever publishes calls that need them.
+
+        Where what is published does not wait for it, nor does this.
+        """
+        await self.limits().declare(numbers, is_consumer=False)
 
     @abstractmethod
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:
