@@ -27,9 +27,8 @@ local function leave_line_in_turn(prefix, of, member, group)
 end
 
 local function stand_in_line_of(prefix, of, member, place, at, group)
-  if group ~= '' then
-    has_lined_lanes = true
-  elseif has_lined_lanes and redis.call('EXISTS', lanes_of(prefix, of)) == 1 then
+  has_lined_lanes = has_lined_lanes or group ~= ''
+  if group == '' and has_lined_lanes and redis.call('EXISTS', lanes_of(prefix, of)) == 1 then
     join_lanes(prefix, of, '')
   end
   return stand_in_line(prefix, of, member, place, at, group)
@@ -97,6 +96,7 @@ local function admit_some(key, popped, places, in_lanes, members, granted)
       if group == '' then
         return places[member] or place_of(member, group)
       end
+      has_lined_lanes = true -- whoever asks for its place has it stand there
       return in_lanes[member] or places[member] and lane_place(member, places[member]) or newest_in_lane(member)
     end
     if not text then
