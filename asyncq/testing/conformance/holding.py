@@ -191,7 +191,7 @@ class HoldingSuite(Suite):
         assert {delivery.id, other.id} == {"a", "c"}
 
     async def test_a_suspect_in_line_keeps_its_place(self, stage: Stage, process: Process) -> None:
-        """Who may take a suspect gets it in its place in line: those behind it do not start before it, again and again."""
+        """Who may take a suspect gets it in its place in line: those behind it do not start before it."""
         await allow(process, 1)
         await publish_suspect(stage, process)
         consumer = await process.consumer()
