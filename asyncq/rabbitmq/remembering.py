@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asyncq.ledger import Ledger
+from asyncq.ledger import Copy, Ledger
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.issuing import Issuing
@@ -156,6 +156,9 @@ class RememberingTransport(RabbitTransport):
 
     async def _reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
         return await self._ledger.reopen(revivals)
+
+    async def _placed(self, copies: Sequence[Copy]) -> None:
+        await self._ledger.placed(copies)
 
     async def _waiting(self, queue: str) -> int:
         await self._noter.tried()
