@@ -334,7 +334,9 @@ class Ledger(ABC):
 
     @abstractmethod
     async def orphans(self, limit: int) -> Sequence[Copy]:
-        """Return messages that were reclaimed, or given another body or time, and not `placed` since, oldest first.
+        """Return messages that were reclaimed, reopened, or given another body or time, and not `placed` since.
+
+        The oldest come first.
 
         The transport may have no copy that it would deliver: they are to be published again as they are.
         """
@@ -347,8 +349,8 @@ class Ledger(ABC):
     async def reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
         """Let calls run again whose letters the transport is about to publish, as `Transport.revive` does.
 
-        Safe to repeat until the call runs, also with another body. Whether the letter is there is for the transport to
-        say.
+        Until they were published, and `placed`, they are orphans: who dies in between leaves nobody waiting. Safe to
+        repeat until the call runs, also with another body. Whether the letter is there is for the transport to say.
 
         Returns:
             For each the generation to publish it with, that of its next life; None: its id, or its unique key, belongs

@@ -216,7 +216,7 @@ class Book:
                 return None
             entry.body, entry.priority = body, priority
             self.space.lines.line(entry.queue).move(entry, 0, now_ms)
-            self._orphans.pop(entry.id, None)
+            self._orphans.setdefault(entry.id, entry)
             return entry.generation
         kept = self.space.records.record(letter.id, now_ms)
         if (kept is not None and kept[1] != letter.record) or self._claim(letter.id, now_ms) is not None:
@@ -228,6 +228,7 @@ class Book:
         generation = next_life(self._last_generation(letter.id, now_ms))
         entry = Entry(letter.id, letter.queue, body, priority, generation=generation, is_reopened=True, unique=term)
         self.space.add(entry, 0, now_ms)
+        self._orphans[entry.id] = entry
         return generation
 
     def absolve(self, name: str) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
+from asyncq.errors import BrokerUnavailable
+from asyncq.ledger import Copy
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.sending import Parcel, Sending
@@ -17,6 +19,7 @@ SLACK = 10
 
 
 Reopen: TypeAlias = Callable[[Sequence[Revival]], Awaitable[Sequence[int | None]]]
+Placed: TypeAlias = Callable[[Sequence[Copy]], Awaitable[None]]
 
 
 class LetterBox:
@@ -33,14 +36,18 @@ class LetterBox:
         now_ms: the time.
         cap: letters that are kept of each queue; the oldest make room.
         reopen: asked before letters are published again; says for each in which generation, None: not at all.
+        placed: told of those that were published.
     """
 
-    def __init__(self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int, reopen: Reopen) -> None:
+    def __init__(
+        self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int, reopen: Reopen, placed: Placed
+    ) -> None:
         self._client = client
         self._sending = Sending(client, now_ms)
         self._now_ms = now_ms
         self._cap = cap
         self._reopen = reopen
+        self._placed = placed
         self._turn = asyncio.Lock()
 
     async def newest(self, queue: str, limit: int, before: int | None) -> list[DeadLetter]:
@@ -76,11 +83,13 @@ class LetterBox:
             found = [index for index, arrival in enumerate(arrivals) if arrival is not None]
             generations = await self._reopen([revivals[index] for index in found])
             parcels: dict[int, Parcel] = {}
+            copies: dict[int, Copy] = {}
             for index, generation in zip(found, generations, strict=True):
                 outcomes[index] = Revived.TAKEN if generation is None else Revived.DONE
                 if generation is not None:
                     letter, body, priority, *_ = revivals[index]
                     envelope = Envelope(letter.id, letter.queue, body, priority)
+                    copies[index] = Copy(letter.id, letter.queue, body, priority, generation)
                     parcels[index] = self._sending.call(envelope, facts=Facts(generation=generation))
             refusals = await self._sending.send(list(parcels.values()))
             for index, refusal in zip(parcels, refusals, strict=True):
@@ -88,6 +97,8 @@ class LetterBox:
                     raise refusal
                 if (arrival := arrivals[index]) is not None:
                     arrival.acknowledge()
+        with suppress(BrokerUnavailable):  # they are published once more, and told from the ledger
+            await self._placed(list(copies.values()))
         return outcomes
 
     async def make_room(self, queues: Iterable[str]) -> None:

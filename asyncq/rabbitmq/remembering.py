@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from asyncq.ledger import Ledger
+from asyncq.ledger import Copy, Ledger
 from asyncq.limits import LimitId, LimitOffice, Numbers
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
@@ -168,6 +168,9 @@ class RememberingTransport(RabbitTransport):
 
     async def _reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
         return await self._ledger.reopen(revivals)
+
+    async def _placed(self, copies: Sequence[Copy]) -> None:
+        await self._ledger.placed(copies)
 
     async def _waiting(self, queue: str) -> int:
         await self._noter.tried()

@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from asyncq.clock import SystemClock
 from asyncq.errors import BrokerUnavailable, PublishRefused
+from asyncq.ledger import Copy
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.consumer import RabbitConsumer
@@ -55,7 +56,7 @@ class RabbitTransport(Transport):
         self._client = client
         self._clock = SystemClock()
         self._sending = Sending(client, self.now_ms)
-        self._letters = LetterBox(client, self.now_ms, cap=dead_cap, reopen=self._reopen)
+        self._letters = LetterBox(client, self.now_ms, cap=dead_cap, reopen=self._reopen, placed=self._placed)
         self._queues = {queue.name for queue in queues}
         self._max_lengths = {queue.name: queue.max_length for queue in queues if queue.max_length}
         self._consumers: WeakSet[FetchingConsumer] = WeakSet()
@@ -134,6 +135,9 @@ class RabbitTransport(Transport):
     async def _reopen(self, revivals: Sequence[Revival]) -> Sequence[int | None]:
         """Let all of them run: nobody knows of another call that has the id of one."""
         return [0] * len(revivals)
+
+    async def _placed(self, copies: Sequence[Copy]) -> None:
+        """Take note that letters were published again."""
 
     async def _ready(self, queue: str) -> int:
         """Return how many messages are ready, there or here. Looks again while some are on their way between."""

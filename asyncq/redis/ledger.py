@@ -204,8 +204,8 @@ class RedisLedger(Ledger):
 
     def _reopening(self, part: Part[Revival]) -> Call:
         arguments: list[Argument] = []
-        for letter, body, _, term, _ in part.items:
-            arguments += (letter.id, letter.record or b"", body, term_text(term) if term is not None else "")
+        for letter, body, priority, term, _ in part.items:
+            arguments += (letter.id, letter.record or b"", body, term_text(term) if term is not None else "", priority)
         return call("ledger_reopen", self._space.queue(part.queue), *arguments)
 
     async def _counts(self, queues: Sequence[str]) -> list[Counts]:

@@ -103,7 +103,7 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
     for queue, number in queues.items():
         promoted = transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
         limit = min(wish.limits[queue], wish.total - len(deliveries))
-        allowed = min(limit, suspects) if has_suspects or promoted else 0
+        allowed = min(limit, suspects) if has_suspects or promoted or office else 0  # one may stand in a line
         rows = office.take(number, limit, allowed) if office else None
         if rows is None:
             rows = _ready(transaction, number, limit, allowed)

@@ -11,20 +11,21 @@ from asyncq.terms import decode_terms
 from asyncq.transport import Outcome
 
 # ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, priority, generation, start, length], ?4 the time, ?5 the
-# state, ?6 holder, ?7 fetch, ?8 whether they are reopened. A row that is there is that of an earlier life.
+# state, ?6 holder, ?7 fetch, ?8 whether they are reopened, and orphans. A row that is there is of an earlier life.
 _BEGIN: Final = """
 INSERT INTO calls(
-    space, id, queue, priority, generation, body, due_ms, state, holder, fetch, is_reopened
+    space, id, queue, priority, generation, body, due_ms, state, holder, fetch, is_reopened, orphaned_ms
 )
 SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'),
-    ifnull(substr(?2, json_extract(value, '$[4]'), json_extract(value, '$[5]')), x''), ?4, ?5, ?6, ?7, ?8
+    ifnull(substr(?2, json_extract(value, '$[4]'), json_extract(value, '$[5]')), x''), ?4, ?5, ?6, ?7, ?8,
+    iif(?8, ?4, NULL)
 FROM json_each(?3) WHERE true ORDER BY key
 ON CONFLICT(id, space) DO UPDATE SET
     queue = excluded.queue, priority = excluded.priority, generation = excluded.generation, body = excluded.body,
     due_ms = excluded.due_ms, state = excluded.state, holder = excluded.holder, fetch = excluded.fetch,
     is_reopened = excluded.is_reopened, crashes = 0, blamed = NULL, expires_ms = NULL, progress = NULL,
-    progress_end_ms = NULL, orphaned_ms = NULL, terms = NULL, line = NULL
+    progress_end_ms = NULL, orphaned_ms = excluded.orphaned_ms, terms = NULL, line = NULL
 RETURNING id, seq
 """
 

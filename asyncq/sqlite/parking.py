@@ -24,7 +24,7 @@ _LINES: Final = 100
 
 _MEMBER: Final = f"SELECT {END_AT_START} FROM consumers WHERE id = ?1"
 _SET_TERMS: Final = "UPDATE calls SET terms = ?2 WHERE seq = ?1"
-_NOT_REOPENED: Final = "UPDATE calls SET is_reopened = 0 WHERE seq = ?1"
+_NOT_REOPENED: Final = "UPDATE calls SET is_reopened = 0, orphaned_ms = NULL WHERE seq = ?1"
 _FORGET_CLAIM: Final = "DELETE FROM claims WHERE space = ?1 AND id = ?2"
 _PARKED: Final = "UPDATE calls SET orphaned_ms = NULL WHERE seq = ?1"
 _ARE_LINES: Final = "SELECT EXISTS(SELECT 1 FROM lines WHERE queue = ?1)"

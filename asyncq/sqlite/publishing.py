@@ -172,7 +172,7 @@ def _publish_each(
     room = _room(transaction, space, envelopes, max_lengths)
     keys = {envelope.unique.key for envelope in envelopes if envelope.unique is not None}
     owners = owners_of(transaction, space, keys, now_ms) if keys else {}
-    replacements: dict[str, tuple[KeyOwner, Envelope]] = {}
+    duplicates: list[tuple[KeyOwner, Envelope]] = []
     receipts: list[Receipt] = []
     accepted: list[Envelope] = []
     for envelope in envelopes:
@@ -180,7 +180,7 @@ def _publish_each(
             receipts.append(found)
         elif (owner := _owner_of(envelope, owners, are_letters=are_letters)) is not None:
             receipts.append(Owned(owner.id, owner.queue))
-            replacements[owner.id] = owner, envelope  # the last one counts
+            duplicates.append((owner, envelope))
         elif room.get(envelope.queue, 1) < 1:
             receipts.append(_full(envelope.queue, max_lengths))
         else:
@@ -195,7 +195,7 @@ def _publish_each(
         _insert(transaction, space, accepted, now_ms)
     if keys:
         take_keys(transaction, space, accepted, now_ms)
-        for queue, due_ms in replace(transaction, space, replacements.values(), now_ms).items():
+        for queue, due_ms in replace(transaction, space, _lasting(duplicates), now_ms).items():
             wake_hungry(transaction, [queue], due_ms)
     return receipts
 
@@ -203,6 +203,16 @@ def _publish_each(
 def _owner_of(envelope: Envelope, owners: Mapping[str, KeyOwner], *, are_letters: bool) -> KeyOwner | None:
     owner = None if envelope.unique is None else owners.get(envelope.unique.key)
     return None if owner is None or (are_letters and owner.id == envelope.id) else owner
+
+
+def _lasting(duplicates: Iterable[tuple[KeyOwner, Envelope]]) -> Iterable[tuple[KeyOwner, Envelope]]:
+    """Return those of which something is left when all have come: the last of each call, and the last that moves it."""
+    lasting: dict[tuple[str, bool], tuple[KeyOwner, Envelope]] = {}
+    for owner, envelope in duplicates:
+        if (term := envelope.unique) is not None and term.replaces:
+            lasting.pop((owner.id, term.moves), None)  # it comes behind the others
+            lasting[owner.id, term.moves] = owner, envelope
+    return lasting.values()
 
 
 def _full(queue: str, max_lengths: Mapping[str, int]) -> PublishRefused:

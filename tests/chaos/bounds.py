@@ -46,7 +46,7 @@ def check_bounds(history: History, explanations: Explanations) -> Bounds:
         _check_slots(key, runs, history, explanations, bounds)
     for key, runs in _runs_by_key(history, RATED).items():
         bounds.rated += len(runs)
-        bounds.wrong += over_turns(key, runs, explanations)
+        bounds.wrong += _over_turns(key, runs, explanations)
     bounds.wrong += _keys_kept_too_long(history)
     bounds.wrong += _two_of_a_key(history)
     bounds.wrong += _before_their_time(history, explanations)
@@ -90,7 +90,7 @@ def _goes_on(run: Run, at: float, lost_at: float) -> bool:
     return (run.end if run.how else lost_at) > at
 
 
-def over_turns(key: str, runs: Sequence[Run], explanations: Explanations) -> Iterator[str]:
+def _over_turns(key: str, runs: Sequence[Run], explanations: Explanations) -> Iterator[str]:
     """Yield where more runs have started than any grants would have allowed.
 
     Nobody has written down the grants. Each came between when its run was given out, at the earliest, and its begin: so

@@ -8,10 +8,11 @@ import pytest_asyncio
 
 from asyncq import ConfigurationError, Context, Depends, DuplicateId, Queue, RabbitMQBroker, RetryPolicy, Status, Worker
 from asyncq.errors import BrokerUnavailable, PublishRefused
+from asyncq.ledger import Ledger
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
-from asyncq.transport import Again, Envelope, Return
+from asyncq.transport import Again, Dead, Envelope, Outcome, Owned, Return, Revival, Revived, UniqueTerm
 from tests.chaos.proxy import Proxy
 from tests.conformance.backends import Redis
 from tests.rabbitmq.backend import RememberingRabbitMQ
@@ -94,6 +95,27 @@ async def test_what_is_handed_back_is_there_at_once(stage: Stage, process: Proce
         await intake.close()
     assert await settle_one(holder, Return(delivery))
     assert await stage.fetch_ids(await process.consumer(), 1) == ["a"]
+
+
+async def test_a_letter_whose_revival_was_cut_off(stage: Stage, process: Process) -> None:
+    """Who dies before the message is published has left it, and its key, to the workers; a revival leaves nothing."""
+    term = UniqueTerm("import:7")
+    await process.publish(Envelope("a", QUEUE, b"a", unique=term), Envelope("b", QUEUE, b"b"))
+    consumer = await process.consumer()
+    for delivery in await stage.fetch(consumer, 2):
+        assert await settle_one(consumer, Dead(delivery, Outcome(None), "no", 60_000))
+    first, second = sorted(await process.transport.dead_letters(QUEUE))
+    ledger: Ledger = process.transport._ledger  # type: ignore[attr-defined] - what one did who has been killed
+    await ledger.reopen([Revival(first, first.body, unique=term)])
+    assert list(await process.transport.revive([Revival(second, second.body)])) == [Revived.DONE]
+    assert [orphan.id for orphan in await ledger.orphans(9)] == ["a"]
+    assert list(await process.publish(Envelope("c", QUEUE, b"c", unique=term))) == [Owned("a", QUEUE)]
+    held = await process.consumer()
+    await finish(held, await stage.fetch(held, 1))
+    await process.publish_ids("d")
+    await stage.fetch(held, 1)
+    assert await (await stage.process()).transport.release([held.name]) == 1
+    assert {each.id for each in await stage.fetch(consumer, 2)} == {"a", "d"}
 
 
 async def test_a_refused_message_leaves_its_id_free(stage: Stage) -> None:

@@ -112,13 +112,18 @@ local function remember_copy(prefix, id, now)
   redis.call('SET', name, generation, 'PX', string.format('%.0f', math.max(ms, redis.call('PTTL', name))))
 end
 
+-- Let a call be an orphan: it is still to be published.
+local function make_orphan(queue, id, priority, now)
+  local newest = redis.call('ZREVRANGE', orphans, 0, 0, 'WITHSCORES')[2]
+  local number = math.max(now * 100, math.floor((newest or 0) / 10)) + 1
+  redis.call('ZADD', orphans, string.format('%.0f%s', number, priority), queue .. ' ' .. id)
+end
+
 -- Let what a call that waits has become be published: until then it is an orphan. Returns its generation, and its due time.
 local function send_on(prefix, queue, id, priority, now)
   local heard = redis.call('HGET', prefix .. 'generations', id) or '0'
   local generation = generation_in(heard) + 1
   redis.call('HSET', prefix .. 'generations', id, generation .. string.match(heard, 'r?$'))
-  local newest = redis.call('ZREVRANGE', orphans, 0, 0, 'WITHSCORES')[2]
-  local number = math.max(now * 100, math.floor((newest or 0) / 10)) + 1
-  redis.call('ZADD', orphans, string.format('%.0f%s', number, priority), queue .. ' ' .. id)
+  make_orphan(queue, id, priority, now)
   return generation, redis.call('ZSCORE', prefix .. 'due', '0' .. id) or '0'
 end

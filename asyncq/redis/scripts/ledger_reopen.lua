@@ -1,9 +1,9 @@
 -- KEYS: messages due orphans crashes generations result ended claim queues ledger uniques unique
 -- USES: queue uniques known ledger
--- ARGV: of each call its id, the record in its letter (empty: none), the message for its next life, and the term of its unique
---       key (keyed.lua), empty: none
+-- ARGV: of each call its id, the record in its letter (empty: none), the message for its next life, the term of its unique
+--       key (keyed.lua), empty: none, and its priority
 -- Returns of each the generation to publish it with; nil: its id, or its key, is another call's.
-local WIDTH = 4
+local WIDTH = 5
 local ids, answers = {}, {}
 for i = 1, #ARGV, WIDTH do
   ids[#ids + 1] = ARGV[i]
@@ -38,10 +38,8 @@ for i, id in ipairs(ids) do
     redis.call('HSET', generations, id, generation .. 'r')
     redis.call('DEL', result .. id)
     redis.call('HDEL', crashes, '0' .. id)
-    if bodies[i] then -- it may have been given another time, and not be published since
-      redis.call('ZREM', due, '0' .. id)
-      redis.call('ZREM', orphans, queue_of(messages, 'messages') .. ' ' .. id)
-    end
+    redis.call('ZREM', due, '0' .. id) -- it may have been given another time since it was reopened
+    make_orphan(queue_of(messages, 'messages'), id, ARGV[at + 4], now_ms())
     if key and not bodies[i] then
       take_key(key, unique, uniques, queue_of(messages, 'messages'), id, how, now_ms())
     end

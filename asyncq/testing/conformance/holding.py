@@ -194,6 +194,22 @@ class HoldingSuite(Suite):
         (other,) = await stage.fetch(consumer, 1, suspects=1)
         assert {delivery.id, other.id} == {"a", "c"}
 
+    async def test_a_suspect_in_line_keeps_its_place(self, stage: Stage, process: Process) -> None:
+        """Who may take a suspect gets it in its place in line: those behind it do not start before it."""
+        await allow(process, 1)
+        await publish_suspect(stage, process)
+        consumer = await process.consumer()
+        await process.publish(*map(slotted, "bcde"))
+        deliveries = await stage.fetch(consumer, 1, suspects=0)
+        assert not await consumer.fetch(LIMITS, 10, wait=False, suspects=1)
+        lent: list[str] = []
+        while len(lent) < 4:
+            await finish(consumer, deliveries)
+            deliveries = await stage.fetch(consumer, 1, suspects=1)
+            lent += [delivery.id for delivery in deliveries]
+            assert not await consumer.fetch(LIMITS, 10, wait=False, suspects=1)
+        assert lent == ["a", "c", "d", "e"]
+
     async def test_many_slots_are_counted_now_and_then(self, stage: Stage, process: Process) -> None:
         """Where there are many slots, each that comes free goes to the next in line all the same."""
         await allow(process, 40)

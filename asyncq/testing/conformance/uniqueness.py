@@ -38,6 +38,7 @@ from asyncq.transport import (
 KEY = UniqueTerm("import:7")
 AT_START = KEY._replace(ends_at_start=True)
 FOR_A_SECOND = KEY._replace(ttl_ms=1_000)
+REPLACING = KEY._replace(replaces=True)
 BURIED = Outcome(RECORD, MINUTE_MS)
 
 
@@ -66,6 +67,34 @@ class UniquenessSuite(Suite):
         )
         assert list(receipts) == [None, None, Owned("a", QUEUE), None]
         assert await stage.fetch_ids(await process.consumer(), 3) == ["a", "b", "d"]
+
+    async def test_a_batch_that_does_not_agree(self, stage: Stage, process: Process) -> None:
+        """Of several of a key in a batch each does what its own term says, whatever the terms of later ones are."""
+        putting_off = REPLACING._replace(moves=True)
+        due_ms = process.transport.now_ms() + MINUTE_MS
+        receipts = await process.publish(
+            _fresh(unique("a")), _fresh(unique("b", putting_off, due_ms=due_ms)), _fresh(unique("c"))
+        )
+        assert list(receipts) == [None, Owned("a", QUEUE), Owned("a", QUEUE)]
+        await process.expect_counts(ready=0, scheduled=1)
+        due_ms = process.transport.now_ms() + 500
+        receipts = await process.publish(
+            *(_fresh(unique(id, putting_off, due_ms=due_ms)) for id in "de"), _fresh(unique("f", REPLACING))
+        )
+        assert list(receipts) == [Owned("a", QUEUE)] * 3
+        (delivery,) = await stage.fetch(await process.consumer(), 1)
+        assert (delivery.id, delivery.body) == ("a", b'{"v":1,"id":"a","text":"of f"}')
+        assert process.transport.now_ms() >= due_ms - 2
+
+    async def test_a_batch_in_which_the_last_id_is_taken(self, stage: Stage, process: Process) -> None:
+        """What is said of a call whose id is taken is said of no other of its key."""
+        taken = Envelope("c", QUEUE, b"c")
+        await process.publish(taken)
+        batch = _fresh(unique("a")), _fresh(unique("b", REPLACING)), unique("c", REPLACING)
+        assert list(await process.publish(*batch)) == [None, Owned("a", QUEUE), Taken(taken.body, None)]
+        deliveries = await stage.fetch(await process.consumer(), 2)
+        bodies = {delivery.id: delivery.body for delivery in deliveries}
+        assert bodies == {"a": b'{"v":1,"id":"a","text":"of b"}', "c": taken.body}
 
     async def test_many_at_once(self, stage: Stage, process: Process) -> None:
         """Of many that are published at once by several processes one is published, and all others name it."""
@@ -281,3 +310,7 @@ class UniquenessSuite(Suite):
         await stage.fetch(other, 1)
         assert not await settle_one(late, Return(old))
         assert list(await process.publish(unique("b"))) == [Owned("a", QUEUE)]
+
+
+def _fresh(envelope: Envelope) -> Envelope:
+    return envelope._replace(is_fresh=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncq.ledger import Holder, next_attempt, next_life
+from asyncq.ledger import Copy, Holder, next_attempt, next_life
 from asyncq.store import Place
 from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, envelope_of, lend_one
 from asyncq.testing.conformance.ledger.suite import Suite
@@ -56,6 +56,20 @@ class ReopeningSuite(Suite):
         assert sighting.body == b"another"
         await lend_one(await process.holder(), copy_of("a", next_life(0), body=b"another"))
         assert await _reopen(process, letter) is None
+
+    async def test_who_dies_before_it_published_leaves_an_orphan(self, process: LedgerProcess) -> None:
+        """Until it was published and placed it is an orphan, with the body that was said last; what is lent is none."""
+        letter = await _bury(process, FAILED)
+        await _reopen(process, letter)
+        (generation,) = await process.ledger.reopen([Revival(letter, b"another", 7)])
+        assert generation is not None
+        copy = Copy("a", QUEUE, b"another", 7, generation)
+        assert list(await process.ledger.orphans(9)) == [copy]
+        await process.ledger.placed([copy])
+        assert list(await process.ledger.orphans(9)) == []
+        await _reopen(process, letter)
+        await lend_one(await process.holder(), copy)
+        assert list(await process.ledger.orphans(9)) == []
 
     async def test_an_unknown_call_is_reopened(self, process: LedgerProcess) -> None:
         """A letter whose call the ledger has forgotten runs again like any other."""
