@@ -78,11 +78,11 @@ def at_most(scenario: str, key: str, bound: float, *, subject: str = SUBJECT) ->
     return judge
 
 
-def at_least(scenario: str, key: str, bound: float) -> Judge:
+def at_least(scenario: str, key: str, bound: float, *, subject: str = SUBJECT) -> Judge:
     """Compare with a number."""
 
     def judge(results: Results) -> Verdict:
-        found = results.median(scenario, SUBJECT, key)
+        found = results.median(scenario, subject, key)
         if found is None:
             return UNKNOWN
         column = SCENARIOS[scenario].column(key)
@@ -137,6 +137,14 @@ BARS: Sequence[Bar] = (
     Bar("limits", "drain at 0.5 of that without (slots)", at_least("limits", "concurrency", 0.5)),
     Bar("SQLite, drain", "4x huey", of_rivals("sqlite-drain", "rate", 4, subject=EMBEDDED)),
     Bar("SQLite, round trip", "p50 under 5 ms", at_most("sqlite-round-trip", "p50", 5, subject=EMBEDDED)),
+    Bar(
+        "SQLite, limits", "drain at 0.5 of that without", at_least("sqlite-limits", "rate_limit", 0.5, subject=EMBEDDED)
+    ),
+    Bar(
+        "SQLite, limits",
+        "drain at 0.5 of that without (slots)",
+        at_least("sqlite-limits", "concurrency", 0.5, subject=EMBEDDED),
+    ),
     Bar("SQLite, idle", "0.5 % CPU", at_most("sqlite-idle", "cpu", 0.5, subject=EMBEDDED)),
     Bar("RabbitMQ, drain", "2x the faster peer", of_rivals("rabbitmq-drain", "rate", 2, subject=RABBITMQ)),
     Bar("RabbitMQ, drain", "0.5 of raw aiormq", of_peer("rabbitmq-drain", "rate", 0.5, "aiormq", subject=RABBITMQ)),

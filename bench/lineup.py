@@ -155,7 +155,7 @@ PEERS: Mapping[str, Peer] = {
             "asyncq-sqlite",
             "asyncq_peer",
             ASYNCQ_WORKER,
-            unsettled=("SELECT count(*) FROM calls WHERE state IN (0, 1, 2)",),
+            unsettled=("SELECT count(*) FROM calls WHERE state <> 3",),
             broker="sqlite",
             is_rival=False,
         ),

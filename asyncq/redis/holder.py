@@ -10,10 +10,11 @@ from asyncq.redis.holdings import Holdings
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.lease import RedisLease
 from asyncq.redis.orders import Orders
+from asyncq.redis.recovering import Recovering
 from asyncq.redis.settling import SettlementBatch
 from asyncq.redis.takeover import LEDGER_RECLAIM, absolve, end_memberships
 from asyncq.redis.taking import Asking, Taking
-from asyncq.transport import Departure, Settlement
+from asyncq.transport import Dead, Departure, Done, Settlement
 
 LONGEST_WAIT, WAIT_MARGIN = 20.0, 5.0
 """Seconds of one wait to be called, and how many more it may take until its connection counts as dead."""
@@ -23,7 +24,8 @@ class RedisHolder(Holder):
     """A member of some queues.
 
     Whatever the server takes for lent to it that is not (`Holdings`) becomes an orphan: what was lent in a reply that
-    never came, and what has ended already, if the server has lost the last moments.
+    never came, and what has ended already, if the server has lost the last moments. So does what it takes for waiting
+    that has ended here (`Recovering`).
     """
 
     def __init__(self, client: RedisClient, space: KeySpace, name: str, queues: Sequence[str], lease_ms: int) -> None:
@@ -36,6 +38,7 @@ class RedisHolder(Holder):
         self._waiting = client.link()
         self._orders = Orders(client, space, name)
         self._holdings = Holdings(space, name, self._link, reclaim=LEDGER_RECLAIM)
+        self._recovering = Recovering(client, space)
         self._taking = asyncio.Lock()
         self._has_left = False
 
@@ -49,6 +52,7 @@ class RedisHolder(Holder):
         async with asyncio.TaskGroup() as doers:
             doers.create_task(self._orders.run(lose, reconnected=self._reconcile))
             doers.create_task(self._client.lookout.run())
+            doers.create_task(self._recovering.run())
 
     async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
         if not copies:
@@ -81,6 +85,11 @@ class RedisHolder(Holder):
         seconds = self._client.server.command_timeout
         effects = batch.effects(await self._client.settling.attempt(calls, wanted="settle", seconds=seconds))
         self._holdings.drop(settlement.delivery.token for settlement in settlements)
+        self._recovering.part(
+            (settlement.delivery.queue, f"{settlement.delivery.priority}{settlement.delivery.id}")
+            for settlement, has_effect in zip(settlements, effects, strict=True)
+            if not has_effect or isinstance(settlement, (Done, Dead))
+        )
         return effects
 
     async def absolve(self) -> None:
@@ -107,6 +116,7 @@ class RedisHolder(Holder):
         async with self._taking:
             if not self._has_left:
                 await self._holdings.reconcile(self._client.server.command_timeout)
+        self._recovering.doubt()
 
     async def _take(self, copies: Sequence[Copy]) -> list[Verdict]:
         seconds = self._client.server.command_timeout
@@ -118,6 +128,8 @@ class RedisHolder(Holder):
         self._holdings.answer()
         verdicts = taking.verdicts(replies)
         held: list[tuple[str, str]] = []
+        unwanted = [copy for copy, verdict in zip(copies, verdicts, strict=True) if verdict is None]
+        self._recovering.part((copy.queue, f"{copy.priority}{copy.id}") for copy in unwanted)
         for index, verdict in enumerate(verdicts):
             if isinstance(verdict, Lent):
                 if self._orders.are_given_for(verdict.token):

@@ -11,11 +11,11 @@ from bench.stage import Stage
 PERCENT = 100
 
 
-async def drain(stage: Stage, peer: Peer) -> Sample:
+async def drain(stage: Stage, peer: Peer, *, task: str = "noop") -> Sample:
     """Time from the start of the first task to the last acknowledgement."""
     count = stage.scale.drained
     run = await stage.run(peer, expected=count)
-    filled = await run.ask("fill", count=count)
+    filled = await run.ask("fill", count=count, task=task)
     async with run.worker() as worker:
         tally = await worker.tally()
         end, _ = await run.settled(worker)
