@@ -15,7 +15,6 @@ class Turns:
 
     In a line groups take turns, as they do in the queue.
 
-
     Args:
         limiter: of the namespace.
     """

@@ -8,10 +8,13 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
+from redis import Redis as RedisClient
 
 from asyncq.limits import Kind, LimitId, Numbers
+from asyncq.redis.keys import KeySpace
 from asyncq.testing.conformance import Backend
-from asyncq.testing.conformance.stage import Stage
+from asyncq.testing.conformance.stage import QUEUE, Stage
+from asyncq.transport import Outcome
 from tests.conformance.backends import MovedMemory, Redis, SQLite
 from tests.conformance.limited_machine import LimitedMachine
 
@@ -46,10 +49,19 @@ def test_sqlite_agrees_with_the_model(tmp_path: Path) -> None:
 
 
 def test_redis_agrees_with_the_model(redis_url: str) -> None:
-    """After any steps Redis lends what the model would, and no more."""
+    """After any steps Redis lends what the model would, and no more; and nothing is left of lines and lanes."""
 
     class Machine(LimitedMachine):
         make_backend = staticmethod(partial(Redis, redis_url))
+
+        def teardown(self) -> None:
+            for id in self.calls:
+                assert self.run(self.process.transport.withdraw(id, QUEUE, Outcome(None), even_running=True))
+            with RedisClient.from_url(redis_url) as redis:
+                begin = KeySpace(self.stage.namespace).queue(QUEUE)["line"].removesuffix("line")
+                for name in ("lane", "turn", "stands", "terms"):
+                    assert not list(redis.scan_iter(f"{begin}{name}*"))
+            super().teardown()
 
     run_state_machine_as_test(Machine, settings=SHORT)
 

@@ -27,11 +27,24 @@ local function last_turn(lanes)
   return tonumber(redis.call('ZRANGE', lanes, -1, -1, 'WITHSCORES')[2] or 0)
 end
 
--- Have a lane take turns with the others, behind them, if it does not.
+-- Whether somebody waits who has no group.
+local function has_plain(prefix, of)
+  if of == '' then
+    return redis.call('EXISTS', prefix .. 'line', prefix .. 'ahead') > 0
+  end
+  return redis.call('EXISTS', prefix .. 'turn:' .. of) == 1
+end
+
+-- Have a lane take turns with the others, behind them, if it does not; those without a group may have been there first.
 local function join_lanes(prefix, of, group)
   local lanes = lanes_of(prefix, of)
   if not redis.call('ZSCORE', lanes, group) then
-    redis.call('ZADD', lanes, last_turn(lanes) + 1, group)
+    local last = last_turn(lanes)
+    if last == 0 and has_plain(prefix, of) then
+      last = 1
+      redis.call('ZADD', lanes, last, '')
+    end
+    redis.call('ZADD', lanes, last + 1, group)
     if of ~= '' then
       redis.call('SADD', prefix .. 'laned', of)
     end

@@ -6,7 +6,7 @@ local has_lined_lanes -- some line of this queue has lanes
 local function head_of_line(prefix, of)
   local group = has_lined_lanes and redis.call('ZRANGE', lanes_of(prefix, of), 0, 0)[1]
   if group then
-    if redis.call('EXISTS', prefix .. 'turn:' .. of) == 1 then
+    if has_plain(prefix, of) then
       join_lanes(prefix, of, '')
     elseif group == '' then
       redis.call('ZREM', lanes_of(prefix, of), '')
@@ -28,6 +28,9 @@ end
 
 local function stand_in_line_of(prefix, of, member, place, at, group)
   has_lined_lanes = has_lined_lanes or group ~= ''
+  if group == '' and has_lined_lanes and redis.call('EXISTS', lanes_of(prefix, of)) == 1 then
+    join_lanes(prefix, of, '')
+  end
   return stand_in_line(prefix, of, member, place, at, group)
 end
 
@@ -93,6 +96,7 @@ local function admit_some(key, popped, places, in_lanes, members, granted)
       if group == '' then
         return places[member] or place_of(member, group)
       end
+      has_lined_lanes = true -- whoever asks for its place has it stand there
       return in_lanes[member] or places[member] and lane_place(member, places[member]) or newest_in_lane(member)
     end
     if not text then
@@ -136,7 +140,7 @@ end
 local function pop_in_turn(key, limit)
   local prefix = prefix_by(key.messages, 'messages')
   local members, numbers, places, in_lanes, is_any_empty = {}, {}, {}, {}, false
-  if redis.call('EXISTS', key.line, key.ahead) > 0 then
+  if has_plain(prefix, '') then
     join_lanes(prefix, '', '')
   end
   for _ = 1, ROUNDS do

@@ -304,6 +304,20 @@ class SharingSuite(Suite):
         await process.expect_counts()
 
     @needs(has_limits=True)
+    async def test_a_group_joins_a_line_that_is_being_served(self, stage: Stage, process: Process) -> None:
+        """Who joins a line of calls without groups in the fetch that serves these is not forgotten there."""
+        await process.transport.limits().declare({ROOM: Numbers(1)})
+        room = Terms(slots=SLOT)
+        await process.publish(*(grouped(f"plain{n}", "", needs=room) for n in range(4)))
+        consumer = await process.consumer()
+        assert await stage.fetch_ids(consumer, 1) == ["plain0"]
+        assert not await consumer.fetch(LIMITS, 9, wait=False)
+        await process.publish(grouped("a0", needs=room, due_ms=process.transport.now_ms() + 50))
+        await stage.backend.pass_time(0.1)
+        await process.transport.limits().change(ROOM, Numbers(9))
+        assert sorted(await stage.fetch_ids(consumer, 4)) == ["a0", "plain1", "plain2", "plain3"]
+
+    @needs(has_limits=True)
     async def test_turns_of_a_rate_go_round(self, stage: Stage, process: Process) -> None:
         """The turns that a line's time brings are shared by all groups that stand in it."""
         await process.transport.limits().declare({API: Numbers(1, 60_000)})
