@@ -25,15 +25,22 @@ step that ends its call, or first lends it. What becomes of a call that waits - 
 attempt, of which the transport has no copy yet: it is an orphan, until that was published and `placed`. So whoever dies
 in between loses nothing.
 
+What limits have to grant comes with a copy (`Copy.terms`), and is granted in the step that lends it, all or nothing.
+What is not granted is **parked**: it waits in its line in the ledger, which has its body, and is lent from there when
+its turn has come (`take_turns`). Its copies are for the day on which the ledger has forgotten it: the transport has
+them come again now and then.
+
 Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
 ledger's clock (`now_ms`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from asyncq.errors import NotSupported, PublishRefused
+from asyncq.limits import LimitOffice
+from asyncq.terms import Terms
 from asyncq.transport import (
     Dead,
     Done,
@@ -58,6 +65,7 @@ class Copy(NamedTuple):
         generation: life and attempt in one number: what `claim`, `reopen`, `reschedule` or `orphans` says, the
             `next_attempt` with each `Again`, else 0.
         due_ms: of one that is to be published: not to be delivered before; 0 or past: at once.
+        terms: what has to be granted before it is lent, as far as is known; None: nothing.
     """
 
     id: str
@@ -66,6 +74,7 @@ class Copy(NamedTuple):
     priority: int
     generation: int
     due_ms: int = 0
+    terms: Terms | None = None
 
 
 class Lent(NamedTuple):
@@ -73,12 +82,13 @@ class Lent(NamedTuple):
 
     Attributes:
         token: names this one lending among all of its holder's; a settlement with an outdated token takes no effect.
-        crashes, is_doubtful: as in `Delivery`.
+        crashes, is_doubtful, has_terms: as in `Delivery`.
     """
 
     token: str
     crashes: int
     is_doubtful: bool = False
+    has_terms: bool = False
 
 
 class Held(NamedTuple):
@@ -93,7 +103,31 @@ class Held(NamedTuple):
     lease_end_ms: int
 
 
-Verdict: TypeAlias = Lent | Held | None
+class Parked(NamedTuple):
+    """The call waits in the line of a limit, and is lent by `take_turns`: the copy is to come again in `PARKED_MS`.
+
+    Attributes:
+        due_ms: when asking for its line may help; past: now; None: only a freed slot can, or a change.
+    """
+
+    due_ms: int | None
+
+
+class Turns(NamedTuple):
+    """What was lent to somebody who asked for lines.
+
+    Attributes:
+        lent: calls that were parked, in the order in which they should start.
+        due_ms: when asking again may help; past: now; None: only a freed slot can, or a change, or there are no lines.
+        are_waiting: calls of these queues wait in lines still.
+    """
+
+    lent: Sequence[tuple[Copy, Lent]]
+    due_ms: int | None
+    are_waiting: bool
+
+
+Verdict: TypeAlias = Lent | Held | Parked | None
 """What becomes of a copy. None: it is not wanted any more, because its call has ended or has gone on without it."""
 
 
@@ -144,7 +178,11 @@ class Holder(ABC):
 
     @abstractmethod
     async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
-        """Ask for copies that have come, in order; each is lent, held or not wanted, in one atomic step.
+        """Ask for copies that have come, in order; each is lent, parked, held or not wanted, in one atomic step.
+
+        What a call needs is what the ledger has heard of last; of one that is newer, or that it did not know, what the
+        copy says. A suspect that needs something is parked whatever there is: only `take_turns` is told how many of
+        them may be lent. The end of one that was parked is remembered for as long as a copy may be away, and longer.
 
         Lending notes the message, whether or not it was known. A copy of an older generation than the ledger has heard
         of is not wanted; one of a newer generation is what the call has become; of a call that has ended only a copy of
@@ -156,12 +194,36 @@ class Holder(ABC):
         """
 
     @abstractmethod
+    async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
+        """Ask for calls that were parked and whose turn has come, in one atomic step.
+
+        Lines take turns. A call that lacks something else by now moves to the line of that. What an earlier one had
+        lent whose answer was lost is let go by the next, or a `take`: an orphan, unless it stands in line again.
+
+        Args:
+            limits: how many of each queue may be taken.
+            count: how many in all; 0: none, but whoever else waits is called if there are some.
+            suspects: how many of them may be suspects. Those beyond are passed over in their lines.
+
+        Raises:
+            LeaseLost: this consumer is no member any more.
+        """
+
+    @abstractmethod
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
+        """Wait until calls of these queues may have got their turn by a freed slot or a change, or for so long at most.
+
+        Of many who wait one at least is called. It asks, or lets others know by asking for 0. Returns whether it was.
+        """
+
+    @abstractmethod
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """End lendings, in order, each in one atomic step. Safe to send again when the reply was lost.
 
-        Of `Done` and `Dead` the outcome is kept and told; the transport has the letters and publishes `then`. What
-        follows under an id that a caller chose it claims first, like all that it publishes under such an id, and passes
-        over what is taken. `Again` and `Return` leave the call waiting; `Again` with its new body, as the next attempt.
+        Each frees the slots of its call. Of `Done` and `Dead` the outcome is kept and told; the transport has the
+        letters and publishes `then`. What follows under an id that a caller chose it claims first, like all that it
+        publishes under such an id, and passes over what is taken. `Again` and `Return` leave the call waiting; `Again`
+        with its new body, as the next attempt; `Return` with the terms that it says, if any.
 
         What `Again` sends on, and what follows, is published before: an old copy brings nothing back. What `Return`
         hands back is published, or rejected, after: who takes it before finds that it is held.
@@ -250,7 +312,7 @@ class Ledger(ABC):
 
     @abstractmethod
     async def reschedule(
-        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int, expires_ms: int = 0
     ) -> Copy | None:
         """Give a call that waits another body and another time, as `Transport.reschedule` does.
 
@@ -304,6 +366,14 @@ class Ledger(ABC):
         """Return how many calls of each queue are known to be due later."""
 
     @abstractmethod
+    async def parked(self, queues: Sequence[str]) -> Sequence[int]:
+        """Return how many calls of each queue wait in the lines of limits."""
+
+    def limits(self) -> LimitOffice:
+        """Return where limits are declared and changed. Raises NotSupported where there are none."""
+        raise NotSupported("This ledger keeps no limits.")
+
+    @abstractmethod
     async def known_queues(self) -> Sequence[str]:
         """Return the queues that were ever noted, as far as is remembered, in alphabetical order."""
 
@@ -328,6 +398,16 @@ TOMBSTONE_MS: Final = 3_600_000
 
 WITHDRAWN_MS: Final = 24 * 3_600_000
 """How long an end that came from outside is remembered at the least, after the call was due: it may stand in line."""
+
+
+PARKED_MS: Final = 3_600_000
+"""How long a copy of a call that is parked may be away at the most."""
+
+AFTER_PARKING_MS: Final = PARKED_MS + TOMBSTONE_MS
+"""How long an end of a call is remembered at the least, after it was last parked."""
+
+PUT_OFF_MS: Final = 1_000
+"""After so long a line is asked for again in which nobody stands but suspects, by somebody who may take none."""
 
 
 def next_attempt(generation: int) -> int:

@@ -177,6 +177,13 @@ def decode_message(body: bytes) -> Message:
     return message
 
 
+def terms_of(message: Message) -> Terms | None:
+    """Return the terms of a call, with its expiry: who grants them must not spend them on what is over."""
+    if message.terms is None or not message.expires_ms:
+        return message.terms
+    return msgspec.structs.replace(message.terms, expires_ms=message.expires_ms)
+
+
 def _head_of(body: bytes) -> _Head | None:
     try:
         return _head_decoder.decode(body)

@@ -1,9 +1,12 @@
-"""The terms: what has to be granted before a call may run, as it travels with the call."""
+"""The terms: what has to be granted before a call may run, and with whom it takes turns, as they travel with it."""
 
 import msgspec
 
 EXPIRY_MARGIN_MS = 1_000
 """What workers' views of the server's clock may differ by: one must not start what was lent as expired."""
+
+PRIORITY_STEP_MS = 60_000
+"""What a step of priority is worth among calls of one group: so much waiting, so that low ones do not starve."""
 
 
 class RateTerm(msgspec.Struct, frozen=True, array_like=True):
@@ -33,19 +36,27 @@ class SlotTerm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All that one call needs: all of it is granted in one step, or nothing.
+    """All that one call needs: all of it is granted in one step, or nothing. And whose turn it uses up.
 
     Numbers do not travel: a call that waits for hours would keep an old limit.
 
     Attributes:
         rates, slots: what it needs.
+        group: the calls of one group wait in a lane, and lanes take turns: in a queue, and in the line of each limit;
+            empty: none, whose calls share a lane. Only where `Capabilities.has_groups`.
         expires_ms: of a call that was never lent; when that is past it is lent without a grant, to be told that it has
             expired; 0: never. Only transports are told, from the message.
     """
 
     rates: tuple[RateTerm, ...] = ()
     slots: tuple[SlotTerm, ...] = ()
+    group: str = ""
     expires_ms: int = 0
+
+    @property
+    def needs_grant(self) -> bool:
+        """Whether anything has to be granted at all."""
+        return bool(self.rates or self.slots)
 
     def has_expired(self, now_ms: int) -> bool:
         """Tell whether the call is surely over before it has started, also by a clock that is a little behind."""

@@ -108,6 +108,10 @@ ROWS = [
         "[Concurrency limits](concurrency-limits.md) over all processes",
         shown_by(TransportSuite.test_no_more_than_the_limit_run_at_once, TransportSuite.test_every_end_frees_the_slot),
     ),
+    Row(
+        "[Groups](fairness.md) take turns in a queue, and in the line of a limit",
+        shown_by(TransportSuite.test_groups_take_turns, TransportSuite.test_the_line_of_a_limit_has_lanes),
+    ),
     Row("`asyncq queues` tells what is scheduled and running", {"counts_running": True}),
     Row("... and how long the oldest has waited", shown_by(TransportSuite.test_what_became_due_is_in_line)),
     Row("... and of what is ready, no copies and nothing cancelled", {"counts_calls": True}),

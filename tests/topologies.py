@@ -1,11 +1,11 @@
 """Several real servers that belong together: a cluster, and a master with replicas and sentinels."""
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from redis import Redis
 from redis.crc import key_slot
@@ -18,7 +18,10 @@ NODE_TIMEOUT_MS = 1_000
 READY_TIMEOUT = 45  # a sentinel that was starved of CPU takes no part in anything for 30 s
 SERVICE = "asyncq-master"
 
-_REPLICATED = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+_REPLICATED = (
+    *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
+    *("--repl-timeout", "10"),  # a handshake that got stuck on a busy machine is begun anew before we give up
+)
 
 
 class Topology:
@@ -159,6 +162,32 @@ class Sentinel(RedisServer):
             f"sentinel parallel-syncs {SERVICE} 2\n"
         )
         self._command = [redis_server_path(), str(configuration), "--sentinel"]
+
+
+class Masters(NamedTuple):
+    """Servers that belong together, one of which is the master of a namespace.
+
+    Attributes:
+        url: where a broker finds it.
+        master: returns who it is now.
+    """
+
+    url: str
+    master: Callable[[], RedisServer]
+
+
+TOPOLOGIES = ("cluster", "sentinel")
+
+
+@contextmanager
+def masters_of(topology: str, folder: Path, namespace: str) -> Iterator[Masters]:
+    """Start a cluster, or a master with its sentinels, until the block ends."""
+    if topology == "cluster":
+        with RedisCluster(folder) as cluster:
+            yield Masters(cluster.url, lambda: cluster.master_of(namespace))
+    else:
+        with Sentinels(folder) as sentinels:
+            yield Masters(sentinels.url, sentinels.master)
 
 
 def client(server: RedisServer) -> Redis:

@@ -211,4 +211,5 @@ def _id_of(letter: DeadLetter | str) -> str:
 def _revival(letter: Letter, now_ms: int) -> Revival:
     message = message_in(letter)
     priority = message.priority if message else 0
-    return Revival(letter, revived(letter.body, due_ms=now_ms), priority, revived_term(message))
+    terms = message.terms if message else None
+    return Revival(letter, revived(letter.body, due_ms=now_ms), priority, revived_term(message), terms)

@@ -18,7 +18,7 @@ from asyncq.tasks import AsyncTask, FailedCall, FailureHandler, SyncTask, Task, 
 from asyncq.tasks.calls import Calls
 from asyncq.tasks.options import RunsIn
 from asyncq.tasks.unique import Unique
-from asyncq.transport import Capabilities, without_limits
+from asyncq.transport import Capabilities, without_groups, without_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +103,7 @@ class Declaring(ABC):
         unique: Unique | None = ...,
         rate_limit: RateLimit | Sequence[RateLimit] | None = ...,
         concurrency: ConcurrencyLimit | None = ...,
+        group: Callable[..., object] | None = ...,
         labels: Mapping[str, Any] = ...,
     ) -> TaskDecorator: ...
     def task(
@@ -129,7 +130,7 @@ class Declaring(ABC):
                 schedule whose arguments do not fit.
             NotSupported: a schedule, and the broker remembers none.
             DuplicateTask: another function has that name.
-            NotSupported: unique calls, where nobody remembers who has a key.
+            NotSupported: unique calls, where nobody remembers who has a key; limits, or groups, where queues know none.
         """
         changed = self.defaults.changed(options)
 
@@ -207,6 +208,8 @@ class Declaring(ABC):
         self._check_handler(options.on_failure)
         if options.rate_limits or options.concurrency:
             self._need_limits(f"The limits of task {name!r}")
+        if options.group is not None and not self.capabilities.has_groups:
+            raise without_groups(name)
         kind = AsyncTask[..., Any] if is_async else SyncTask[..., Any]
         return kind(
             function,

@@ -3,15 +3,12 @@
 import logging
 from collections.abc import Mapping
 
-import msgspec
-
 from asyncq.broker.priorities import Priorities
 from asyncq.broker.terms import term_of
 from asyncq.errors import PublishRefused
-from asyncq.message import Message, encode_message
+from asyncq.message import Message, encode_message, terms_of
 from asyncq.queues import DEFAULT_QUEUE, Queue
-from asyncq.terms import Terms
-from asyncq.transport import Capabilities, Envelope
+from asyncq.transport import Capabilities, Envelope, without_groups
 
 logger = logging.getLogger("asyncq.broker")
 
@@ -47,7 +44,7 @@ class Envelopes:
 
         Raises:
             PublishRefused: its queue has no such priority, or it is too large.
-            NotSupported: nobody here has priorities, or would know its id again.
+            NotSupported: nobody here has priorities, knows groups, or would know its id again.
         """
         queue = message.queue
         if queue not in self._known_queues:
@@ -62,21 +59,16 @@ class Envelopes:
                 f"A call of {message.task!r} has {len(body):,} bytes; this broker takes {self._max_size:,} "
                 "(max_message_size). Store large data elsewhere and pass its address."
             )
+        if message.terms is not None and message.terms.group and not self._capabilities.has_groups:
+            raise without_groups(message.task)
         unique = None
         if message.unique is not None:
             if not self._capabilities.has_uniqueness:
                 raise self._capabilities.without_uniqueness(message.task)
             unique = term_of(message.unique, message.id, body)
-        return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh, unique, _terms_of(message))
+        return Envelope(message.id, queue, body, message.priority, message.due_ms, is_fresh, unique, terms_of(message))
 
     def _warn_unknown(self, queue: str) -> None:
         self._known_queues.add(queue)
         if queue not in self._queues and queue != DEFAULT_QUEUE:
             logger.warning("Publishing to queue %r, which no declared task or Queue names.", queue)
-
-
-def _terms_of(message: Message) -> Terms | None:
-    """Return the terms of a call, with its expiry: who grants them must not spend them on what is over."""
-    if message.terms is None or not message.expires_ms:
-        return message.terms
-    return msgspec.structs.replace(message.terms, expires_ms=message.expires_ms)

@@ -40,8 +40,9 @@ class RabbitMQBroker(Broker):
     Args:
         url: `amqp://[user:password@]host[:port][/virtual host]`, or `amqps://` for TLS; several, or several hosts in
             one, are the nodes of a cluster.
-        store: what remembers: the URL of a Redis, a SQLite file or `memory://`, or a broker there; what is in it of
-            this namespace belongs to this broker alone. Losing it loses results, never a task. None: nothing does.
+        store: what remembers: the URL of a Redis (a server, sentinels or a cluster, see `RedisBroker`), a SQLite file
+            or `memory://`, or a broker there; what is in it of this namespace belongs to this broker alone. Losing it
+            loses results, never a task. None: nothing does.
         heartbeat: seconds of silence after which the server and we take each other for gone; None: as the URL says, or
             60, with a store 15. A worker whose event loop is blocked for twice that loses its connection; with a store
             what it runs is its own all the same. What was sent to a frozen worker is sent to others after two or three.

@@ -107,7 +107,7 @@ class Session:
     async def declare(self, limits: Mapping[LimitId, Numbers]) -> None:
         """Say what limits allow of which nobody has said anything: a call must not wait for a worker to say it."""
         count = len(limits)
-        await self.transport.limits().declare(dict(limits), is_consumer=False)
+        await self.transport.declare_limits(dict(limits))
         self.limits_declared = count
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -86,7 +86,8 @@ class Waiters(Audience):
         if waiting.record is not None:
             return waiting.record
         if not waiting.is_told:
-            sighting = await self._appearance(CallKey(waiting.id, waiting.queue), wait_for_publish)
+            with self._waits.hoping(waiting.id, future) if wait_for_publish else nullcontext():
+                sighting = await self._appearance(CallKey(waiting.id, waiting.queue), wait_for_publish)
             if sighting is None or sighting.record is not None:
                 return None if sighting is None else sighting.record
             self._waits.learn(waiting.id, sighting)

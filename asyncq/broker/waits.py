@@ -2,8 +2,8 @@
 
 import asyncio
 import heapq
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 
 from asyncq.context import Loan
@@ -47,6 +47,7 @@ class Waits:
         self.has_work = asyncio.Event()
         self._by_id: dict[str, Wait] = {}
         self._unsure: set[str] = set()
+        self._hoping: dict[str, set[asyncio.Future[bytes | None]]] = {}
         self._expiries: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
@@ -73,10 +74,15 @@ class Waits:
     def resolve(self, id: str, record: bytes | None) -> None:
         """Tell all who wait for the call how it ended: its encoded result, or None where there is none."""
         wait = self._by_id.pop(id, None)
-        if wait is not None:
-            for future in wait.futures:
-                if not future.done():
-                    future.set_result(record)
+        if wait is None:
+            return
+        left = self._hoping.get(id) if record is None else None
+        for future in wait.futures:
+            if not future.done() and (left is None or future not in left):
+                future.set_result(record)
+        if left:
+            wait.futures = list(left)
+            self._by_id[id] = wait
 
     def fail(self, kind: type[AsyncqError], why: str) -> None:
         """Raise an error of this kind at all who wait."""
@@ -84,6 +90,19 @@ class Waits:
             for future in wait.futures:
                 if not future.done():
                     future.set_exception(kind(why))
+
+    @contextmanager
+    def hoping(self, id: str, future: "asyncio.Future[bytes | None]") -> Generator[None]:
+        """During the block its call may not be published yet: that nobody knows it tells this one nothing."""
+        others = self._hoping.setdefault(id, set())
+        others.add(future)
+        try:
+            yield
+        finally:
+            others.remove(future)
+            if not others:
+                del self._hoping[id]
+            self.doubt(id)  # looks have passed it over
 
     # In doubt
 
@@ -99,7 +118,7 @@ class Waits:
 
     def take_doubtful(self) -> Iterator[list[CallKey]]:
         """Yield, some at a time, the calls to be looked at; they are in doubt no more."""
-        ids = [id for id in self._unsure if id in self._by_id]
+        ids = [id for id in self._unsure if id in self._by_id and id not in self._hoping]
         self._unsure.clear()
         for start in range(0, len(ids), LOOKS_AT_ONCE):
             some = ids[start : start + LOOKS_AT_ONCE]

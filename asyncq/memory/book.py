@@ -1,15 +1,20 @@
 """The book: what a ledger keeps of one namespace beside its calls, and each transition of a call."""
 
+from collections.abc import Mapping
 from itertools import count, islice
 from typing import NamedTuple
 
 from asyncq.ledger import (
+    AFTER_PARKING_MS,
+    PUT_OFF_MS,
     WITHDRAWN_MS,
     Claimed,
     Copy,
     Held,
     Lent,
+    Parked,
     Replaced,
+    Turns,
     Verdict,
     next_attempt,
     next_life,
@@ -84,7 +89,7 @@ class Book:
         if not is_claimed and self._last_generation(id, now_ms) is not None:
             return
         generation = claim.generation if claim is not None and is_claimed else 0
-        entry = Entry(id, queue, body, priority, generation=generation)
+        entry = Entry(id, queue, body, priority, generation=generation, terms=envelope.terms)
         self.space.add(entry, due_ms, now_ms)
         self._begin(entry, now_ms)
         term, uniques = envelope.unique, self.space.uniques
@@ -120,24 +125,44 @@ class Book:
             self._forget_claim(envelope.id)
 
     def lend(self, member: Member, copy: Copy, now_ms: int) -> Verdict:
-        """Lend a copy that has come, unless it is held or not wanted."""
+        """Lend a copy that has come, unless it is held, has to wait for limits, or is not wanted."""
         entry = self.space.entries.get(copy.id)
         if entry is None:
             if copy.generation < next_life(self._last_generation(copy.id, now_ms)):
                 return None
-            self.space.records.forget(copy.id)
-            entry = Entry(copy.id, copy.queue, copy.body, copy.priority, generation=copy.generation)
-            self._begin(entry, now_ms)
+            entry = self._begun(copy, now_ms)
         elif copy.generation < entry.generation:
             return None
         elif entry.place is Place.RUNNING:
             return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
-        self._orphans.pop(copy.id, None)
         if copy.generation > entry.generation:
             entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
-        entry.is_reopened = False
-        delivery = self.space.lend(member, entry)
-        return Lent(delivery.token, delivery.crashes, delivery.is_doubtful)
+            self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
+        elif entry.terms is None:
+            entry.terms = copy.terms
+        if entry.terms is not None and (parked := self._parked(entry, now_ms)) is not None:
+            self._orphans.pop(entry.id, None)
+            return parked
+        return self._lend(member, entry)
+
+    def take_turns(self, member: Member, limits: Mapping[str, int], count: int, suspects: int, now_ms: int) -> Turns:
+        """Lend calls that were parked and whose turn has come."""
+        lent: list[tuple[Copy, Lent]] = []
+        due_times: list[int] = []
+        are_waiting = False
+        for queue, limit in limits.items():
+            line = self.space.lines.line(queue)
+            line.promote(now_ms)
+            apart: list[Entry] = []
+            for entry in line.turns.take(min(limit, count - len(lent)), now_ms, suspects, apart):
+                suspects -= entry.is_suspect
+                lent.append((self._copy_of(entry), self._lend(member, entry)))
+            for entry in apart:
+                line.turns.stand(entry, now_ms + PUT_OFF_MS)
+            if (due_ms := line.turns.next_ms()) is not None:
+                due_times.append(due_ms)
+            are_waiting = are_waiting or len(line.turns) > 0
+        return Turns(lent, min(due_times, default=None), are_waiting)
 
     def settle(self, member: Member, settlement: Settlement, now_ms: int) -> bool:
         """End a lending, if it is still the member's."""
@@ -164,19 +189,27 @@ class Book:
         return True
 
     def reschedule(
-        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, priority: int, now_ms: int
+        self,
+        id: str,
+        queue: str,
+        read: bytes,
+        body: bytes,
+        due_ms: int,
+        priority: int,
+        expires_ms: int,
+        now_ms: int,
     ) -> Copy | None:
         """Give a call that waits as it was read another body and another time."""
         entry = self.space.entries.get(id)
         was_due_ms = 0 if entry is None else self._due_ms(entry)
-        if entry is None or not self.space.reschedule(id, queue, read, body, due_ms, 0, now_ms):
+        if entry is None or not self.space.reschedule(id, queue, read, body, due_ms, expires_ms, now_ms):
             return None
         entry.priority = priority
         return self._send_on(entry, was_due_ms, now_ms)
 
     def reopen(self, revival: Revival, now_ms: int) -> int | None:
         """Let a dead call wait again; return its generation, None where the id or the key is another call's."""
-        letter, body, priority, term = revival
+        letter, body, priority, term, _ = revival
         entry = self.space.entries.get(letter.id)
         if entry is not None:
             if not entry.is_reopened:
@@ -241,6 +274,34 @@ class Book:
             if owner is not None and owner.id == id:
                 self.space.uniques.claim(term, id, claim.queue, now_ms, ttl_ms)
 
+    def _begun(self, copy: Copy, now_ms: int) -> Entry:
+        """Return a call that nobody has heard of, or that begins a later life."""
+        self.space.records.forget(copy.id)
+        entry = Entry(copy.id, copy.queue, copy.body, copy.priority, generation=copy.generation, terms=copy.terms)
+        if entry.terms is not None:  # it may have to wait
+            self.space.add(entry, 0, now_ms)
+        self._begin(entry, now_ms)
+        return entry
+
+    def _parked(self, entry: Entry, now_ms: int) -> Parked | None:
+        """Let a call wait for what it needs; None: it is granted."""
+        line = self.space.lines.line(entry.queue)
+        if entry not in line.turns:
+            line.remove(entry)
+            entry.place = Place.READY
+            if entry.is_suspect:
+                line.turns.stand(entry, now_ms)
+            elif line.turns.admit(entry, now_ms):
+                return None
+        self._remember(entry, AFTER_PARKING_MS, now_ms)
+        return Parked(line.turns.due_ms(entry))
+
+    def _lend(self, member: Member, entry: Entry) -> Lent:
+        self._orphans.pop(entry.id, None)
+        entry.is_reopened = False
+        delivery = self.space.lend(member, entry)
+        return Lent(delivery.token, delivery.crashes, delivery.is_doubtful, delivery.has_terms)
+
     def _begin(self, entry: Entry, now_ms: int) -> None:
         """Let a call have the key that was claimed with its id. It ends every claim of that."""
         claim = self._claim(entry.id, now_ms)
@@ -257,7 +318,8 @@ class Book:
         return self._copy_of(entry)
 
     def _copy_of(self, entry: Entry) -> Copy:
-        return Copy(entry.id, entry.queue, entry.body, entry.priority, entry.generation, self._due_ms(entry))
+        due_ms = self._due_ms(entry)
+        return Copy(entry.id, entry.queue, entry.body, entry.priority, entry.generation, due_ms, entry.terms)
 
     def _due_ms(self, entry: Entry) -> int:
         return self.space.lines.line(entry.queue).due_ms(entry) or 0

@@ -15,12 +15,13 @@ class Entry:
         id, queue, body, priority: as published, or as the last attempt left them.
         place: where it stands.
         serial: its rank among equals, given when it became ready and kept until it is scheduled anew.
+        ready_ms: when that was; 0: it was handed back.
         token: of its latest delivery.
         deaths: for each crash, who was taken for dead while it held it; empty where that is certain.
         generation: of a ledger's call: as in `Copy`.
         is_reopened: of a ledger's call: a letter that has not run since.
         unique: the key that it has to itself, until it gives that back.
-        terms: what has to be granted before it is lent; None: nothing.
+        terms: what has to be granted before it is lent, and its group; None: nothing, and none.
     """
 
     id: str
@@ -29,12 +30,18 @@ class Entry:
     priority: int
     place: Place = Place.READY
     serial: int = 0
+    ready_ms: int = 0
     token: str = ""
     deaths: tuple[str, ...] = ()
     generation: int = 0
     is_reopened: bool = False
     unique: UniqueTerm | None = None
     terms: Terms | None = None
+
+    @property
+    def group(self) -> str:
+        """Whose turn it uses up; empty: that of all without a group."""
+        return "" if self.terms is None else self.terms.group
 
     @property
     def crashes(self) -> int:

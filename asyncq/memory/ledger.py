@@ -1,12 +1,14 @@
 """The ledger within one process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import ClaimReceipt, Copy, Holder, Ledger, Verdict
+from asyncq.ledger import ClaimReceipt, Copy, Holder, Ledger, Turns, Verdict
+from asyncq.limits import LimitOffice
 from asyncq.memory.book import Book
 from asyncq.memory.line import Member as Entrant
 from asyncq.memory.membership import MemoryMembership, release, seen
+from asyncq.memory.office import MemoryLimits
 from asyncq.memory.state import MemoryState
 from asyncq.memory.timetable import MemoryTimetable
 from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Revival, Settlement, Timetable
@@ -23,15 +25,28 @@ class MemoryHolder(MemoryMembership, Holder):
     async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
         await pass_turns()  # nothing here waits: a busy worker would block its loop
         with self._state.lock:
-            if self.name not in self._book.members:
-                raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
+            self._check()
             now_ms = self._state.now_ms()
             return [self._book.lend(self._member, copy, now_ms) for copy in copies]
+
+    async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
+        with self._state.lock:
+            self._check()
+            self._member.bell.clear()  # before the look, so that what comes after it is not slept through
+            return self._book.take_turns(self._member, limits, count, suspects, self._state.now_ms())
+
+    async def called(self, queues: Sequence[str], seconds: float) -> bool:
+        await self._member.bell.wait(seconds)
+        return True
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         now_ms = self._state.now_ms()
         with self._state.lock:
             return [self._book.settle(self._member, settlement, now_ms) for settlement in settlements]
+
+    def _check(self) -> None:
+        if self.name not in self._book.members:
+            raise LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
 
 
 class MemoryLedger(Ledger):
@@ -83,10 +98,11 @@ class MemoryLedger(Ledger):
             return self._book.withdraw(id, queue, outcome, self._state.now_ms(), even_running=even_running)
 
     async def reschedule(
-        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int, expires_ms: int = 0
     ) -> Copy | None:
         with self._state.lock:
-            return self._book.reschedule(id, queue, read, body, due_ms, priority, self._state.now_ms())
+            now_ms = self._state.now_ms()
+            return self._book.reschedule(id, queue, read, body, due_ms, priority, expires_ms, now_ms)
 
     async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
         with self._state.lock:
@@ -121,6 +137,13 @@ class MemoryLedger(Ledger):
     async def scheduled(self, queues: Sequence[str]) -> Sequence[int]:
         with self._state.lock:
             return [self._space.lines.counts(queue, self._state.now_ms()).scheduled for queue in queues]
+
+    async def parked(self, queues: Sequence[str]) -> Sequence[int]:
+        with self._state.lock:
+            return [self._space.lines.counts(queue, self._state.now_ms()).waiting for queue in queues]
+
+    def limits(self) -> LimitOffice:
+        return MemoryLimits(self._state, self._space)
 
     async def known_queues(self) -> Sequence[str]:
         with self._state.lock:

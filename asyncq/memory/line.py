@@ -7,6 +7,7 @@ from itertools import count
 from asyncq.memory.entry import Entry
 from asyncq.memory.home import Bell
 from asyncq.memory.keyed import LimitKey
+from asyncq.memory.lanes import Lanes
 from asyncq.memory.letters import Letters
 from asyncq.memory.limiter import Limiter
 from asyncq.memory.ranking import Ranking
@@ -54,7 +55,7 @@ class Line:
         self.turns = Turns(limiter)
         self.members: set[Member] = set()
         self.letters = Letters()
-        self._ready = Ranking[Entry]()
+        self._ready = Lanes()
         self._suspects = Ranking[Entry]()
         self._scheduled = Ranking[Entry]()
         self._running: set[Entry] = set()
@@ -72,7 +73,7 @@ class Line:
             entry.place = Place.SCHEDULED
             self._scheduled.add(entry, due_ms, next(self._serials))
         else:
-            self._line_up(entry)
+            self._line_up(entry, now_ms)
         self._ring()
 
     def move(self, entry: Entry, due_ms: int, now_ms: int) -> None:
@@ -82,16 +83,18 @@ class Line:
 
     def change_terms(self, entry: Entry, terms: Terms | None) -> None:
         """Let a call that waits need something else; it keeps its place among those who need the same."""
-        stands_in_line = entry in self.turns
-        if stands_in_line:
+        is_ready = entry.place is Place.READY
+        if is_ready:
             self.remove(entry)
         entry.terms = terms
-        if stands_in_line:
-            self.put_back(entry)
+        if is_ready:
+            self._stand(entry)
+            self._ring()
 
     def put_back(self, entry: Entry) -> None:
         """Return a message to its old place."""
         self._running.discard(entry)
+        entry.ready_ms = 0
         self._stand(entry)
         self._ring()
 
@@ -149,7 +152,7 @@ class Line:
     def promote(self, now_ms: int) -> None:
         """Let what has become due line up, in the order of the due times."""
         for entry in self._scheduled.pop_through(now_ms):
-            self._line_up(entry)
+            self._line_up(entry, now_ms)
 
     def due_ms(self, entry: Entry) -> int | None:
         """Return when a message becomes due that is scheduled; None: it is not."""
@@ -186,24 +189,28 @@ class Line:
         ready = len(self._ready) + len(self._suspects)
         return Counts(ready, len(self._scheduled), len(self._running), self.letters.count(now_ms), len(self.turns))
 
-    def _line_up(self, entry: Entry) -> None:
+    def _line_up(self, entry: Entry, now_ms: int) -> None:
         entry.serial = next(self._serials)
+        entry.ready_ms = now_ms
         self._stand(entry)
 
     def _stand(self, entry: Entry) -> None:
         entry.place = Place.READY
         if len(self.turns) and self.turns.join(entry):
             return
-        among = self._suspects if entry.is_suspect else self._ready
-        among.add(entry, -entry.priority, entry.serial)
+        if entry.is_suspect:
+            self._suspects.add(entry, -entry.priority, entry.serial)
+        else:
+            self._ready.add(entry)
 
     def _pop(self, suspects: int) -> Entry | None:
         suspect = self._suspects.first() if suspects > 0 else None
         if suspect is None:
             return self._ready.pop()
         other = self._ready.first()
-        comes_first = other is None or suspect[:2] < other[:2]
-        return (self._suspects if comes_first else self._ready).pop()
+        if other is not None and not other.group and (-other.priority, other.serial) < suspect[:2]:
+            return self._ready.pop()
+        return self._suspects.pop()
 
     def _ring(self) -> None:
         for member in self.members:

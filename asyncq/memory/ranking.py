@@ -30,10 +30,11 @@ class Ranking(Generic[T]):
         heappush(self._heap, place)
         self._sweep()
 
-    def discard(self, item: T) -> None:
-        """Take an item out, if it is here."""
-        self._places.pop(item, None)
+    def discard(self, item: T) -> bool:
+        """Take an item out; return whether it was here."""
+        was_here = self._places.pop(item, None) is not None
         self._sweep()
+        return was_here
 
     def items(self) -> Iterable[T]:
         """Return all items, in no order."""

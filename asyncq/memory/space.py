@@ -237,7 +237,7 @@ class Space:
 
     def revive(self, revival: Revival, now_ms: int) -> Revived:
         """Let a dead letter run again, in place of the result that it has left."""
-        letter, body, priority, unique = revival
+        letter, body, priority, unique, terms = revival
         letters = self.lines.letters(letter.queue)
         if not letters.has(letter, now_ms):
             return Revived.GONE
@@ -249,7 +249,7 @@ class Space:
             return Revived.TAKEN
         self.records.forget(letter.id)
         letters.drop(letter, now_ms)
-        self.add(Entry(letter.id, letter.queue, body, priority, unique=unique), 0, now_ms)
+        self.add(Entry(letter.id, letter.queue, body, priority, unique=unique, terms=terms), 0, now_ms)
         return Revived.DONE
 
     def holder_of(self, entry: Entry) -> Member | None:
@@ -270,7 +270,7 @@ class Space:
             entry.token,
             crashes,
             is_doubtful,
-            entry.terms is not None,
+            entry.terms is not None and entry.terms.needs_grant,
         )
 
     def _follow(self, envelopes: Iterable[Envelope], now_ms: int) -> None:

@@ -36,7 +36,9 @@ class MemoryTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=False, spans_machines=False, has_schedules=True, has_limits=True)
+    capabilities = Capabilities(
+        is_shared=False, spans_machines=False, has_schedules=True, has_limits=True, has_groups=True
+    )
 
     def __init__(
         self, state: MemoryState, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000

@@ -4,6 +4,7 @@ from itertools import count
 
 from asyncq.memory.entry import Entry
 from asyncq.memory.keyed import LimitKey
+from asyncq.memory.lanes import Lanes
 from asyncq.memory.limiter import FAR_MS, Limiter, keys_of
 from asyncq.memory.ranking import Ranking
 from asyncq.terms import Terms
@@ -12,13 +13,16 @@ from asyncq.terms import Terms
 class Turns:
     """A line for each count of a limit, in order of priority and then of becoming ready. Each has a time of its own.
 
+    In a line groups take turns, as they do in the queue.
+
+
     Args:
         limiter: of the namespace.
     """
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._lines: dict[LimitKey, Ranking[Entry]] = {}
+        self._lines: dict[LimitKey, Lanes] = {}
         self._times = Ranking[LimitKey]()
         self._stands: dict[Entry, LimitKey] = {}
         self._serials = count(1)
@@ -55,6 +59,16 @@ class Turns:
                 return True
         return False
 
+    def stand(self, entry: Entry, due_ms: int) -> None:
+        """Let a call stand in line that is not asked for now; a line that is new is asked for at that time."""
+        if entry.terms is not None and not self.join(entry):
+            self._stand(entry, keys_of(entry.terms)[0], due_ms)
+
+    def due_ms(self, entry: Entry) -> int | None:
+        """Return when the line is asked for in which a call stands; None: nothing but a call can help."""
+        due_ms = self.next_of(self._stands[entry])
+        return None if due_ms >= FAR_MS else due_ms
+
     def take(self, limit: int, now_ms: int, suspects: int, apart: list[Entry]) -> list[Entry]:
         """Take the heads of lines whose time has come, which take turns, no more than so many.
 
@@ -76,6 +90,7 @@ class Turns:
             if lacking is None:
                 self._grant(entry, entry.terms, now_ms)
                 self._time(of, now_ms)
+                self._lines[of].serve(entry)
                 self.discard(entry)
                 suspects -= entry.is_suspect
                 taken.append(entry)
@@ -83,6 +98,7 @@ class Turns:
                 self._time(of, lacking.due_ms)
             else:
                 self._time(of, now_ms)
+                self._lines[of].serve(entry)
                 self.discard(entry)
                 self._stand(entry, lacking.of, lacking.due_ms)
         return taken
@@ -94,7 +110,7 @@ class Turns:
             return
         line = self._lines[of]
         line.discard(entry)
-        if not len(line):
+        if not line:
             del self._lines[of]
             self._times.discard(of)
 
@@ -132,8 +148,8 @@ class Turns:
         line = self._lines.get(of)
         is_new = line is None
         if line is None:
-            line = self._lines[of] = Ranking[Entry]()
-        line.add(entry, -entry.priority, entry.serial)
+            line = self._lines[of] = Lanes()
+        line.add(entry)
         self._stands[entry] = of
         if is_new:
             self._time(of, due_ms)
@@ -147,7 +163,7 @@ class Turns:
     def _head(self, of: LimitKey) -> Entry:
         first = self._lines[of].first()
         assert first is not None, "an empty line goes"
-        return first[2]
+        return first
 
     def _time(self, of: LimitKey, due_ms: int) -> None:
         self._times.add(of, due_ms, next(self._serials))

@@ -1,17 +1,17 @@
 """The concluding: how a run ends that a ledger knows: what follows is published, the ledger told, and acknowledged."""
 
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 
 from asyncq.errors import BrokerUnavailable, LeaseLost, PublishRefused
-from asyncq.ledger import Held, Holder, Verdict, next_attempt
+from asyncq.ledger import Held, Holder, Parked, Verdict, next_attempt
 from asyncq.rabbitmq.issuing import Issuing
 from asyncq.rabbitmq.letters import LetterBox
-from asyncq.rabbitmq.loans import Loan
+from asyncq.rabbitmq.loans import Loan, parked_ms
 from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.sending import Parcel, Sending
-from asyncq.rabbitmq.wire import Facts, Wire, copy_of
+from asyncq.rabbitmq.wire import Wire, facts_of
 from asyncq.transport import Again, Dead, DeadLetter, Delivery, Done, Envelope, Return, Settlement
 
 End = tuple[int, Settlement, Loan]
@@ -28,6 +28,7 @@ class Concluding:
         wire, sending, issuing, letters, returning: what publishes.
         holder: who knows.
         loans: what is held, by token.
+        now_ms: the time.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Concluding:
         returning: Returning,
         holder: Holder,
         loans: MutableMapping[str, Loan],
+        now_ms: Callable[[], int],
     ) -> None:
         self._wire = wire
         self._sending = sending
@@ -47,6 +49,7 @@ class Concluding:
         self._returning = returning
         self._holder = holder
         self._loans = loans
+        self._now_ms = now_ms
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End deliveries, as `Consumer.settle` does.
@@ -65,7 +68,7 @@ class Concluding:
 
     async def give_back(self, loans: Sequence[Loan]) -> None:
         """Publish calls again that wait by the ledger's word. Raises BrokerUnavailable."""
-        parcels = [self._sending.returned(copy_of(loan.arrival), facts=loan.facts) for loan in loans]
+        parcels = [self._sending.returned(loan.copy, facts=loan.facts) for loan in loans]
         refusals = await self._sending.send(parcels)
         for loan, refusal in zip(loans, refusals, strict=True):
             if refusal is None:  # else it stays unacknowledged, until the channel ends
@@ -97,7 +100,7 @@ class Concluding:
         if not asked:
             return ends
         try:
-            verdicts = await self._holder.take([copy_of(loan.arrival) for _, _, loan in asked])
+            verdicts = await self._holder.take([loan.copy for _, _, loan in asked])
         except LeaseLost:
             return ()
         gone: set[int] = set()
@@ -151,6 +154,8 @@ class Concluding:
             if not effects[index]:
                 disputed.append(end)
             elif isinstance(settlement, Return):
+                if settlement.terms is not None:
+                    loan.copy = loan.copy._replace(terms=settlement.terms)
                 returned.append(loan)
             else:
                 loan.release()
@@ -176,7 +181,7 @@ class Concluding:
         try:
             if lost:
                 await self._drop(lost)
-            verdicts = await self._holder.take([copy_of(loan.arrival) for _, _, loan in ends])
+            verdicts = await self._holder.take([loan.copy for _, _, loan in ends])
         except LeaseLost:
             return  # the channels will be closed
         except BrokerUnavailable:
@@ -192,23 +197,25 @@ class Concluding:
         """Let go of a delivery whose call is not ours."""
         if verdict is None:
             loan.release()
-        elif isinstance(verdict, Held):
-            self._send_round(loan)
+        elif isinstance(verdict, Held | Parked):
+            self._send_round(loan, parked_ms(0) if isinstance(verdict, Parked) else 0)
         else:  # it waits
-            delivery = Delivery(*copy_of(loan.arrival)[:4], *verdict)
+            delivery = Delivery(*loan.copy[:4], *verdict)
             await self._holder.settle([Return(delivery)])
             await self._give_back_surely([loan])
 
-    def _send_round(self, loan: Loan) -> None:
-        if not loan.is_released:
+    def _send_round(self, loan: Loan, away_ms: int = 0) -> None:
+        if not loan.is_released and loan.arrival is not None:
             loan.is_released = True
-            self._returning.send_round(loan.arrival, 0, loan.facts)
+            self._returning.send_round(loan.arrival, self._now_ms() + away_ms if away_ms else 0, loan.facts)
 
     def _parcel(self, settlement: Settlement, loan: Loan) -> Parcel | None:
         delivery = settlement.delivery
         if isinstance(settlement, Again):
             envelope = Envelope(delivery.id, delivery.queue, settlement.body, delivery.priority, settlement.due_ms)
-            return self._sending.call(envelope, facts=Facts(generation=next_attempt(loan.facts.generation)))
+            terms = loan.copy.terms and loan.copy.terms.once_lent()
+            copy = loan.copy._replace(generation=next_attempt(loan.copy.generation), terms=terms)
+            return self._sending.call(envelope, facts=facts_of(copy))
         if isinstance(settlement, Dead):
             loan.died_us = time.time_ns() // 1_000
             record, ttl_ms = settlement.letter_record, settlement.letter_ttl_ms

@@ -62,7 +62,7 @@ class FetchingConsumer(Consumer):
                 return await self._taken(wanted, count, suspects)
             while not deliveries and not self._is_interrupted:
                 self._check(wanted)
-                await self._event.wait()
+                await self._wait()
                 deliveries = await self._taken(wanted, count, suspects)
         finally:
             self._returning.end_fetch()
@@ -80,6 +80,10 @@ class FetchingConsumer(Consumer):
     @abstractmethod
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
         """Take what may be taken of the buffers, and let the server send more."""
+
+    async def _wait(self) -> None:
+        """Wait until fetching may be worth a try."""
+        await self._event.wait()
 
     def _is_known(self, arrival: Arrival) -> bool:
         """Tell whether a message runs here already; if so, take care of this copy."""

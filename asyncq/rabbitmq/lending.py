@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.ledger import Held, Holder, Lent
+from asyncq.ledger import Held, Holder, Parked
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.concluding import Concluding
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.fetching import FetchingConsumer
 from asyncq.rabbitmq.issuing import Issuing
 from asyncq.rabbitmq.letters import LetterBox
-from asyncq.rabbitmq.loans import Loan, round_ms
+from asyncq.rabbitmq.loans import Loan, parked_ms, round_ms
 from asyncq.rabbitmq.outliving import Outliving
 from asyncq.rabbitmq.placing import Placing
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.sending import Sending
 from asyncq.rabbitmq.tenure import PlacingLease
+from asyncq.rabbitmq.turning import Turning
 from asyncq.rabbitmq.wire import copy_of, due_of, remembered_facts
 from asyncq.rabbitmq.yielding import Yielding
 from asyncq.transport import SUSPECT_CRASHES, Delivery, Settlement
@@ -55,9 +56,12 @@ class LedgerConsumer(FetchingConsumer):
         self._placing = placing
         self._is_lost = False
         self._loans: dict[str, Loan] = {}
-        self._concluding = Concluding(client.wire, sending, issuing, letters, self._returning, holder, self._loans)
+        self._concluding = Concluding(
+            client.wire, sending, issuing, letters, self._returning, holder, self._loans, now_ms
+        )
         self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
         self._yielding = Yielding(holder, self._returning, now_ms, self._told)
+        self._turning = Turning(holder, placing, queues, now_ms, self._told)
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Keep the queues consumed, hear of what is withdrawn, and see to what is left behind."""
@@ -67,15 +71,19 @@ class LedgerConsumer(FetchingConsumer):
                 loan = self._loans.pop(token, None)
                 if loan is not None:
                     loan.release()
+            self._turning.freed()
             severed(tokens)
 
         async with asyncio.TaskGroup() as doers:
             doing = (self._keep_up(), self._holder.run(lose), self._placing.run())
-            for doer in (*doing, self._outliving.run(), self._yielding.run()):
+            for doer in (*doing, self._outliving.run(), self._yielding.run(), self._turning.run()):
                 doers.create_task(doer)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        return await self._concluding.settle(settlements)
+        effects = await self._concluding.settle(settlements)
+        if any(settlement.delivery.has_terms for settlement in settlements):
+            self._turning.freed()
+        return effects
 
     async def absolve(self) -> None:
         """Say that it has not died, and let the server give what it held to others."""
@@ -104,11 +112,45 @@ class LedgerConsumer(FetchingConsumer):
         return count
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
-        while arrivals := self._picked(limits, count, suspects):
-            deliveries = await self._lent(arrivals, suspects)
-            if deliveries:
-                return deliveries
-        return []
+        deliveries: list[Delivery] = []
+        if self._turning.comes_first(limits):  # of what is in line no more than half, while other things are here
+            has_others = any(self._intakes[queue].buffer for queue in limits)
+            deliveries = await self._from_lines(limits, -(-count // 2) if has_others else count, suspects)
+            limits = {queue: limit - _count(deliveries, queue) for queue, limit in limits.items()}
+            suspects -= _suspects(deliveries)
+        while arrivals := self._picked(limits, count - len(deliveries), suspects):
+            lent = await self._lent(arrivals, suspects)
+            if lent:
+                return [*deliveries, *lent]
+        if not deliveries and self._turning.is_due(limits):  # what has come was parked
+            return await self._from_lines(limits, count, suspects)
+        return deliveries
+
+    async def _from_lines(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Delivery]:
+        """Return what is lent of calls that were parked."""
+        try:
+            turns = await self._turning.take(limits, count, suspects)
+        except LeaseLost:
+            self._lose()
+            await self._abandon()
+            raise
+        except BrokerUnavailable:
+            if any(self._intakes[queue].buffer for queue in limits):
+                raise  # nothing of it could be lent either
+            return []
+        self._loans |= {lent.token: Loan(copy, None) for copy, lent in turns}
+        return [Delivery(*copy[:4], *lent) for copy, lent in turns]
+
+    async def _wait(self) -> None:
+        self._turning.begin_wait()
+        try:
+            await super()._wait()
+        finally:
+            self._turning.end_wait()
+
+    async def _probe(self, limits: Mapping[str, int]) -> None:
+        self._turning.hurry()
+        await super()._probe(limits)
 
     def _picked(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Arrival]:
         """Take what may be taken out of the buffers, after a suspect that waits, and let the server send more."""
@@ -137,8 +179,9 @@ class LedgerConsumer(FetchingConsumer):
 
     async def _lent(self, arrivals: Sequence[Arrival], suspects: int) -> list[Delivery]:
         """Return what is lent of what has come, and let go of the rest."""
+        copies = [copy_of(arrival) for arrival in arrivals]
         try:
-            verdicts = await self._holder.take([copy_of(arrival) for arrival in arrivals])
+            verdicts = await self._holder.take(copies)
         except LeaseLost:
             self._lose()
             await self._abandon()
@@ -147,21 +190,28 @@ class LedgerConsumer(FetchingConsumer):
             self._put_back(arrivals)
             raise
         deliveries: list[Delivery] = []
-        for arrival, verdict in zip(arrivals, verdicts, strict=True):
+        for arrival, copy, verdict in zip(arrivals, copies, verdicts, strict=True):
             if verdict is None:
                 arrival.acknowledge()
-            elif isinstance(verdict, Held):
-                facts = remembered_facts(arrival)
-                now_ms = self._now_ms()
-                away_ms = round_ms(verdict.lease_end_ms - now_ms, facts.rounds)
-                self._returning.send_round(arrival, now_ms + away_ms, facts._replace(rounds=facts.rounds + 1))
+            elif isinstance(verdict, Held | Parked):
+                self._send_round(arrival, verdict)
             elif verdict.crashes >= SUSPECT_CRASHES and not suspects:
-                self._yielding.put(arrival, _delivery(arrival, verdict))
+                self._yielding.put(arrival, Delivery(*copy[:4], *verdict))
             else:
                 suspects -= verdict.crashes >= SUSPECT_CRASHES
-                self._loans[verdict.token] = Loan(arrival)
-                deliveries.append(_delivery(arrival, verdict))
+                self._loans[verdict.token] = Loan(copy, arrival)
+                deliveries.append(Delivery(*copy[:4], *verdict))
         return deliveries
+
+    def _send_round(self, arrival: Arrival, verdict: Held | Parked) -> None:
+        """Let a copy come again: when its call may be free, or when the ledger may have forgotten it."""
+        facts, now_ms = remembered_facts(arrival), self._now_ms()
+        if isinstance(verdict, Parked):
+            away_ms = parked_ms(facts.rounds)
+            self._turning.expect(verdict.due_ms)
+        else:
+            away_ms = round_ms(verdict.lease_end_ms - now_ms, facts.rounds)
+        self._returning.send_round(arrival, now_ms + away_ms, facts._replace(rounds=facts.rounds + 1))
 
     def _put_back(self, arrivals: Sequence[Arrival]) -> None:
         for arrival in reversed(arrivals):
@@ -182,6 +232,9 @@ class LedgerConsumer(FetchingConsumer):
         await self._close_intakes()
 
 
-def _delivery(arrival: Arrival, lent: Lent) -> Delivery:
-    id, queue, body, priority, *_ = copy_of(arrival)
-    return Delivery(id, queue, body, priority, *lent)
+def _count(deliveries: Sequence[Delivery], queue: str) -> int:
+    return sum(delivery.queue == queue for delivery in deliveries)
+
+
+def _suspects(deliveries: Sequence[Delivery]) -> int:
+    return sum(delivery.crashes >= SUSPECT_CRASHES for delivery in deliveries)

@@ -87,7 +87,7 @@ class LetterBox:
             for index, generation in zip(found, generations, strict=True):
                 outcomes[index] = Revived.TAKEN if generation is None else Revived.DONE
                 if generation is not None:
-                    letter, body, priority, _ = revivals[index]
+                    letter, body, priority, *_ = revivals[index]
                     envelope = Envelope(letter.id, letter.queue, body, priority)
                     copies[index] = Copy(letter.id, letter.queue, body, priority, generation)
                     parcels[index] = self._sending.call(envelope, facts=Facts(generation=generation))

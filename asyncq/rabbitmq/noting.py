@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.ledger import Ledger
+from asyncq.limits import LimitId, Numbers
 from asyncq.store import Address, CallKey, Listener, Sighting, Store
 from asyncq.transport import Envelope
 
@@ -23,7 +24,7 @@ _AGAIN = Backoff(delay=0.1, max_delay=5.0)
 
 
 class Noter:
-    """Notes calls in the order in which they were published.
+    """Notes calls in the order in which they were published, and declares the limits that they need.
 
     While the store does not answer, the latest are kept: what is never noted runs all the same, and is known then.
 
@@ -34,6 +35,7 @@ class Noter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._waiting: list[Envelope] = []
+        self._undeclared: dict[LimitId, Numbers] = {}
         self._published = 0
         self._seen_to = 0
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -48,6 +50,11 @@ class Noter:
             self._published += len(envelopes)
             self._waiting += envelopes
             self._wanted.set()
+
+    def declare(self, numbers: Mapping[LimitId, Numbers]) -> None:
+        """Say soon, and before the next note, what limits allow."""
+        self._undeclared |= numbers
+        self._wanted.set()
 
     async def room(self) -> None:
         """Wait while there is too much to note."""
@@ -68,7 +75,7 @@ class Noter:
             while True:
                 await self._wanted.wait()
                 self._wanted.clear()
-                while self._waiting:
+                while self._waiting or self._undeclared:
                     batch = self._waiting[:AT_ONCE]
                     del self._waiting[:AT_ONCE]
                     await self._note(batch)
@@ -77,7 +84,11 @@ class Noter:
 
     async def _note(self, batch: list[Envelope]) -> None:
         try:
-            await self._ledger.note(batch)
+            if undeclared := dict(self._undeclared):
+                await self._ledger.limits().declare(undeclared, is_consumer=False)
+                self._undeclared = {id: each for id, each in self._undeclared.items() if id not in undeclared}
+            if batch:
+                await self._ledger.note(batch)
         except BrokerUnavailable as error:
             self._failures += 1
             if self._failures == 1:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.loans import LONGEST_ROUND_MS, Loan
 from asyncq.rabbitmq.sending import Sending
-from asyncq.rabbitmq.wire import copy_of
 from asyncq.transport import Envelope
 
 LOOKS = 4
@@ -40,7 +39,11 @@ class Outliving:
         while True:
             await asyncio.sleep(self._seconds / LOOKS)
             before = time.monotonic() - self._seconds
-            old = [loan for loan in self._loans.values() if not loan.is_released and loan.arrival.at <= before]
+            old = [
+                loan
+                for loan in self._loans.values()
+                if not loan.is_released and loan.arrival is not None and loan.arrival.at <= before
+            ]
             try:
                 await self._replace(old)
             except BrokerUnavailable:
@@ -48,7 +51,7 @@ class Outliving:
 
     async def _replace(self, loans: list[Loan]) -> None:
         due_ms = self._now_ms() + LONGEST_ROUND_MS
-        envelopes = [Envelope(*copy_of(loan.arrival)[:4], due_ms) for loan in loans]
+        envelopes = [Envelope(*loan.copy[:4], due_ms) for loan in loans]
         parcels = [
             self._sending.call(envelope, facts=loan.facts) for loan, envelope in zip(loans, envelopes, strict=True)
         ]

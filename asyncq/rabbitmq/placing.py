@@ -11,7 +11,7 @@ from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.ledger import Copy, Ledger
 from asyncq.rabbitmq.sending import Parcel, Sending
-from asyncq.rabbitmq.wire import Facts
+from asyncq.rabbitmq.wire import facts_of
 from asyncq.transport import Envelope
 
 AT_ONCE = 1_000
@@ -114,8 +114,8 @@ class Placing:
         return [orphan for orphan, refusal in zip(orphans, refusals, strict=True) if refusal is None]
 
     def _parcel(self, orphan: Copy) -> Parcel:
-        facts = Facts(generation=orphan.generation)
+        facts = facts_of(orphan)
         if orphan.due_ms:
-            id, queue, body, priority, _, due_ms = orphan
-            return self._sending.call(Envelope(id, queue, body, priority, due_ms), facts=facts)
+            envelope = Envelope(orphan.id, orphan.queue, orphan.body, orphan.priority, orphan.due_ms)
+            return self._sending.call(envelope, facts=facts)
         return self._sending.returned(orphan, facts=facts)

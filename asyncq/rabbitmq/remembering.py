@@ -1,8 +1,10 @@
 """The transport on RabbitMQ whose calls a ledger remembers."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 
 from asyncq.ledger import Copy, Ledger
+from asyncq.limits import LimitId, LimitOffice, Numbers
 from asyncq.queues import Queue
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.issuing import Issuing
@@ -36,6 +38,7 @@ class RememberingTransport(RabbitTransport):
         has_priorities=False,
         counts_calls=False,
         shows_line=False,
+        has_limits=True,
         has_schedules=True,
     )
 
@@ -113,10 +116,18 @@ class RememberingTransport(RabbitTransport):
         await self._noter.tried()
         envelope = envelope_in(id, body)
         priority = 0 if envelope is None else envelope.priority
-        copy = await self._ledger.reschedule(id, queue, read, body, due_ms, priority=priority)
+        copy = await self._ledger.reschedule(id, queue, read, body, due_ms, priority=priority, expires_ms=expires_ms)
         if copy is not None:
+            if copy.terms is None and envelope is not None:  # it was not noted
+                copy = copy._replace(terms=envelope.terms)
             await self._placing.place([copy])
         return copy is not None
+
+    def limits(self) -> LimitOffice:
+        return self._ledger.limits()
+
+    async def declare_limits(self, numbers: Mapping[LimitId, Numbers]) -> None:
+        self._noter.declare(numbers)
 
     async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
         await self._noter.tried()
@@ -133,16 +144,17 @@ class RememberingTransport(RabbitTransport):
         return count
 
     async def counts(self, queues: Sequence[str]) -> Sequence[Counts]:
-        """Return how many the server has to send, and how many the ledger knows to be scheduled or to run.
+        """Return how many the server has to send, and how many the ledger knows to be scheduled, to run, or to wait.
 
         What was withdrawn counts as ready until a consumer gets it, as does a second copy.
         """
         await self._noter.tried()
         scheduled, running = await self._ledger.scheduled(queues), await self._ledger.running(queues)
+        parked = await self._ledger.parked(queues)
         there = await super().counts(queues)
         return [
-            counts._replace(scheduled=later, running=lent)
-            for counts, later, lent in zip(there, scheduled, running, strict=True)
+            counts._replace(scheduled=later, running=lent, waiting=waiting)
+            for counts, later, lent, waiting in zip(there, scheduled, running, parked, strict=True)
         ]
 
     async def known_queues(self) -> Sequence[str]:
@@ -162,5 +174,5 @@ class RememberingTransport(RabbitTransport):
 
     async def _waiting(self, queue: str) -> int:
         await self._noter.tried()
-        (scheduled,) = await self._ledger.scheduled([queue])
-        return await self._ready(queue) + scheduled
+        (scheduled,), (parked,) = await asyncio.gather(self._ledger.scheduled([queue]), self._ledger.parked([queue]))
+        return await self._ready(queue) + scheduled + parked

@@ -10,6 +10,7 @@ from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.confirming import Nowhere
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.wire import NOTHING, Facts
+from asyncq.terms import encode_terms
 from asyncq.transport import Delivery, Envelope
 
 
@@ -36,7 +37,9 @@ class Sending:
 
     def call(self, envelope: Envelope, *, facts: Facts = NOTHING) -> Parcel:
         """Return a call on its way to its queue, or to the ladder while it is not due."""
-        id, queue, body, priority, due_ms, *_ = envelope
+        id, queue, body, priority, due_ms, _, _, terms = envelope
+        if terms is not None:
+            facts = facts._replace(terms=encode_terms(terms))
         if due_ms and (delay_ms := due_ms - self._now_ms()) > 0:
             route = delays.route(delay_ms)
             message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, route=route, facts=facts)

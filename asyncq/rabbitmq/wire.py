@@ -1,11 +1,14 @@
 """The wire: what calls, letters and results are as messages of the server, both ways."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
+
+import msgspec
 
 from asyncq.errors import MessageError
 from asyncq.ledger import Copy
-from asyncq.message import decode_message
+from asyncq.message import decode_message, terms_of
 from asyncq.rabbitmq.delays import Route
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.frames import Message, call_id
@@ -18,11 +21,13 @@ from asyncq.rabbitmq.names import (
     HEADER_REASON,
     HEADER_RECORD,
     HEADER_ROUNDS,
+    HEADER_TERMS,
     HEADER_YIELDS,
     Names,
 )
 from asyncq.rabbitmq.topology import server_priority
 from asyncq.store import Notice
+from asyncq.terms import Terms, decode_terms, encode_terms
 from asyncq.transport import DeadLetter, Delivery, Envelope
 
 Headers = Mapping[str, Any]
@@ -45,21 +50,23 @@ class Facts(NamedTuple):
         generation: which copy of the call it is, to a ledger.
         rounds: how often it was sent round, because somebody had the call.
         yields: how often, to a ledger, because it is a suspect that nobody was free for.
+        terms: what limits have to grant before it runs, to a ledger, as JSON; empty: nothing.
     """
 
     crashes: int = 0
     generation: int = 0
     rounds: int = 0
     yields: int = 0
+    terms: str = ""
 
     def headers(self) -> dict[str, Any]:
-        """Return what it says in headers; each costs, so what is 0 is left out."""
+        """Return what it says in headers; each costs, so what is 0, or empty, is left out."""
         return {name: value for name, value in zip(_FACTS, self, strict=True) if value}
 
 
 NOTHING = Facts()
 
-_FACTS = (HEADER_CRASHES, HEADER_GENERATION, HEADER_ROUNDS, HEADER_YIELDS)
+_FACTS = (HEADER_CRASHES, HEADER_GENERATION, HEADER_ROUNDS, HEADER_YIELDS, HEADER_TERMS)
 
 
 class Wire:
@@ -132,8 +139,13 @@ class Wire:
 def copy_of(arrival: Arrival) -> Copy:
     """Return a message as a ledger is asked for it."""
     properties = arrival.properties
-    generation = generation_of(arrival)
-    return Copy(id_of(properties), arrival.queue, arrival.body, properties.priority // 2, generation)
+    priority, generation = properties.priority // 2, generation_of(arrival)
+    return Copy(id_of(properties), arrival.queue, arrival.body, priority, generation, terms=_terms_in(arrival))
+
+
+def facts_of(copy: Copy) -> Facts:
+    """Return what a message says of which a ledger knows this."""
+    return Facts(generation=copy.generation, terms="" if copy.terms is None else encode_terms(copy.terms))
 
 
 def envelope_in(id: str, body: bytes) -> Envelope | None:
@@ -142,7 +154,7 @@ def envelope_in(id: str, body: bytes) -> Envelope | None:
         message = decode_message(body)
     except MessageError:
         return None
-    return Envelope(id, message.queue, body, message.priority, message.due_ms)
+    return Envelope(id, message.queue, body, message.priority, message.due_ms, terms=terms_of(message))
 
 
 def remembered_facts(arrival: Arrival) -> Facts:
@@ -150,7 +162,9 @@ def remembered_facts(arrival: Arrival) -> Facts:
     headers = arrival.properties.headers
     if not headers:
         return NOTHING
-    return Facts(0, generation_of(arrival), rounds_of(arrival), _number(headers, HEADER_YIELDS))
+    terms = headers.get(HEADER_TERMS, "")
+    numbers = generation_of(arrival), rounds_of(arrival), _number(headers, HEADER_YIELDS)
+    return Facts(0, *numbers, terms if isinstance(terms, str) else "")
 
 
 def rounds_of(arrival: Arrival) -> int:
@@ -227,6 +241,16 @@ def notice_in(arrival: Arrival) -> Notice:
     properties = arrival.properties
     has_record = (properties.headers or {}).get(HEADER_RECORD) is not False
     return Notice(id_of(properties), arrival.body if has_record else None, is_over=True)
+
+
+def _terms_in(arrival: Arrival) -> Terms | None:
+    """Return what a message needs; None: nothing, or nothing that can be read: its worker will say what it needs."""
+    headers = arrival.properties.headers
+    text = headers.get(HEADER_TERMS) if headers else None
+    if isinstance(text, str):
+        with suppress(msgspec.DecodeError):
+            return decode_terms(text)
+    return None
 
 
 def _number(headers: Headers, name: str) -> int:

@@ -27,6 +27,11 @@ spread.
     {ns}:q:QUEUE:turns          ZSET    OF -> ms at which the line of this count is asked for; infinite: when called
     {ns}:q:QUEUE:turn:OF        ZSET    members like those of `ahead` that stand in this line
     {ns}:q:QUEUE:stands         HASH    member -> OF of the line in which it stands
+    {ns}:q:QUEUE:lanes          ZSET    GROUP of a lane -> its turn; empty: all that have no group, which have no lane
+    {ns}:q:QUEUE:lane:0:GROUP   ZSET    ready members of a group -> us at which they were, less 60 s for each priority;
+                                        below 0: they were handed back
+    {ns}:q:QUEUE:laned          SET     OF of the lines that have lanes
+    {ns}:q:QUEUE:lanes:OF, ...:lane:SIZE:OFGROUP    as those of the queue, of the line of OF, a text of that size
     {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:q:QUEUE:uniques        HASH    id -> s or e, and the unique key that the call gives back at its start or end
@@ -64,8 +69,9 @@ spread.
 
 OF names one count of a limit: `rate NAME KEY` or `slots NAME KEY`; LIMIT is that without the key.
 
-A ledger has no line: of a queue's keys it has those that speak of single calls (`messages`, `running`, `crashes`,
-`due`, `watch`, `progress`, `result`), with members of priority 0, and `consumer`.
+A ledger has no line but those of limits: of a queue's keys it has those that speak of single calls (`messages`,
+`running`, `crashes`, `due`, `watch`, `progress`, `result`, `terms`, `stands`), with members of priority 0, `turns`,
+each `turn:OF`, `sequence`, `wake`, and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
 stays there, and in `withdrawn`, until a consumer comes to it; a unique key whose owner was lost with the server's last
@@ -80,7 +86,7 @@ QUEUE_KEYS = (
     *("wake", "wake_suspects", "sequence", "consumer"),
     *("watch", "progress", "result", "dead", "fading", "letters"),
     *("generations", "ended", "uniques"),
-    *("terms", "turns", "stands"),
+    *("terms", "turns", "stands", "lanes"),
 )
 SPACE_KEYS = (
     *("queues", "workers", "queues_of", "about", "interrupt", "orders", "reply", "claim", "orphans", "ledger"),

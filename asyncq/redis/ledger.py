@@ -6,18 +6,22 @@ from typing import Any
 
 from asyncq.errors import ConfigurationError
 from asyncq.ledger import WITHDRAWN_MS, Claimed, ClaimReceipt, Copy, Ledger, Replaced
+from asyncq.limits import LimitOffice
 from asyncq.redis.client import RedisClient
 from asyncq.redis.faults import is_full
 from asyncq.redis.holder import RedisHolder
+from asyncq.redis.limits import RedisLimits
 from asyncq.redis.orders import ORDER_MS
 from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
 from asyncq.redis.publishing import how_given_back, replacing, term_text
 from asyncq.redis.server import Argument, Call, call
 from asyncq.redis.settling import last_words
 from asyncq.redis.takeover import LEDGER_RECLAIM, joining, members, release
+from asyncq.redis.taking import terms_in
 from asyncq.redis.timetable import RedisTimetable
 from asyncq.redis.uniques import clear_unique, unique_keys
-from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Owned, Revival, Taken, Timetable
+from asyncq.terms import encode_terms
+from asyncq.transport import Counts, Envelope, KeyOwner, Member, Outcome, Owned, Revival, Taken, Timetable
 
 
 class RedisLedger(Ledger):
@@ -86,11 +90,15 @@ class RedisLedger(Ledger):
         return bool(is_out)
 
     async def reschedule(
-        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int, expires_ms: int = 0
     ) -> Copy | None:
-        command = call("ledger_reschedule", self._space.queue(queue), id, read, body, max(due_ms, 0), priority)
+        arguments = (id, read, body, max(due_ms, 0), priority, expires_ms)
+        command = call("ledger_reschedule", self._space.queue(queue), *arguments)
         [reply] = await self._client.commands.call([command], wanted="reschedule a message")
-        return None if reply is None else Copy(id, queue, body, priority, reply[0], int(reply[1]))
+        if reply is None:
+            return None
+        generation, when_ms, terms = reply
+        return Copy(id, queue, body, priority, generation, int(when_ms), terms_in(terms))
 
     async def unique_keys(self, prefix: str, *, limit: int) -> Sequence[KeyOwner]:
         return await unique_keys(self._client, self._space, prefix, limit)
@@ -111,8 +119,16 @@ class RedisLedger(Ledger):
             if not reply:
                 break
             orphans += [
-                Copy(member[1:].decode(), queue.decode(), body, member[0] - 48, int(generation), int(due_ms))
-                for queue, member, body, generation, due_ms in zip(*(reply[n::5] for n in range(5)), strict=True)
+                Copy(
+                    member[1:].decode(),
+                    queue.decode(),
+                    body,
+                    member[0] - 48,
+                    int(generation),
+                    int(due_ms),
+                    terms_in(terms),
+                )
+                for queue, member, body, generation, due_ms, terms in zip(*(reply[n::6] for n in range(6)), strict=True)
             ]
         return orphans
 
@@ -134,10 +150,16 @@ class RedisLedger(Ledger):
         return generations
 
     async def running(self, queues: Sequence[str]) -> Sequence[int]:
-        return [running for _, running in await self._counts(queues)]
+        return [counts.running for counts in await self._counts(queues)]
 
     async def scheduled(self, queues: Sequence[str]) -> Sequence[int]:
-        return [scheduled for scheduled, _ in await self._counts(queues)]
+        return [counts.scheduled for counts in await self._counts(queues)]
+
+    async def parked(self, queues: Sequence[str]) -> Sequence[int]:
+        return [counts.waiting for counts in await self._counts(queues)]
+
+    def limits(self) -> LimitOffice:
+        return RedisLimits(self._client, self._space)
 
     async def known_queues(self) -> Sequence[str]:
         command = ("SMEMBERS", self._space.own["queues"])
@@ -152,22 +174,27 @@ class RedisLedger(Ledger):
 
     def _noting(self, part: Part[Envelope]) -> Call:
         arguments: list[Argument] = []
-        for id, _, body, _, due_ms, is_fresh, term, _ in part.items:
-            if is_fresh and term is None:
-                extra = f"f{due_ms}" if due_ms > 0 else ""
-            else:
-                extra = f"k{max(due_ms, 0)}{f' {term_text(term)}' if term is not None else ''}"
+        for id, _, body, _, due_ms, is_fresh, term, terms in part.items:
+            extra = ""
+            if due_ms > 0 or not is_fresh or term is not None or terms is not None:
+                extra = f"{'f' if is_fresh and term is None else 'k'}{max(due_ms, 0)}"
+            needs = encode_terms(terms).encode() if terms is not None else b""
+            if needs:
+                extra += f"t{len(needs)}"
+            if needs or term is not None:
+                extra += f" {needs.decode()}{term_text(term) if term is not None else ''}"
             arguments += (id, body, extra)
         return call("ledger_note", self._space.queue(part.queue), *arguments)
 
     def _claiming(self, part: Part[Envelope], ttl_ms: int) -> Call:
         arguments: list[Argument] = []
-        for id, _, body, priority, due_ms, _, term, _ in part.items:
+        for id, _, body, priority, due_ms, _, term, terms in part.items:
             if term is None:
                 arguments += (id, body, "", "", "")
             else:
                 becoming = replacing(term)
-                after = f"{becoming} {max(due_ms, 0)} {priority}" if becoming else ""
+                needs = f" {encode_terms(terms)}" if terms is not None else ""
+                after = f"{becoming} {max(due_ms, 0)} {priority}{needs}" if becoming else ""
                 arguments += (id, body, term.key, how_given_back(term), after)
         return call("ledger_claim", self._space.queue(part.queue), part.queue, ttl_ms, *arguments)
 
@@ -177,15 +204,14 @@ class RedisLedger(Ledger):
 
     def _reopening(self, part: Part[Revival]) -> Call:
         arguments: list[Argument] = []
-        for letter, body, priority, term in part.items:
+        for letter, body, priority, term, _ in part.items:
             arguments += (letter.id, letter.record or b"", body, term_text(term) if term is not None else "", priority)
         return call("ledger_reopen", self._space.queue(part.queue), *arguments)
 
-    async def _counts(self, queues: Sequence[str]) -> list[tuple[int, int]]:
-        """Return of each queue how many calls are scheduled, and how many run."""
+    async def _counts(self, queues: Sequence[str]) -> list[Counts]:
+        """Return of each queue how many calls stand where; what the transport has is not among them."""
         calls = [call("counts", self._space.queue(queue)) for queue in queues]
-        replies = await self._client.commands.call(calls, wanted="count")
-        return [(scheduled, running) for _, scheduled, running, *_ in replies]
+        return [Counts(*reply) for reply in await self._client.commands.call(calls, wanted="count")]
 
 
 def _measure(envelope: Envelope) -> tuple[str, int]:
@@ -203,7 +229,8 @@ def _taken(envelope: Envelope, what: bytes, *values: Any) -> Taken | Owned | Cla
             return Owned(id.decode(), queue.decode())
         case b"replaced", (queue, id, body, generation, due_ms):
             owner = Owned(id.decode(), queue.decode())
-            return Replaced(owner, Copy(*owner, body, envelope.priority, generation, int(due_ms)))
+            copy = Copy(*owner, body, envelope.priority, generation, int(due_ms), envelope.terms)
+            return Replaced(owner, copy)
         case b"record", (record,):
             return Taken(None, record)
         case _:

@@ -8,6 +8,7 @@ from asyncq.redis.keys import KeySpace
 from asyncq.redis.publishing import how_given_back
 from asyncq.redis.script import all_scripts
 from asyncq.redis.server import Argument, Call, Command, Reply, call
+from asyncq.terms import encode_terms
 from asyncq.transport import DeadLetter, Revival, Revived
 
 T = TypeVar("T")
@@ -85,9 +86,10 @@ class LetterBox:
             if other != queue:
                 keys += self._space.queue(other).select(("messages", "result"))
         words: list[Argument] = []
-        for letter, body, priority, unique in revivals:
+        for letter, body, priority, unique, terms in revivals:
             key = f"{how_given_back(unique)} {unique.key}" if unique is not None else ""
             words += [f"{priority}{letter.id}", letter.place, letter.record or b"", body, key]
+            words.append("" if terms is None else encode_terms(terms))
         return await self._call(lambda again: Call("revive", tuple(keys), [again, *words]), "put back dead letters")
 
     async def _call(self, make: Callable[[int], Call], wanted: str) -> Reply:

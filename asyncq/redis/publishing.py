@@ -8,7 +8,7 @@ from asyncq.redis.faults import is_full
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
 from asyncq.redis.server import Argument, Call, Reply, Server, call
-from asyncq.terms import encode_terms
+from asyncq.terms import Terms, encode_terms
 from asyncq.transport import Envelope, Owned, Receipt, Taken, UniqueTerm
 
 
@@ -106,9 +106,8 @@ class Publication:
         for index in part.indexes:
             id, _, body, priority, due_ms, is_fresh, _, terms = self._envelopes[index]
             is_plain = is_fresh and due_ms <= 0 and terms is None and not self._is_repeat
-            extra = "" if is_plain else f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_ms}"
-            if terms is not None:
-                extra += f" {encode_terms(terms)}"
+            known = "f" if is_fresh and not self._is_repeat else "k"
+            extra = "" if is_plain else f"{known}{due_with_terms(due_ms, terms)}"
             arguments += (f"{priority}{id}", body, extra)
         return call("publish", self._keys_of(part.queue), *arguments)
 
@@ -117,9 +116,7 @@ class Publication:
         for index in part.indexes:
             id, _, body, priority, due_ms, is_fresh, term, terms = self._envelopes[index]
             if term is not None:
-                extra = f"{'f' if is_fresh and not self._is_repeat else 'k'}{max(due_ms, 0)}"
-                if terms is not None:
-                    extra += f" {encode_terms(terms)}"
+                extra = f"{'f' if is_fresh and not self._is_repeat else 'k'}{due_with_terms(due_ms, terms)}"
                 arguments += (f"{priority}{id}", body, extra, term.key, how_given_back(term), replacing(term))
         return call("publish_unique", self._keys_of(part.queue), *arguments)
 
@@ -147,6 +144,11 @@ class Publication:
                 # One that has a unique key may have been replaced since the first sending.
                 is_own = what == envelope.body or (envelope.is_fresh and envelope.unique is not None)
                 return None if self._is_repeat and is_own else Taken(what, None)
+
+
+def due_with_terms(due_ms: int, terms: Terms | None) -> str:
+    """Return when a message is due, and its terms behind a space, as scripts/following.lua has them."""
+    return str(max(due_ms, 0)) if terms is None else f"{max(due_ms, 0)} {encode_terms(terms)}"
 
 
 def how_given_back(term: UniqueTerm) -> str | int:

@@ -26,8 +26,8 @@ _LATER = re.compile(r"^-- LATER: (\w+)\(([\w ]+)\) (.+)$", re.MULTILINE)
 _FIRST_WRITE = "redis.call('DEL', KEYS[1] .. ':')  -- no key has this name"
 _PARTS = {
     *("queue", "suspects", "returning", "disowning", "severing", "fencing", "ending", "burial", "known", "following"),
-    *("ledger", "keyed", "uniques", "leaving", "moving"),
-    *("terms", "grants", "holders", "admitting", "lanes", "limited"),
+    *("ledger", "keyed", "uniques", "leaving", "moving", "parking", "replacing"),
+    *("terms", "grants", "holders", "admitting", "groups", "lanes", "limited"),
 }
 """Files that are no scripts of their own."""
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from asyncq.ledger import TOMBSTONE_MS
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_BYTES, MAX_ITEMS
+from asyncq.redis.publishing import due_with_terms
 from asyncq.redis.server import Argument, Call, Reply, call
 from asyncq.terms import encode_terms
 from asyncq.transport import Again, Dead, Delivery, Done, Envelope, Outcome, Return, Settlement
@@ -31,8 +32,9 @@ class _Part:
     def follow(self, envelopes: Sequence[Envelope]) -> None:
         """Let envelopes follow what was added last; scripts/following.lua says how they are written."""
         number = len(self.indexes) - 1
-        for id, queue, body, priority, due_ms, is_fresh, *_ in envelopes:
-            self.follow_ups += (number, queue, f"{priority}{id}", f"{'f' if is_fresh else 'k'}{due_ms}", body)
+        for id, queue, body, priority, due_ms, is_fresh, _, terms in envelopes:
+            extra = f"{'f' if is_fresh else 'k'}{due_with_terms(due_ms, terms)}"
+            self.follow_ups += (number, queue, f"{priority}{id}", extra, body)
             self.size += len(body)
 
 

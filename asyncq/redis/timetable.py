@@ -8,6 +8,7 @@ from asyncq.redis.client import RedisClient
 from asyncq.redis.faults import is_full
 from asyncq.redis.keys import KeySpace
 from asyncq.redis.notices import Subscription
+from asyncq.redis.publishing import due_with_terms
 from asyncq.redis.server import Argument, Call, Reply, call
 from asyncq.transport import Answer, Change, Changed, Entry, Timetable
 
@@ -104,8 +105,8 @@ class RedisTimetable(Timetable):
         if change.envelopes:
             queue = change.envelopes[0].queue
             arguments += (queue, self._max_lengths.get(queue) or 0)
-            for id, _, body, priority, due_ms, *_ in change.envelopes:
-                arguments += (f"{priority}{id}", body, due_ms)
+            for id, _, body, priority, due_ms, _, _, terms in change.envelopes:
+                arguments += (f"{priority}{id}", body, due_with_terms(due_ms, terms))
         return call("tick", self._keys, *arguments)
 
     def _answer(self, change: Change, reply: Reply) -> Answer:

@@ -49,7 +49,7 @@ class RedisTransport(Transport):
         dead_cap: dead letters that are kept of each queue; the oldest make room.
     """
 
-    capabilities = Capabilities(is_shared=True, has_schedules=True, has_limits=True)
+    capabilities = Capabilities(is_shared=True, has_schedules=True, has_limits=True, has_groups=True)
 
     def __init__(
         self, client: RedisClient, *, namespace: str, queues: Sequence[Queue] = (), dead_cap: int = 10_000

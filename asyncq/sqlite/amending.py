@@ -4,9 +4,12 @@ from typing import Final
 
 from asyncq.ledger import WITHDRAWN_MS, Copy
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lines import leave_line
+from asyncq.sqlite.lives import copy_in, remember
+from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rescheduling import reschedule
-from asyncq.sqlite.schema import RUNNING, SCHEDULED
+from asyncq.sqlite.schema import LINED, READY, RUNNING, SCHEDULED
 from asyncq.transport import Envelope, KeyOwner
 
 # What it has become is still to be published: an orphan.
@@ -14,18 +17,11 @@ _SEND_ON: Final = f"""
 UPDATE calls SET generation = generation + 1, priority = ?3, orphaned_ms = ifnull(orphaned_ms, ?4)
 WHERE id = ?1 AND space = ?2 AND state < {RUNNING}
 RETURNING id, (SELECT name FROM queues WHERE queues.id = queue), body, priority, generation,
-    iif(state = {SCHEDULED}, due_ms, 0)
+    iif(state = {SCHEDULED}, due_ms, 0), terms
 """
-
-
-# The copy of what it was may come late, whenever the call has ended by then.
-_REMEMBER: Final = """
-INSERT INTO tombstones(space, id, generation, expires_ms)
-SELECT space, id, generation, ?3 FROM calls WHERE id = ?1 AND space = ?2
-ON CONFLICT(space, id) DO UPDATE SET generation = excluded.generation, expires_ms = max(expires_ms, excluded.expires_ms)
-"""
-_DUE: Final = f"""
-SELECT iif(state = {SCHEDULED}, due_ms, 0) FROM calls WHERE id = ?1 AND space = ?2 AND state < {RUNNING}
+_WAITING: Final = f"""
+SELECT seq, iif(state = {SCHEDULED}, due_ms, 0), CASE state WHEN {LINED} THEN line END FROM calls
+WHERE id = ?1 AND space = ?2 AND state IN ({READY}, {SCHEDULED}, {LINED})
 """
 
 
@@ -33,11 +29,14 @@ def replaced(transaction: Transaction, space: int, owner: KeyOwner, envelope: En
     """Let the call that has a key be what another one would have been; None: it does not wait, or is not to be."""
     if envelope.unique is None or not envelope.unique.replaces:
         return None
-    due = transaction.rows(_DUE, (owner.id, space))
-    if not due:
+    waiting = transaction.rows(_WAITING, (owner.id, space))
+    if not waiting:
         return None
+    ((seq, due_ms, line),) = waiting
+    if line is not None:  # what it has become asks again, and finds its place
+        wake_for_turns(transaction, leave_line(transaction, seq, line, now_ms))
     replace(transaction, space, [(owner, envelope)], now_ms)
-    return _sent_on(transaction, space, owner.id, envelope.priority, due[0][0], now_ms)
+    return _sent_on(transaction, space, owner.id, envelope.priority, due_ms, now_ms)
 
 
 def rescheduled(
@@ -49,16 +48,17 @@ def rescheduled(
     body: bytes,
     due_ms: int,
     priority: int,
+    expires_ms: int,
     now_ms: int,
 ) -> Copy | None:
     """Move a call that waits as it was read; None: it does not."""
-    due = transaction.rows(_DUE, (id, space))
-    if not due or not reschedule(transaction, space, id, queue, read, body, due_ms, 0, now_ms):
+    waiting = transaction.rows(_WAITING, (id, space))
+    if not waiting or not reschedule(transaction, space, id, queue, read, body, due_ms, expires_ms, now_ms):
         return None
-    return _sent_on(transaction, space, id, priority, due[0][0], now_ms)
+    return _sent_on(transaction, space, id, priority, waiting[0][1], now_ms)
 
 
 def _sent_on(transaction: Transaction, space: int, id: str, priority: int, was_due_ms: int, now_ms: int) -> Copy | None:
-    transaction.change(_REMEMBER, (id, space, max(was_due_ms, now_ms) + WITHDRAWN_MS))
+    remember(transaction, space, id, max(was_due_ms, now_ms) + WITHDRAWN_MS)
     rows = transaction.rows(_SEND_ON, (id, space, priority, now_ms))
-    return Copy(*rows[0]) if rows else None
+    return copy_in(*rows[0]) if rows else None

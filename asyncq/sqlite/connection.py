@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.sqlite.checks import check_place, refusal
-from asyncq.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from asyncq.sqlite.schema import APPLICATION_ID, NAMES, SCHEMA_VERSION, TABLES
 
 logger = logging.getLogger("asyncq.sqlite")
 
@@ -242,6 +242,11 @@ class Connection:
                 f"{str(self._path)!r} has tables of version {version}; this asyncq knows {SCHEMA_VERSION}. "
                 "Use one version of asyncq in all processes that share the file"
                 f"{', or give this one another file' if version < SCHEMA_VERSION else ''}."
+            )
+        if missing := NAMES.difference(name for (name,) in self.rows("SELECT name FROM sqlite_schema")):
+            raise ConfigurationError(
+                f"{str(self._path)!r} has no {min(missing)!r}: a development version of asyncq has made it. "
+                "Give this one another file, or remove that one if nothing in it is needed."
             )
 
     def _number(self, pragma: str) -> int:

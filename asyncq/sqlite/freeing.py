@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.schema import RUNNING
 from asyncq.sqlite.waiters import call_each_first, call_first
 
@@ -63,5 +63,4 @@ def _wake_all(transaction: Transaction, freed: Sequence[Any], now_ms: int) -> No
 
 
 def _wake_queues(transaction: Transaction, rows: Sequence[Any]) -> None:
-    if rows:
-        wake_hungry(transaction, {queue for (queue,) in rows}, 0)
+    wake_for_turns(transaction, {queue for (queue,) in rows})

@@ -6,7 +6,7 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free_of
 from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import READY, RUNNING
+from asyncq.sqlite.schema import HANDED_BACK, RUNNING
 from asyncq.sqlite.telling import tell_all
 from asyncq.transport import SUSPECT_CRASHES, Departure
 
@@ -31,7 +31,7 @@ SELECT DISTINCT queue, crashes + ?2 >= {SUSPECT_CRASHES} FROM calls WHERE state 
 _CRASHED: Final = ", crashes = crashes + 1, orphaned_ms = ?2"
 _BLAMED: Final = f", blamed = substr(ifnull(blamed, ' ') || ?1 || ' ', -{MAX_BLAMED})"
 _HAND_BACK: Final = {
-    how: f"UPDATE calls SET state = {READY}, holder = NULL{crash} WHERE state = {RUNNING} AND holder = ?1"
+    how: f"UPDATE calls SET {HANDED_BACK}{crash} WHERE state = {RUNNING} AND holder = ?1"
     for how, crash in ((Departure.LEFT, ""), (Departure.DIED, _CRASHED), (Departure.SILENT, _CRASHED + _BLAMED))
 }
 _END: Final = "DELETE FROM consumers WHERE id = ?1 RETURNING address"

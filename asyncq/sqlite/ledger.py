@@ -6,6 +6,7 @@ from typing import Final
 from asyncq.clock import Clock, SystemClock
 from asyncq.errors import PublishRefused
 from asyncq.ledger import ClaimReceipt, Copy, Ledger
+from asyncq.limits import LimitOffice
 from asyncq.sqlite.amending import rescheduled
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.concluding import end
@@ -15,11 +16,12 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.holder import SQLiteHolder
 from asyncq.sqlite.keeping import make_ledgers
 from asyncq.sqlite.leaving import release
+from asyncq.sqlite.limits import SQLiteLimits
 from asyncq.sqlite.looking import known_queues, members
 from asyncq.sqlite.noting import claim, note, strike
 from asyncq.sqlite.publishing import parts_of
 from asyncq.sqlite.reopening import orphans, place, reopen
-from asyncq.sqlite.schema import RUNNING, SCHEDULED
+from asyncq.sqlite.schema import LINED, RUNNING, SCHEDULED
 from asyncq.sqlite.timetable import SQLiteTimetable
 from asyncq.sqlite.uniques import clear, listed
 from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Revival, Timetable
@@ -29,6 +31,9 @@ _QUEUE: Final = """
 """
 _COUNT_RUNNING: Final = f"SELECT count(*) FROM calls WHERE queue = {_QUEUE} AND state = {RUNNING}"
 _COUNT_SCHEDULED: Final = f"SELECT count(*) FROM calls WHERE queue = {_QUEUE} AND state = {SCHEDULED} AND due_ms > ?3"
+_COUNT_PARKED: Final = f"""
+SELECT count(*) FROM lines CROSS JOIN calls ON line = lines.id AND state = {LINED} WHERE lines.queue = {_QUEUE}
+"""
 
 
 class SQLiteLedger(Ledger):
@@ -87,11 +92,11 @@ class SQLiteLedger(Ledger):
         return await self._database.write(work)
 
     async def reschedule(
-        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int
+        self, id: str, queue: str, read: bytes, body: bytes, due_ms: int, *, priority: int, expires_ms: int = 0
     ) -> Copy | None:
         def work(transaction: Transaction) -> Copy | None:
             space, now_ms = transaction.space(self._namespace), self._clock.now_ms()
-            return rescheduled(transaction, space, id, queue, read, body, due_ms, priority, now_ms)
+            return rescheduled(transaction, space, id, queue, read, body, due_ms, priority, expires_ms, now_ms)
 
         return await self._database.write(work)
 
@@ -139,6 +144,15 @@ class SQLiteLedger(Ledger):
             return [file.rows(_COUNT_SCHEDULED, (self._namespace, queue, now_ms))[0][0] for queue in queues]
 
         return await self._database.read(work)
+
+    async def parked(self, queues: Sequence[str]) -> Sequence[int]:
+        def work(file: Connection) -> list[int]:
+            return [file.rows(_COUNT_PARKED, (self._namespace, queue))[0][0] for queue in queues]
+
+        return await self._database.read(work)
+
+    def limits(self) -> LimitOffice:
+        return SQLiteLimits(self._database, self._namespace, self._clock)
 
     async def known_queues(self) -> Sequence[str]:
         return await self._database.read(lambda file: known_queues(file, self._namespace))

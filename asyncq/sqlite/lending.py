@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from asyncq.sqlite.admitting import HAVE_NEEDS, Admissions
+from asyncq.sqlite.admitting import HAVE_TERMS, Admissions
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free_of_fetches
 from asyncq.sqlite.lives import Lending
 from asyncq.sqlite.publishing import wake_for_returned
-from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import HANDED_BACK, IS_ALONE, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import token_of
 from asyncq.sqlite.uniques import END_AT_START, give_back
 from asyncq.transport import SUSPECT_CRASHES, Delivery
@@ -18,9 +18,10 @@ MAX_PROMOTED: Final = 1_000
 """Messages that become ready in one transaction."""
 
 # A row only for a member. Whether the file holds a suspect comes along, so that where there is none nobody looks for
-# one; so does whether calls give back unique keys when they start, and whether any needs what limits grant.
+# one; so does whether calls give back unique keys when they start, and whether any has a group or needs what limits
+# grant.
 _MEMBER: Final = f"""
-SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}), {END_AT_START}, {HAVE_NEEDS}
+SELECT EXISTS(SELECT 1 FROM calls WHERE state = {READY} AND {IS_SUSPECT}), {END_AT_START}, {HAVE_TERMS}
 FROM consumers WHERE id = ?1
 """
 _PROMOTE: Final = f"""
@@ -30,7 +31,7 @@ UPDATE calls SET state = {READY} WHERE seq IN (
 """
 _READY: Final = f"""
 SELECT seq, id, body, priority, due_ms, crashes, blamed > ' ', 0 FROM calls
-WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}
+WHERE queue = ?1 AND {IS_ALONE}
 ORDER BY priority DESC, due_ms, seq LIMIT ?2
 """
 _SUSPECTS: Final = f"""
@@ -48,7 +49,7 @@ SELECT DISTINCT queue, {IS_SUSPECT} FROM calls
 WHERE state = {RUNNING} AND holder = ?1 AND fetch IN (SELECT value FROM json_each(?2))
 """
 _TAKE_BACK: Final = f"""
-UPDATE calls SET state = {READY}, holder = NULL
+UPDATE calls SET {HANDED_BACK}
 WHERE state = {RUNNING} AND holder = ?1 AND fetch IN (SELECT value FROM json_each(?2))
 """
 
@@ -93,12 +94,12 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
     found = transaction.rows(_MEMBER, (consumer,))
     if not found:
         return None
-    has_suspects, are_keys_given_back, have_needs = map(bool, found[0])
+    has_suspects, are_keys_given_back, have_terms = map(bool, found[0])
     queues = {queue: transaction.queue(space, queue) for queue in wish.limits}
     deliveries: list[Delivery] = []
     taken: list[int] = []
     suspects = wish.suspects
-    office = Admissions(transaction, space, Lending(consumer, fetch), now_ms) if have_needs else None
+    office = Admissions(transaction, space, Lending(consumer, fetch), now_ms) if have_terms else None
     for queue, number in queues.items():
         promoted = transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
         limit = min(wish.limits[queue], wish.total - len(deliveries))

@@ -64,7 +64,8 @@ def revive(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     transaction.change(_FREE_IDS, (as_json(list(kept)), space))
     lives = [revival for revival in revivals if revival.letter.place in kept]
     envelopes = [
-        Envelope(letter.id, letter.queue, body, priority, unique=unique) for letter, body, priority, unique in lives
+        Envelope(letter.id, letter.queue, body, priority, unique=unique, terms=terms)
+        for letter, body, priority, unique, terms in lives
     ]
     receipts = publish(transaction, space, envelopes, {}, now_ms, are_letters=True) if envelopes else []
     published = {life.letter.place for life, receipt in zip(lives, receipts, strict=True) if receipt is None}

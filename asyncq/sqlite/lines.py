@@ -4,11 +4,13 @@ A line has a time of its own, that of whoever is first. One that is empty goes.
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from asyncq.sqlite.bundle import as_json
+from asyncq.sqlite.candidates import COLUMNS, Candidate
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.schema import FAR_MS, LINED, READY
+from asyncq.sqlite.lanes import first_lanes, serve
+from asyncq.sqlite.schema import FAR_MS, IS_PLAIN, LINED, PLACE_IN_LANE, READY
 
 _FIND: Final = "SELECT id FROM lines WHERE space = ?1 AND limit_key = ?2 AND queue = ?3"
 _MAKE: Final = "INSERT INTO lines(space, limit_key, queue, turn_ms) VALUES (?1, ?2, ?3, ?4) RETURNING id"
@@ -16,8 +18,17 @@ _DUE: Final = "SELECT id, limit_key FROM lines WHERE queue = ?1 AND turn_ms <= ?
 _TIME: Final = "UPDATE lines SET turn_ms = ?2 WHERE id = ?1"
 _NEXT_TURN: Final = "SELECT min(turn_ms) FROM lines WHERE queue = ?1"
 
-_FIRST_COLUMNS: Final = f"FROM calls WHERE line = ?1 AND state = {LINED} ORDER BY priority DESC, due_ms, seq LIMIT 1"
-_HEAD: Final = f"SELECT seq, crashes, terms {_FIRST_COLUMNS}"
+_FIRST: Final = f"""
+FROM calls WHERE line = ?1 AND state = {LINED} AND lane IS NULL ORDER BY priority DESC, due_ms, seq LIMIT 1
+"""
+_HEAD: Final = f"SELECT {COLUMNS} {_FIRST}"
+_PLAIN_HEAD: Final = f"""
+SELECT {COLUMNS} FROM calls
+WHERE line = ?1 AND state = {LINED} AND lane IS NULL AND {IS_PLAIN} ORDER BY priority DESC, due_ms, seq LIMIT 1
+"""
+_HEAD_OF_LANE: Final = f"""
+SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 ORDER BY {PLACE_IN_LANE}, seq LIMIT 1
+"""
 _STAND: Final = f"""
 UPDATE calls SET state = {LINED}, line = json_extract(value, '$[1]')
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?1)) WHERE seq = own
@@ -25,7 +36,7 @@ FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?1)) WHERE
 # Its weight may be another than that of who was first.
 _TIME_FOR_HEAD: Final = f"""
 UPDATE lines SET turn_ms = ?2 WHERE id = ?1 AND turn_ms > ?2 AND turn_ms < {FAR_MS}
-AND (SELECT seq {_FIRST_COLUMNS}) IN (SELECT value FROM json_each(?3))
+AND (SELECT seq {_FIRST}) IN (SELECT value FROM json_each(?3))
 """
 _LEAVE: Final = f"UPDATE calls SET state = {READY}, line = NULL WHERE seq = ?1"
 _TIME_NEXT: Final = (
@@ -42,20 +53,6 @@ SELECT count(*) FROM lines CROSS JOIN calls ON line = lines.id AND state = {LINE
 """How many wait in the lines of a queue."""
 
 
-class Head(NamedTuple):
-    """Who is first in line.
-
-    Attributes:
-        seq: its row.
-        crashes: how often somebody died while it held it.
-        terms: what it needs, encoded.
-    """
-
-    seq: int
-    crashes: int
-    terms: str
-
-
 class Lines:
     """The lines of one queue.
 
@@ -63,16 +60,33 @@ class Lines:
         transaction: the transaction.
         space: the namespace's number.
         queue: the queue's.
+        have_lanes: groups may take turns in them.
+        next_ms: when the first is to be asked for; None: not known.
+        are_any: there may be some.
     """
 
-    def __init__(self, transaction: Transaction, space: int, queue: int) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        space: int,
+        queue: int,
+        *,
+        have_lanes: bool = False,
+        next_ms: int | None = None,
+        are_any: bool = True,
+    ) -> None:
         self._transaction = transaction
         self._space = space
         self._queue = queue
+        self._have_lanes = have_lanes
+        self._next_ms = next_ms
+        self._are_any = are_any
         self._known: dict[str, int | None] = {}
 
     def find(self, limit_key: str) -> int | None:
         """Return the line of a count, None where nobody waits for it."""
+        if not self._are_any:
+            return None
         if limit_key not in self._known:
             found = self._transaction.rows(_FIND, (self._space, limit_key, self._queue))
             self._known[limit_key] = found[0][0] if found else None
@@ -84,38 +98,58 @@ class Lines:
         if line is None:
             ((line,),) = self._transaction.rows(_MAKE, (self._space, limit_key, self._queue, due_ms))
             self._known[limit_key] = line
+            self._are_any, self._next_ms = True, None
         return line
 
     def due(self, now_ms: int, limit: int) -> list[tuple[int, str]]:
         """Return the lines that are to be asked for, and of which counts they are."""
+        if self._next_ms is not None and self._next_ms > now_ms:
+            return []
         return self._transaction.rows(_DUE, (self._queue, now_ms, limit))
 
     def next_ms(self) -> int:
         """Return when the next line is to be asked for; FAR_MS: there is none, or only a freed slot can help."""
-        return _or_far(self._transaction.rows(_NEXT_TURN, (self._queue,))[0][0])
+        if self._next_ms is None:
+            turn_ms = self._transaction.rows(_NEXT_TURN, (self._queue,))[0][0]
+            self._next_ms = FAR_MS if turn_ms is None else turn_ms
+        return self._next_ms
 
-    def head(self, line: int) -> Head | None:
+    def head(self, line: int) -> Candidate | None:
         """Return who is first in a line."""
-        found = self._transaction.rows(_HEAD, (line,))
-        return Head(*found[0]) if found else None
+        return _first_in_turn(self._transaction, line) if self._have_lanes else _first(self._transaction, line, _HEAD)
+
+    def plain_head(self, line: int) -> Candidate | None:
+        """Return who is first in a line without groups of those who are no suspects."""
+        return _first(self._transaction, line, _PLAIN_HEAD)
+
+    def serve(self, line: int, head: Candidate) -> None:
+        """Have the lane of who was first use up a turn."""
+        if self._have_lanes:
+            serve(self._transaction, line, [head.lane])
 
     def time(self, line: int, due_ms: int) -> None:
         """Have a line asked for at that time."""
+        self._next_ms = None
         self._transaction.change(_TIME, (line, due_ms))
 
     def stand(self, calls: list[tuple[int, int]], now_ms: int) -> None:
         """Let calls (rows and lines) wait, each in its place. Where that is the first, its line is asked for anew."""
         if not calls:
             return
+        self._next_ms = None
         self._transaction.change(_STAND, (as_json(calls),))
-        seqs = as_json([seq for seq, _ in calls])
+        seqs = [seq for seq, _ in calls]
         for line in {line for _, line in calls}:
-            self._transaction.change(_TIME_FOR_HEAD, (line, now_ms, seqs))
+            if not self._have_lanes:
+                self._transaction.change(_TIME_FOR_HEAD, (line, now_ms, as_json(seqs)))
+            elif (head := self.head(line)) is not None and head.seq in seqs:
+                self._transaction.rows(_TIME_NEXT, (line, now_ms))
 
     def drop_empty(self, lines: Iterable[int]) -> None:
         """Drop those in which nobody waits any more."""
         _drop_empty(self._transaction, lines)
         self._known.clear()
+        self._next_ms = None
 
 
 def leave_line(transaction: Transaction, seq: int, line: int, now_ms: int) -> list[int]:
@@ -123,7 +157,8 @@ def leave_line(transaction: Transaction, seq: int, line: int, now_ms: int) -> li
 
     Returns the queues whose consumers have to be woken: whoever is first by that may need less, and is asked for.
     """
-    was_first = transaction.rows(_HEAD, (line,))[0][0] == seq
+    head = _first_in_turn(transaction, line)
+    was_first = head is not None and head.seq == seq
     transaction.change(_LEAVE, (seq,))
     _drop_empty(transaction, [line])
     return [queue for (queue,) in transaction.rows(_TIME_NEXT, (line, now_ms))] if was_first else []
@@ -134,5 +169,14 @@ def _drop_empty(transaction: Transaction, lines: Iterable[int]) -> None:
         transaction.change(_DROP_EMPTY, (as_json(left),))
 
 
-def _or_far(turn_ms: int | None) -> int:
-    return FAR_MS if turn_ms is None else turn_ms
+def _first_in_turn(transaction: Transaction, line: int) -> Candidate | None:
+    for lane in first_lanes(transaction, line, 2) or [""]:
+        found = transaction.rows(_HEAD_OF_LANE, (line, lane)) if lane else transaction.rows(_HEAD, (line,))
+        if found:
+            return Candidate(*found[0])
+    return None
+
+
+def _first(transaction: Transaction, line: int, sql: str) -> Candidate | None:
+    found = transaction.rows(sql, (line,))
+    return Candidate(*found[0]) if found else None

@@ -7,6 +7,7 @@ from asyncq.ledger import LIFE, Copy
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import ENDED, READY
+from asyncq.terms import decode_terms
 from asyncq.transport import Outcome
 
 # ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, priority, generation, start, length], ?4 the time, ?5 the
@@ -24,8 +25,20 @@ ON CONFLICT(id, space) DO UPDATE SET
     queue = excluded.queue, priority = excluded.priority, generation = excluded.generation, body = excluded.body,
     due_ms = excluded.due_ms, state = excluded.state, holder = excluded.holder, fetch = excluded.fetch,
     is_reopened = excluded.is_reopened, crashes = 0, blamed = NULL, expires_ms = NULL, progress = NULL,
-    progress_end_ms = NULL, orphaned_ms = excluded.orphaned_ms
+    progress_end_ms = NULL, orphaned_ms = excluded.orphaned_ms, terms = NULL, line = NULL
 RETURNING id, seq
+"""
+
+# ?1 the blob of bodies, ?2 rows of [seq, priority, generation, start, length]
+_BECOME: Final = """
+UPDATE calls SET priority = json_extract(value, '$[1]'), generation = json_extract(value, '$[2]'),
+    body = ifnull(substr(?1, json_extract(value, '$[3]'), json_extract(value, '$[4]')), x'')
+FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
+"""
+_REMEMBER: Final = """
+INSERT INTO tombstones(space, id, generation, expires_ms)
+SELECT space, id, generation, ?3 FROM calls WHERE id = ?1 AND space = ?2
+ON CONFLICT(space, id) DO UPDATE SET generation = excluded.generation, expires_ms = max(expires_ms, excluded.expires_ms)
 """
 
 _LAST: Final = f"""
@@ -48,6 +61,27 @@ WHERE (json_extract(value, '$[2]') OR generation >= {LIFE})
         OR holder = json_extract(value, '$[3]') AND fetch = json_extract(value, '$[4]'))
 ON CONFLICT(space, id) DO UPDATE SET generation = excluded.generation, expires_ms = max(expires_ms, excluded.expires_ms)
 """
+
+
+class Known(NamedTuple):
+    """A ledger's call that has not ended.
+
+    Attributes:
+        seq: its row; 0: it begins.
+        generation: what it has become.
+        crashes, is_doubtful: as in `Delivery`.
+        lease_end_ms: of who runs it; None: nobody.
+        terms: what it needs, encoded; None: nothing.
+        line: in which it waits for that; None: in none.
+    """
+
+    seq: int
+    generation: int
+    crashes: int
+    is_doubtful: bool
+    lease_end_ms: int | None
+    terms: str | None
+    line: int | None
 
 
 class Lending(NamedTuple):
@@ -93,11 +127,27 @@ def begin(
     """
     queues = {name: transaction.queue(space, name) for name in {copy.queue for copy in copies}}
     rows, bodies = bundled(
-        (id, queues[queue], priority, generation, body) for id, queue, body, priority, generation, _ in copies
+        (id, queues[queue], priority, generation, body) for id, queue, body, priority, generation, *_ in copies
     )
     holder, fetch = lending or (None, None)
     parameters = (space, bodies, rows, now_ms, state, holder, fetch, int(state == READY))
     return dict(transaction.rows(_BEGIN, parameters))
+
+
+def copy_in(id: str, queue: str, body: bytes, priority: int, generation: int, due_ms: int, terms: str | None) -> Copy:
+    """Return what a call has become, of a row."""
+    return Copy(id, queue, body, priority, generation, due_ms, decode_terms(terms) if terms else None)
+
+
+def become(transaction: Transaction, newer: Iterable[tuple[int, int, int, bytes]]) -> None:
+    """Let calls be what newer copies say: their rows, priorities, generations and bodies."""
+    rows, bodies = bundled(newer)
+    transaction.change(_BECOME, (bodies, rows))
+
+
+def remember(transaction: Transaction, space: int, id: str, expires_ms: int) -> None:
+    """Remember a call until then at the least, whenever it ends: a copy of what it is now may come late."""
+    transaction.change(_REMEMBER, (id, space, expires_ms))
 
 
 def last_generations(transaction: Transaction, space: int, ids: Iterable[str], now_ms: int) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from asyncq.sqlite.connection import Connection
-from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, READY, SCHEDULED
+from asyncq.sqlite.schema import IS_ALONE, IS_IN_LANE, IS_SUSPECT, READY, SCHEDULED
 from asyncq.transport import Member
 
 _QUEUES: Final = """
@@ -16,7 +16,13 @@ WITH own(queue) AS (
     SELECT queues.id FROM queues JOIN spaces ON spaces.id = queues.space WHERE spaces.name = ?1 AND queues.name = ?2
 )
 SELECT (
-    SELECT body FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_PLAIN} AND priority = value
+    SELECT body FROM calls WHERE calls.queue = own.queue AND {IS_ALONE} AND priority = value
+    ORDER BY due_ms, seq LIMIT 1
+)
+FROM own, json_each('[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]')
+UNION ALL
+SELECT (
+    SELECT body FROM calls WHERE calls.queue = own.queue AND {IS_IN_LANE} AND priority = value
     ORDER BY due_ms, seq LIMIT 1
 )
 FROM own, json_each('[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]')

@@ -15,7 +15,7 @@ from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lease import SQLiteLease
 from asyncq.sqlite.leaving import dismiss
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import HUNGER_FOR_ALL, SATED
+from asyncq.sqlite.schema import FOR_TURNS, HUNGER_FOR_ALL
 from asyncq.sqlite.settling import absolve
 from asyncq.sqlite.severing import forget_severed, severed_from
 from asyncq.sqlite.sweeper import Sweeper
@@ -38,7 +38,7 @@ class SQLiteMembership:
         namespace: where it is a member.
         name: its name.
         clock: tells the time.
-        is_ledgers: it is lent what it asks for, so that nobody need ring it for more.
+        is_ledgers: it is lent what it asks for, so that nobody need ring it for more, but for the lines of limits.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class SQLiteMembership:
     def _join(self, transaction: Transaction, queues: Sequence[str], lease_ms: int) -> None:
         space = transaction.space(self._namespace)
         end_ms = self._clock.now_ms() + lease_ms
-        hunger = SATED if self._is_ledgers else HUNGER_FOR_ALL
+        hunger = FOR_TURNS if self._is_ledgers else HUNGER_FOR_ALL
         parameters = (self._number, space, self.name, self._address, lease_ms, end_ms, hunger)
         if transaction.change(_JOIN, parameters) == 0:
             raise ValueError(f"A consumer's name is unique for ever; {self.name!r} is a member already.")

@@ -8,12 +8,22 @@ from typing import Final
 from asyncq.errors import PublishRefused
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lanes import filed, join
 from asyncq.sqlite.lines import WAITING
 from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import ENDED, HUNGER, HUNGER_FOR_ALL, IS_PLAIN, IS_SUSPECT, READY, SCHEDULED
+from asyncq.sqlite.schema import (
+    ENDED,
+    HUNGER,
+    HUNGER_FOR_ALL,
+    IS_ALONE,
+    IS_IN_LANE,
+    IS_SUSPECT,
+    READY,
+    SATED,
+    SCHEDULED,
+)
 from asyncq.sqlite.uniques import owners_of, take_keys
-from asyncq.terms import encode_terms
 from asyncq.transport import Envelope, KeyOwner, Owned, Receipt, Taken
 
 MAX_MESSAGES: Final = 2_000
@@ -27,11 +37,12 @@ SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extrac
     ifnull(substr(?2, json_extract(value, '$[5]'), json_extract(value, '$[6]')), x'')
 FROM json_each(?3) ORDER BY key
 """
-_INSERT_LIMITED: Final = """
-INSERT INTO calls(space, id, queue, state, priority, due_ms, terms, body)
+# The same with two columns more, before the last two.
+_INSERT_WITH_TERMS: Final = """
+INSERT INTO calls(space, id, queue, state, priority, due_ms, terms, lane, body)
 SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-    ifnull(substr(?2, json_extract(value, '$[6]'), json_extract(value, '$[7]')), x'')
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
+    ifnull(substr(?2, json_extract(value, '$[7]'), json_extract(value, '$[8]')), x'')
 FROM json_each(?3) ORDER BY key
 """
 
@@ -45,10 +56,17 @@ _TAKEN: Final = f"""
 SELECT id, state = {ENDED}, body FROM calls WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
 """
 
-_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_PLAIN}"
+_WAITING: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND {IS_ALONE}"
+_WAITING_IN_LANES: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND {IS_IN_LANE}"
 _WAITING_SUSPECTS: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {READY} AND {IS_SUSPECT}"
 _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
 
+_ALL_WAITING: Final = (_WAITING, _WAITING_IN_LANES, _WAITING_SUSPECTS, _WAITING_LATER, WAITING)
+
+_WAIT_FOR_TURNS: Final = f"""
+SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
+WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger <> {SATED}
+"""
 _HUNGRY: Final = """
 SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
 WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2 AND consumer <> ?3
@@ -121,6 +139,13 @@ def wake_hungry(
     """
     for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger, besides)):
         transaction.ring(address, Ring(0, due_ms=due_ms))
+
+
+def wake_for_turns(transaction: Transaction, queues: Iterable[int]) -> None:
+    """Ring those who may take what waits in the lines of these queues: somebody's turn may have come."""
+    if numbers := list(queues):
+        for (address,) in transaction.rows(_WAIT_FOR_TURNS, (as_json(numbers),)):
+            transaction.ring(address, Ring(0, due_ms=0))
 
 
 def wake_for_returned(transaction: Transaction, returned: Iterable[tuple[int, bool]]) -> None:
@@ -210,7 +235,7 @@ def _room(
     room = Counter[str]()
     for queue in {envelope.queue for envelope in envelopes} & max_lengths.keys():
         number = (transaction.queue(space, queue),)
-        counts = [transaction.rows(sql, number)[0][0] for sql in (_WAITING, _WAITING_SUSPECTS, _WAITING_LATER, WAITING)]
+        counts = [transaction.rows(sql, number)[0][0] for sql in _ALL_WAITING]
         room[queue] = max_lengths[queue] - sum(counts)
     return room
 
@@ -218,19 +243,7 @@ def _room(
 def _insert(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> None:
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
     if any(envelope.terms for envelope in envelopes):
-        rows, bodies = bundled(
-            (
-                id,
-                queues[queue],
-                SCHEDULED if due_ms > now_ms else READY,
-                priority,
-                max(due_ms, now_ms),
-                encode_terms(terms) if terms else None,
-                body,
-            )
-            for id, queue, body, priority, due_ms, _, _, terms in envelopes
-        )
-        transaction.change(_INSERT_LIMITED, (space, bodies, rows))
+        _insert_with_terms(transaction, space, envelopes, queues, now_ms)
     else:
         rows, bodies = bundled(
             (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), body)
@@ -239,3 +252,20 @@ def _insert(transaction: Transaction, space: int, envelopes: Sequence[Envelope],
         transaction.change(_INSERT, (space, bodies, rows))
     first_due_ms = min(envelope.due_ms for envelope in envelopes)
     wake_hungry(transaction, queues.values(), first_due_ms if first_due_ms > now_ms else 0)
+
+
+def _insert_with_terms(
+    transaction: Transaction, space: int, envelopes: Sequence[Envelope], queues: Mapping[str, int], now_ms: int
+) -> None:
+    columns: list[tuple[object, ...]] = []
+    lanes: list[tuple[int, str]] = []
+    for id, queue, body, priority, due_ms, _, _, terms in envelopes:
+        state = SCHEDULED if due_ms > now_ms else READY
+        text, lane = filed(terms)
+        columns.append((id, queues[queue], state, priority, max(due_ms, now_ms), text, lane, body))
+        if lane is not None and state == READY:
+            lanes.append((queues[queue], lane))
+    rows, bodies = bundled(columns)
+    transaction.change(_INSERT_WITH_TERMS, (space, bodies, rows))
+    if lanes:
+        join(transaction, lanes)

@@ -7,7 +7,7 @@ from asyncq.ledger import Copy, next_life
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.lives import begin, last_generations
+from asyncq.sqlite.lives import begin, copy_in, last_generations
 from asyncq.sqlite.noting import claims_of
 from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.uniques import owners_of, take_keys
@@ -19,7 +19,7 @@ WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
 """
 
 _ORPHANS: Final = f"""
-SELECT calls.id, queues.name, body, priority, generation, iif(state = {SCHEDULED}, due_ms, 0)
+SELECT calls.id, queues.name, body, priority, generation, iif(state = {SCHEDULED}, due_ms, 0), terms
 FROM calls CROSS JOIN queues ON queues.id = calls.queue
 WHERE calls.space = (SELECT id FROM spaces WHERE name = ?1) AND state < {RUNNING} AND orphaned_ms IS NOT NULL
 ORDER BY orphaned_ms, seq LIMIT ?2
@@ -46,7 +46,7 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
     keyed: list[Envelope] = []
     lives: dict[str, Copy] = {}
     generations: list[int | None] = []
-    for letter, body, priority, term in revivals:
+    for letter, body, priority, term, _ in revivals:
         id = letter.id
         generation: int | None = next_life(last.get(id))
         has_ended, own_generation, is_reopened, expires_ms, record = rows.get(id, _NOTHING)
@@ -72,7 +72,7 @@ def reopen(transaction: Transaction, space: int, revivals: Sequence[Revival], no
 
 def orphans(file: Connection, namespace: str, limit: int) -> list[Copy]:
     """Return the oldest orphans."""
-    return [Copy(*row) for row in file.rows(_ORPHANS, (namespace, limit))]
+    return [copy_in(*row) for row in file.rows(_ORPHANS, (namespace, limit))]
 
 
 def place(transaction: Transaction, space: int, copies: Sequence[Copy]) -> None:

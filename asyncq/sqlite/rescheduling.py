@@ -4,7 +4,7 @@ from typing import Final
 
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lines import leave_line
-from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.publishing import wake_for_turns, wake_hungry
 from asyncq.sqlite.schema import LINED, READY, SCHEDULED
 from asyncq.terms import decode_terms, encode_terms
 
@@ -36,7 +36,8 @@ def reschedule(
     if terms is not None:
         terms = encode_terms(decode_terms(terms).expiring(expires_ms))
     if line is not None:
-        wake_hungry(transaction, leave_line(transaction, seq, line, now_ms), 0)
-    transaction.change(_MOVE, (seq, state, max(due_ms, now_ms), body, terms))
+        wake_for_turns(transaction, leave_line(transaction, seq, line, now_ms))
+    place_ms = max(due_ms, now_ms + 1)  # behind all that have become ready until now, however fast this was
+    transaction.change(_MOVE, (seq, state, place_ms, body, terms))
     wake_hungry(transaction, [number], due_ms if due_ms > now_ms else 0)
     return True

@@ -8,13 +8,13 @@ import orjson
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free
+from asyncq.sqlite.lanes import filed
 from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
 from asyncq.sqlite.rings import notice_of_end
-from asyncq.sqlite.schema import ENDED, IS_SUSPECT, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import ENDED, HANDED_BACK, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.slots import ARE_HELD
 from asyncq.sqlite.telling import tell
 from asyncq.sqlite.uniques import ARE_TAKEN, give_back
-from asyncq.terms import encode_terms
 from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return, Settlement
 
 # Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.
@@ -41,9 +41,9 @@ UPDATE calls SET state = json_extract(value, '$[1]'), holder = NULL, due_ms = js
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
 """
 _HAND_BACK: Final = f"""
-UPDATE calls SET state = {READY}, holder = NULL WHERE seq IN (SELECT value FROM json_each(?1))
+UPDATE calls SET {HANDED_BACK} WHERE seq IN (SELECT value FROM json_each(?1))
 """
-_SET_TERMS: Final = "UPDATE calls SET terms = ?2 WHERE seq = ?1"
+_SET_TERMS: Final = "UPDATE calls SET terms = ?2, lane = ?3 WHERE seq = ?1"
 _ADD_CRASH: Final = """
 UPDATE calls SET crashes = crashes + 1 WHERE seq IN (SELECT value FROM json_each(?1))
 """
@@ -195,7 +195,7 @@ def _hand_back(transaction: Transaction, returns: Sequence[tuple[int, Return]]) 
         transaction.change(_ADD_CRASH, (as_json(crashed),))
     for seq, back in returns:
         if back.terms is not None:
-            transaction.change(_SET_TERMS, (seq, encode_terms(back.terms)))
+            transaction.change(_SET_TERMS, (seq, *filed(back.terms)))
     transaction.change(_HAND_BACK, (seqs,))
     wake_for_returned(transaction, transaction.rows(_RETURNED, (seqs,)))
 

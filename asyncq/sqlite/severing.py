@@ -11,7 +11,7 @@ from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free
 from asyncq.sqlite.lines import leave_line
-from asyncq.sqlite.publishing import wake_hungry
+from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import Ending, end_calls, numbers_in, token_of
@@ -45,7 +45,7 @@ def withdraw(
             _sever(transaction, seq)
             free(transaction, [seq], now_ms)
         if line is not None:
-            wake_hungry(transaction, leave_line(transaction, seq, line, now_ms), 0)
+            wake_for_turns(transaction, leave_line(transaction, seq, line, now_ms))
         end_calls(transaction, space, [Ending(seq, id, outcome)], now_ms)
         return True
     return False

@@ -1,52 +1,31 @@
 """Taking: what a transaction does to give a holder the copies that it may run."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from asyncq.ledger import Copy, Held, Lent, Verdict, next_life
-from asyncq.sqlite.bundle import as_json, bundled
+from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.lives import Lending, begin, last_generations
-from asyncq.sqlite.schema import ENDED, RUNNING
+from asyncq.sqlite.lives import Known, Lending, become, begin, last_generations
+from asyncq.sqlite.parking import Parking
+from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import token_of
 from asyncq.sqlite.uniques import ARE_CLAIMED, END_AT_START, confirm_keys, give_back
+from asyncq.terms import Terms, decode_terms
 
 # And whether calls have unique keys that change hands when they are lent.
 _MEMBER: Final = f"SELECT lease_end_ms, {END_AT_START}, {ARE_CLAIMED} FROM consumers WHERE id = ?1"
 _KNOWN: Final = f"""
-SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms
+SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms, terms, CASE state WHEN {LINED} THEN line END
 FROM json_each(?2) AS ids CROSS JOIN calls ON calls.id = ids.value AND calls.space = ?1 AND state <> {ENDED}
 LEFT JOIN consumers ON state = {RUNNING} AND consumers.id = holder
 """
 
-# ?1 the blob of bodies, ?2 rows of [seq, priority, generation, start, length]
-_RENEW: Final = """
-UPDATE calls SET priority = json_extract(value, '$[1]'), generation = json_extract(value, '$[2]'),
-    body = ifnull(substr(?1, json_extract(value, '$[3]'), json_extract(value, '$[4]')), x'')
-FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
-"""
 _LEND: Final = f"""
 UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0
 WHERE seq IN (SELECT value FROM json_each(?3))
 """
 _FORGET_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))"
-
-
-class Known(NamedTuple):
-    """A call that has not ended.
-
-    Attributes:
-        seq: its row; 0: it begins.
-        generation: what it has become.
-        crashes, is_doubtful: as in `Delivery`.
-        lease_end_ms: of who runs it; None: nobody.
-    """
-
-    seq: int
-    generation: int
-    crashes: int
-    is_doubtful: bool
-    lease_end_ms: int | None
 
 
 def take(
@@ -70,6 +49,8 @@ def take(
     last = last_generations(transaction, space, unknown, now_ms) if unknown else {}
     taken: dict[int, tuple[Copy, Known]] = {}
     verdicts: list[Verdict] = [None] * len(copies)
+    parking = Parking(transaction, space, now_ms)
+    granted: set[int] = set()
     for index, copy in enumerate(copies):
         call = known.get(copy.id)
         if copy.generation < (next_life(last.get(copy.id)) if call is None else call.generation):
@@ -77,25 +58,42 @@ def take(
         if call is not None and call.lease_end_ms is not None:
             verdicts[index] = Held(now_ms if copy.generation > call.generation else call.lease_end_ms)
             continue
-        call = call or Known(0, copy.generation, 0, False, None)
+        call = call or Known(0, copy.generation, 0, False, None, None, None)
+        if (terms := _needs(copy, call)) is not None:
+            call, parked = parking.ask(copy, call, terms)
+            if parked is not None:
+                known[copy.id], verdicts[index] = call, parked
+                continue
+            granted.add(index)
         taken[index] = copy, call
         known[copy.id] = call._replace(generation=copy.generation, lease_end_ms=member[0][0])
     seqs = _lend(transaction, space, Lending(holder, fetch), list(taken.values()), now_ms)
+    parking.write()
     _, ends_at_start, are_claimed = member[0]
-    if are_claimed and seqs:
-        confirm_keys(transaction, space, list(seqs), now_ms)
+    if are_claimed and (begun := [*seqs, *parking.begun]):
+        confirm_keys(transaction, space, begun, now_ms)
     if (ends_at_start or are_claimed) and taken:
         give_back(transaction, space, [copy.id for copy, _ in taken.values()], at_start=True)
     for index, (copy, call) in taken.items():
-        verdicts[index] = Lent(token_of(call.seq or seqs[copy.id], fetch), call.crashes, call.is_doubtful)
+        token = token_of(call.seq or seqs[copy.id], fetch)
+        verdicts[index] = Lent(token, call.crashes, call.is_doubtful, index in granted)
     return verdicts
+
+
+def _needs(copy: Copy, call: Known) -> Terms | None:
+    """Return what a call needs: what was heard of it, unless its copy is newer and says otherwise."""
+    if call.terms is None or (copy.terms is not None and copy.generation > call.generation):
+        return copy.terms
+    return decode_terms(call.terms)
 
 
 def _known(transaction: Transaction, space: int, copies: Sequence[Copy]) -> dict[str, Known]:
     ids = as_json(list({copy.id for copy in copies}))
     return {
-        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms)
-        for id, seq, generation, crashes, is_doubtful, lease_end_ms in transaction.rows(_KNOWN, (space, ids))
+        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms, terms, line)
+        for id, seq, generation, crashes, is_doubtful, lease_end_ms, terms, line in transaction.rows(
+            _KNOWN, (space, ids)
+        )
     }
 
 
@@ -112,8 +110,7 @@ def _lend(
         for copy, call in taken
         if call.seq and copy.generation > call.generation
     ]:
-        rows, bodies = bundled(newer)
-        transaction.change(_RENEW, (bodies, rows))
+        become(transaction, newer)
     if noted := [call.seq for _, call in taken if call.seq]:
         transaction.change(_LEND, (*lending, as_json(noted)))
     return seqs

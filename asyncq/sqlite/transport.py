@@ -19,7 +19,7 @@ from asyncq.sqlite.limits import SQLiteLimits
 from asyncq.sqlite.looking import first_in_line, known_queues, members
 from asyncq.sqlite.publishing import parts_of, publish
 from asyncq.sqlite.rescheduling import reschedule
-from asyncq.sqlite.schema import IS_PLAIN, IS_SUSPECT, LINED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.schema import IS_ALONE, IS_IN_LANE, IS_SUSPECT, LINED, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.severing import withdraw
 from asyncq.sqlite.timetable import SQLiteTimetable
 from asyncq.sqlite.uniques import clear, listed
@@ -44,7 +44,8 @@ _QUEUE: Final = """
 _COUNTS: Final = f"""
 WITH own(queue) AS (SELECT {_QUEUE})
 SELECT
-    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_PLAIN}),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND {IS_ALONE}),
+    (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND {IS_IN_LANE}),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {READY} AND {IS_SUSPECT}),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms <= ?3),
     (SELECT count(*) FROM calls WHERE calls.queue = own.queue AND state = {SCHEDULED} AND due_ms > ?3),
@@ -66,7 +67,9 @@ class SQLiteTransport(Transport):
         clock: tells due times, leases and expiry. All processes should see the same.
     """
 
-    capabilities = Capabilities(is_shared=True, spans_machines=False, has_schedules=True, has_limits=True)
+    capabilities = Capabilities(
+        is_shared=True, spans_machines=False, has_schedules=True, has_limits=True, has_groups=True
+    )
 
     def __init__(
         self,

@@ -18,6 +18,8 @@ from asyncq.terms import RateTerm, SlotTerm, Terms
 MAX_KEY = 500
 """Characters of a key: it is part of the name under which a server keeps things."""
 
+_OF_LIMIT, _OF_GROUP = "key function of a limit", "function that is its group="
+
 _KEYS = (str, int, float, UUID, Decimal, date)
 
 
@@ -30,7 +32,8 @@ class TermsMaker:
         arguments: binds the arguments of a call to their names.
 
     Attributes:
-        is_limited: whether its calls have terms at all.
+        is_any: whether its calls have terms at all.
+        is_limited: whether these have to be granted.
         limits: that they need, and what these allow.
 
     Raises:
@@ -40,11 +43,13 @@ class TermsMaker:
     def __init__(self, task: str, options: TaskOptions, arguments: ArgumentCodec) -> None:
         rates, slots = options.rate_limits, options.concurrency
         self.is_limited = bool(rates) or slots is not None
+        self.is_any = self.is_limited or options.group is not None
         self.limits: Mapping[LimitId, Numbers] = {}
-        if not self.is_limited:
+        if not self.is_any:
             return
         self._task = task
         self._arguments = arguments
+        self._group = options.group
         self._rates = [
             (rate, limit_id(rate, task if len(rates) == 1 else f"{task}.{number}"))
             for number, rate in enumerate(rates, 1)
@@ -52,24 +57,31 @@ class TermsMaker:
         self._slots = None if slots is None else (slots, limit_id(slots, task))
         each = [*self._rates, *([self._slots] if self._slots else [])]
         self.limits = {id: limit.numbers for limit, id in each}
+        self._check("group=", self._group)
         for limit, id in each:
             check_name(f"Task {task!r}, whose name its limit takes", id.name)
-            self._check(limit.key)
+            self._check("a limit's key=", limit.key)
             if isinstance(limit, RateLimit) and callable(limit.weight):
-                self._check(limit.weight)
+                self._check("a limit's weight=", limit.weight)
 
     def make(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Terms:
         """Return the terms of a call. Raises TypeError for what is no key, ValueError for no weight."""
         named = self._arguments.named(args, kwargs)
         rates = tuple(
-            RateTerm(id.name, self._key(limit.key, named), self._weight(limit, named)) for limit, id in self._rates
+            RateTerm(id.name, self._key(_OF_LIMIT, limit.key, named), self._weight(limit, named))
+            for limit, id in self._rates
         )
+        group = self._key(_OF_GROUP, self._group, named)
         if self._slots is None:
-            return Terms(rates=rates)
+            return Terms(rates=rates, group=group)
         limit, id = self._slots
-        return Terms(rates=rates, slots=(SlotTerm(id.name, self._key(limit.key, named)),))
+        return Terms(rates=rates, slots=(SlotTerm(id.name, self._key(_OF_LIMIT, limit.key, named)),), group=group)
 
-    def _check(self, function: Callable[..., object] | None) -> None:
+    def completed(self, terms: Terms | None, args: Sequence[object], kwargs: Mapping[str, object]) -> Terms:
+        """Return the terms of a call whose message has these: no limits, where its publisher knew of none."""
+        return self.make(args, kwargs) if terms is None or not terms.needs_grant else terms
+
+    def _check(self, what: str, function: Callable[..., object] | None) -> None:
         if function is None:
             return
         try:
@@ -78,12 +90,12 @@ class TermsMaker:
             return
         except TypeError as error:
             raise ConfigurationError(
-                f"Task {self._task!r}: a function of its limits is called with all arguments by name "
+                f"Task {self._task!r}: {what} is called with all arguments by name "
                 f"({', '.join(self._arguments.names)}), and this one cannot be: {error}. "
                 "Take those that you need, and **_ for the rest: lambda user_id, **_: user_id."
             ) from error
 
-    def _key(self, function: Callable[..., object] | None, named: Mapping[str, Any]) -> str:
+    def _key(self, whose: str, function: Callable[..., object] | None, named: Mapping[str, Any]) -> str:
         if function is None:
             return ""
         key = function(**named)
@@ -91,13 +103,13 @@ class TermsMaker:
             key = key.value
         if not isinstance(key, _KEYS) or isinstance(key, bool):
             raise TypeError(
-                f"Task {self._task!r}: the key function of a limit returns a text, a number, a date or a UUID; "
-                f"it returned {key!r}."
+                f"Task {self._task!r}: the {whose} returns a text, a number, a date or a UUID; it returned {key!r}."
             )
         text = str(key)
         if len(text) > MAX_KEY:
             raise TypeError(
-                f"Task {self._task!r}: the key of a limit has {MAX_KEY} characters at most; this one has {len(text):,}."
+                f"Task {self._task!r}: what the {whose} returns has {MAX_KEY} characters at most; "
+                f"this has {len(text):,}."
             )
         return text
 

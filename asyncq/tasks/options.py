@@ -1,6 +1,6 @@
 """What may be said about a task, and what one call may say otherwise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -45,6 +45,8 @@ class TaskOptions:
         unique: lets one call of a key be there at a time; None: any number.
         rate_limit: how many calls may start in a time, over all processes: one limit, or several that all hold.
         concurrency: how many calls may run at once, over all processes.
+        group: returns whose turn a call uses up: groups take turns within their queue, however much each has there. It
+            is called where the call is published, as `RateLimit.key` is. None: the turn of all calls without a group.
         labels: facts about the call that travel with it.
     """
 
@@ -61,6 +63,7 @@ class TaskOptions:
     unique: Unique | None = None
     rate_limit: RateLimit | Sequence[RateLimit] | None = None
     concurrency: ConcurrencyLimit | None = None
+    group: Callable[..., object] | None = None
     labels: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -75,6 +78,7 @@ class TaskOptions:
         check_unique(self.unique)
         check_rate_limit(self.rate_limit)
         check_limits(self.rate_limits, self.concurrency, self.local_concurrency)
+        check_group(self.group)
 
     @property
     def rate_limits(self) -> Sequence[RateLimit]:
@@ -222,6 +226,14 @@ def check_limits(
     names = [rate.name for rate in rates if rate.name is not None]
     if len(names) != len(set(names)):
         raise ConfigurationError(f"Two rate limits of one task have one name={names[0]!r}: they would be one limit.")
+
+
+def check_group(group: object) -> None:
+    """Raise ConfigurationError for what cannot be called."""
+    if group is not None and not callable(group):
+        raise ConfigurationError(
+            f"group= is a function of the task's arguments, e.g. group=lambda user_id, **_: user_id; got {group!r}."
+        )
 
 
 def check_retry(retry: RetryPolicy | None) -> None:

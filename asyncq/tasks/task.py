@@ -110,13 +110,13 @@ class Task(Generic[P, R]):
             digest=digest_of(self.name, sent, named) if call.id else "",
             overrides=self._overrides,
         )
-        if self._unique is None and not self.terms.is_limited:
+        if self._unique is None and not self.terms.is_any:
             return message
         # Apart: a call in Python of more than 15 arguments by name takes twice as long.
         return msgspec.structs.replace(
             message,
             unique=None if self._unique is None else self._unique_key(self._unique, args, kwargs),
-            terms=self.terms.make(args, kwargs) if self.terms.is_limited else None,
+            terms=self.terms.make(args, kwargs) if self.terms.is_any else None,
         )
 
     def handle_of(self, message: Message) -> Handle[R]:

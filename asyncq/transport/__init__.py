@@ -17,7 +17,7 @@ from asyncq.transport.letter import DeadLetter, Revival, Revived
 from asyncq.transport.member import Departure, Member
 from asyncq.transport.settlement import Again, Dead, Done, Outcome, Return, Settlement
 from asyncq.transport.timetable import MAX_CALLS, Answer, Change, Changed, Entry, Timetable
-from asyncq.transport.transport import Capabilities, Transport, without_limits
+from asyncq.transport.transport import Capabilities, Transport, without_groups, without_limits
 from asyncq.transport.unique import KeyOwner, UniqueTerm
 
 __all__ = [
@@ -52,5 +52,6 @@ __all__ = [
     "Timetable",
     "Transport",
     "UniqueTerm",
+    "without_groups",
     "without_limits",
 ]

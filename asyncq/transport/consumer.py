@@ -44,6 +44,10 @@ class Consumer(ABC):
         Queues take turns: their order in `limits` is the order in which they are asked. Within a queue, larger
         priorities first, then handed-back ones, then in order of publishing. One call at a time.
 
+        Groups (`Terms.group`) take turns: each that has something ready has a lane, and so have all calls without a
+        group together. A lane is served and goes to the end, where a new one joins. In the lane of a group, what was
+        handed back comes first, then what has waited for longest: a step of priority counts for `PRIORITY_STEP_MS`.
+
         Args:
             limits: how many of each queue may be taken; queues with 0 are passed over.
             count: how many in all, 1 or more.

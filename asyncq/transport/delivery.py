@@ -18,7 +18,7 @@ class Delivery(NamedTuple):
         token: names this one delivery among all of its consumer's; a settlement with an outdated token takes no effect.
         crashes: how often a consumer died while it held this message. From SUSPECT_CRASHES on it is a suspect.
         is_doubtful: some of these crashes may be taken back (`Consumer.absolve`).
-        has_terms: it was lent because its terms were granted; a slot among them is held until it is settled.
+        has_terms: it was lent because its rates and slots were granted; a slot is held until it is settled.
     """
 
     id: str

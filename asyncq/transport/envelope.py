@@ -18,7 +18,8 @@ class Envelope(NamedTuple):
         due_ms: not to be fetched before; 0 or past: at once.
         is_fresh: the id was made for this one publish and can't be known to anybody: nothing to look up.
         unique: a key that it has to itself; None: none.
-        terms: what has to be granted before it is lent; None: nothing. Only where `Capabilities.has_limits`.
+        terms: what has to be granted before it is lent, and its group; None: nothing. Only where
+            `Capabilities.has_limits`, and a group where it `has_groups`.
     """
 
     id: str

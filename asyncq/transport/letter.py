@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
+from asyncq.terms import Terms
 from asyncq.transport.unique import UniqueTerm
 
 
@@ -33,12 +34,14 @@ class Revival(NamedTuple):
         body: the message for its next life.
         priority: 0-9.
         unique: the key that the message has to itself, taken anew.
+        terms: of the message; a transport that does not look at them lends it once without.
     """
 
     letter: DeadLetter
     body: bytes
     priority: int = 0
     unique: UniqueTerm | None = None
+    terms: Terms | None = None
 
 
 class Revived(Enum):

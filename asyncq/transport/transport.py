@@ -1,11 +1,11 @@
 """The transport: the verbs of whoever publishes messages, consumes them, or looks after them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asyncq.errors import NotSupported
-from asyncq.limits import LimitOffice
+from asyncq.limits import LimitId, LimitOffice, Numbers
 from asyncq.transport.consumer import Consumer
 from asyncq.transport.counts import Counts
 from asyncq.transport.envelope import Envelope, Receipt
@@ -36,6 +36,7 @@ class Capabilities:
         reschedules: calls that wait may be given another time (`Transport.reschedule`).
         shows_line: `first_in_line` shows who waits. Without it nobody is ever seen to.
         has_limits: calls with terms are lent as these are granted, and there is an office for limits.
+        has_groups: groups of calls take turns (`Terms.group`), in each queue and in the line of each limit.
         has_schedules: there is a `Timetable`. Without it `timetable` raises NotSupported.
         remedy: the line of code that gives the broker a memory.
     """
@@ -51,6 +52,7 @@ class Capabilities:
     reschedules: bool = True
     shows_line: bool = True
     has_limits: bool = False
+    has_groups: bool = False
     has_schedules: bool = False
     remedy: str = ""
 
@@ -68,7 +70,18 @@ class Capabilities:
 
 def without_limits(what: str) -> NotSupported:
     """Return the error of who asks a transport for a limit that it cannot keep."""
-    return NotSupported(f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do.")
+    return NotSupported(
+        f"{what}: this broker keeps no limits. MemoryBroker, SQLiteBroker and RedisBroker do, and RabbitMQBroker does "
+        "with store=."
+    )
+
+
+def without_groups(task: str) -> NotSupported:
+    """Return the error of who asks for groups that take turns where a queue knows no groups."""
+    return NotSupported(
+        f"{task!r} with group=: queues of this broker know no groups. MemoryBroker and RedisBroker have them; here, "
+        "give large tenants a queue of their own, options(queue=...): queues of a worker take turns."
+    )
 
 
 class Transport(ABC):
@@ -110,6 +123,13 @@ class Transport(ABC):
     def limits(self) -> LimitOffice:
         """Return where limits are declared and changed. Raises NotSupported where there are none."""
         raise without_limits("limits()")
+
+    async def declare_limits(self, numbers: Mapping[LimitId, Numbers]) -> None:
+        """Say what limits allow of which nobody has said anything, for whoever publishes calls that need them.
+
+        Where what is published does not wait for it, nor does this.
+        """
+        await self.limits().declare(numbers, is_consumer=False)
 
     @abstractmethod
     async def withdraw(self, id: str, queue: str, outcome: Outcome, *, even_running: bool = False) -> bool:

@@ -183,7 +183,7 @@ class Executor:
                 return self._conclusions.resting(run)
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
             if run.task.terms.is_limited and not delivery.has_terms:  # from a producer that knows of no limit
-                terms = message.terms or run.task.terms.make(args, kwargs)
+                terms = run.task.terms.completed(message.terms, args, kwargs)
                 return Return(
                     delivery, terms=msgspec.structs.replace(terms, expires_ms=self._conclusions.expires_ms(run))
                 )

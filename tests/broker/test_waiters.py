@@ -97,6 +97,26 @@ async def test_a_result_that_was_told_without_its_value() -> None:
         await consumer.leave()
 
 
+async def test_a_look_before_a_call_is_published() -> None:
+    """Who waits for an id that is not published yet is told nothing by a look at all that is waited for."""
+    async with MemoryBroker() as broker:
+
+        @broker.task
+        async def echo(number: int) -> int:
+            return number
+
+        waiting = asyncio.create_task(echo.handle("late").result(wait_for_publish=30))
+        await wait_for_waits(broker)
+        waiters: Any = (await broker.open()).waiters
+        waits = waiters._waits
+        waiters._doubt_all()  # as each few seconds, and after an outage
+        await wait_until(lambda: not waits._unsure and not waits.has_work.is_set(), "all are looked at")
+        await echo.options(id="late").kiq(7)
+        async with working(broker, burst=True), asyncio.timeout(SOON):
+            assert (await waiting).value == 7
+        assert not waits._hoping
+
+
 async def test_many_expiring_calls() -> None:
     """What is remembered of calls that expire does not grow with those that have ended."""
     async with MemoryBroker() as broker:

@@ -10,10 +10,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from asyncq import Context, Depends, Reject, RetryPolicy, Snooze, Task, broker_from_url, current_context
+from asyncq import (
+    ConcurrencyLimit,
+    Context,
+    Depends,
+    RateLimit,
+    Reject,
+    RetryPolicy,
+    Snooze,
+    Task,
+    Unique,
+    broker_from_url,
+    current_context,
+)
 from asyncq.message import Message
 from asyncq.turns import pass_turns
-from tests.chaos.calls import CHILD, Call, Kind
+from tests.chaos.calls import CHILD, PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Call, Kind
 from tests.chaos.journal import Journal
 from tests.chaos.stalls import note_stalls
 
@@ -22,6 +34,8 @@ ADDRESSES = 2_000_000_000
 BLOCK = 64_000_000
 FOR_EVER = 600.0
 SOON = RetryPolicy(max_attempts=5, delay=0.1, max_delay=0.5)
+ONCE = {Kind.RETRIED, Kind.UNIQUE_RETRIED, Kind.SNOOZES, Kind.HOG, Kind.EXITS, Kind.STUCK}
+"""Kinds that misbehave in their first run alone."""
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
 CREW = os.environ["CHAOS_CREW"]
@@ -47,7 +61,8 @@ class Base(BaseException):
 def message_of(call: Call) -> Message:
     """Return the message that publishes a call."""
     task = TASKS.get(call.kind, run)
-    return task.options(id=call.id, delay=call.delay or None).message(call.id, call.kind, call.seconds)
+    key = [call.key] if call.key else []
+    return task.options(id=call.id, delay=call.delay or None).message(call.id, call.kind, call.seconds, *key)
 
 
 @contextmanager
@@ -103,11 +118,38 @@ async def run_out_of_time(id: str, kind: str, seconds: float, context: Context =
         await asyncio.sleep(FOR_EVER)  # until its time is over
 
 
+async def run_with_key(id: str, kind: str, seconds: float, key: str, context: Context = Depends()) -> list[Any]:
+    with noted(id, context.attempt) as name:
+        await behave(Kind(kind), id, seconds)
+        return [id, name]
+
+
+@broker.task(retry=SOON)
+async def tick(context: Context = Depends()) -> list[Any]:
+    with noted(context.message.id, context.attempt) as name:
+        return [context.message.id, name]
+
+
+def tasks_with_keys() -> Mapping[Kind, Task[..., Any]]:
+    """Declare the tasks whose calls have keys, as far as the broker can do what these are for."""
+    can, tasks = broker.capabilities, dict[Kind, Task[..., Any]]()
+    if can.has_limits:
+        slot = ConcurrencyLimit(SLOTS, key=lambda key, **_: key)
+        turn = RateLimit(TURNS, per=PER, key=lambda key, **_: key)
+        tasks |= dict.fromkeys(SLOTTED, broker.task(name="with_slot", retry=SOON, concurrency=slot)(run_with_key))
+        tasks |= dict.fromkeys(RATED, broker.task(name="with_turn", retry=SOON, rate_limit=turn)(run_with_key))
+    if can.has_uniqueness:
+        only = Unique(by=("key",))
+        tasks |= dict.fromkeys(UNIQUE, broker.task(name="unique", retry=SOON, unique=only)(run_with_key))
+    return tasks
+
+
 TASKS: Mapping[Kind, Task[..., Any]] = {
     Kind.THREAD: run_in_thread,
     Kind.PROCESS: run_in_process,
     Kind.PROCESS_EXITS: run_in_process,
     Kind.TIMES_OUT: run_out_of_time,
+    **tasks_with_keys(),
 }
 
 
@@ -126,7 +168,7 @@ async def behave(kind: Kind, id: str, seconds: float) -> None:
 
 def misbehave(kind: Kind, id: str) -> None:
     misbehave_always(kind)
-    if kind in (Kind.RETRIED, Kind.SNOOZES, Kind.HOG, Kind.EXITS, Kind.STUCK) and is_first(id):
+    if kind in ONCE and is_first(id):
         misbehave_once(kind)
 
 
@@ -154,7 +196,7 @@ def misbehave_always(kind: Kind) -> None:
 
 def misbehave_once(kind: Kind) -> None:
     match kind:
-        case Kind.RETRIED:
+        case Kind.RETRIED | Kind.UNIQUE_RETRIED:
             raise OSError("fails once")
         case Kind.SNOOZES:
             raise Snooze(0.2)

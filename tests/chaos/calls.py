@@ -1,11 +1,12 @@
 """What is called: each call's kind and numbers follow from the seed, in whatever process they are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
 from asyncq import Status
+from asyncq.transport import Capabilities
 
 
 class Kind(StrEnum):
@@ -21,6 +22,14 @@ class Kind(StrEnum):
     HOG = "takes all memory once"
     BLOCKS = "blocks the loop"
     CANCELLED = "is cancelled"
+    SLOTTED = "needs a slot of its key"
+    SLOTTED_CANCELLED = "needs a slot of its key, and is cancelled"
+    RATED = "needs a turn of its key"
+    RATED_CANCELLED = "needs a turn of its key, and is cancelled"
+    UNIQUE = "is the only one of its key"
+    UNIQUE_RETRIED = "is the only one of its key, and fails once"
+    MOVED = "is given another time"
+    TICK = "is a tick of a schedule"
     FAILS = "fails for good"
     REJECTED = "rejects itself"
     TIMES_OUT = "runs out of time"
@@ -62,8 +71,34 @@ OFTEN = {
     Kind.FAILS: 2,
     Kind.REJECTED: 1,
     Kind.TIMES_OUT: 1,
+    Kind.SLOTTED: 4,
+    Kind.SLOTTED_CANCELLED: 1,
+    Kind.RATED: 3,
+    Kind.RATED_CANCELLED: 1,
+    Kind.UNIQUE: 3,
+    Kind.UNIQUE_RETRIED: 1,
+    Kind.MOVED: 3,
 }
 """Shares of all others."""
+
+SLOTTED = {Kind.SLOTTED, Kind.SLOTTED_CANCELLED}
+RATED = {Kind.RATED, Kind.RATED_CANCELLED}
+UNIQUE = {Kind.UNIQUE, Kind.UNIQUE_RETRIED}
+CANCELLED = {Kind.CANCELLED, Kind.SLOTTED_CANCELLED, Kind.RATED_CANCELLED}
+
+SLOTS = 2
+"""Runs of one key at once, where its calls need slots."""
+
+TURNS, PER = 3, 2.0
+"""Starts of one key in so many seconds, where its calls need turns."""
+
+KEYS = ("a", "b", "c")
+IN_A_ROW = 200
+"""Calls, of whatever kind, after which another key's turn comes: so one has too many for a while, and then none."""
+
+AGAIN = 2.5
+"""Seconds from when a call is given another time until that."""
+
 
 DEAD = {
     *(Kind.FAILS, Kind.REJECTED, Kind.TIMES_OUT, Kind.POISON),
@@ -74,8 +109,9 @@ DEAD = {
 DEADLY = {Kind.PROCESS_EXITS, Kind.EXITS, Kind.STUCK, Kind.POISON}
 """Kinds that take their process with them."""
 
-POOLED = {Kind.PROCESS, Kind.PROCESS_EXITS}
-"""Kinds that run in a process of the pool."""
+STARTED_LATE = {Kind.PROCESS, Kind.PROCESS_EXITS, Kind.THREAD}
+"""Kinds that run in a process of the pool, or in a thread, which begins after the tasks beside it that need none. Any
+of these may have ended the process by then."""
 
 SECONDS = {
     Kind.QUICK: (0, 0.05),
@@ -84,6 +120,10 @@ SECONDS = {
     Kind.THREAD: (0, 0.3),
     Kind.PROCESS: (0, 0.3),
     Kind.CANCELLED: (0.2, 2),
+    Kind.SLOTTED: (0.1, 0.6),
+    Kind.SLOTTED_CANCELLED: (0.1, 0.6),
+    Kind.UNIQUE: (0.1, 0.8),
+    Kind.UNIQUE_RETRIED: (0.1, 0.8),
     Kind.BLOCKS: (1.1, 1.6),
 }
 """The least and the most that a run takes; of other kinds, as long as what they do."""
@@ -100,7 +140,8 @@ class Call:
         kind: what it does.
         seconds: how long that takes, where the kind leaves it open.
         delay: how long after publishing it is due; 0: at once.
-        patience: how long after publishing it is cancelled, if it is of that kind.
+        patience: how long after publishing it is cancelled, or given another time, if it is of that kind.
+        key: of its limit, or that it has to itself; empty: it has none.
     """
 
     id: str
@@ -108,25 +149,43 @@ class Call:
     seconds: float
     delay: float
     patience: float
+    key: str = ""
 
     @property
     def ends(self) -> set[Status]:
         """How it may end, whatever happens to processes, servers and networks."""
-        if self.kind is Kind.CANCELLED:
+        if self.kind in CANCELLED:
             return {Status.CANCELLED, Status.SUCCEEDED}
         return {Status.FAILED if self.kind in DEAD else Status.SUCCEEDED}
 
 
-def calls_of(seed: int, count: int) -> Sequence[Call]:
-    """Return so many calls, the same for the same seed, with each rare kind among them."""
+def kinds_for(capabilities: Capabilities) -> Collection[Kind]:
+    """Return the kinds that a broker which can do this may be given."""
+    lacks: set[Kind] = set()
+    if not capabilities.has_limits:
+        lacks |= SLOTTED | RATED
+    if not capabilities.has_uniqueness:
+        lacks |= UNIQUE
+    if not capabilities.reschedules:
+        lacks |= {Kind.MOVED}
+    return set(Kind) - lacks
+
+
+def calls_of(seed: int, count: int, kinds: Collection[Kind] = tuple(Kind)) -> Sequence[Call]:
+    """Return so many calls of these kinds, the same for the same seed, with each rare kind among them."""
     random = Random(f"calls {seed}")
     rare = [kind for kind, one_in in RARE.items() for _ in range(max(1, count // one_in))]
-    kinds = rare + random.choices(list(OFTEN), list(OFTEN.values()), k=count - len(rare))
-    random.shuffle(kinds)
-    return [_call(f"call-{number}", kind, random) for number, kind in enumerate(kinds)]
+    often = {kind: share for kind, share in OFTEN.items() if kind in kinds}
+    chosen = rare + random.choices(list(often), list(often.values()), k=count - len(rare))
+    random.shuffle(chosen)
+    return [_call(number, kind, random) for number, kind in enumerate(chosen)]
 
 
-def _call(id: str, kind: Kind, random: Random) -> Call:
+def _call(number: int, kind: Kind, random: Random) -> Call:
     seconds = random.uniform(*SECONDS.get(kind, (0, 0.05)))
     delay = random.uniform(0.1, 1.5) if random.random() < 0.1 else 0
-    return Call(id, kind, seconds, delay, random.uniform(0, 1.5))
+    patience = random.uniform(0, 1.5)
+    if kind is Kind.MOVED:
+        delay = random.uniform(0.5, 4)
+    key = KEYS[number // IN_A_ROW % len(KEYS)] if kind in SLOTTED | RATED | UNIQUE else ""
+    return Call(f"call-{number}", kind, seconds, delay, patience, key)

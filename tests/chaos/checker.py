@@ -5,9 +5,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from asyncq import Status
+from tests.chaos.bounds import Bounds, check_bounds
 from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.explanations import SILENT_FOR_ALL, UNEXPLAINED, Explanations
 from tests.chaos.history import History, Run, Seen
+from tests.chaos.ticks import NAME as TICKS
 
 MAX_CRASHES = 3
 
@@ -25,6 +27,7 @@ class Verdict:
         condemned: those among them that were innocent, and ran in three processes that died.
         lost: calls that somebody waited for in vain.
         unknown: times that nobody knew a call yet, and a fault explains that.
+        bounds: what became of limits, unique keys and other times.
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -33,6 +36,7 @@ class Verdict:
     condemned: int = 0
     lost: int = 0
     unknown: int = 0
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 def check(history: History) -> Verdict:
@@ -45,7 +49,7 @@ def check(history: History) -> Verdict:
     for id in history.calls:
         if id not in history.accepted:
             verdict.wrong.append(f"{id} was never confirmed.")
-        else:
+        elif id not in history.merged:
             _check_end(history, id, verdict, explanations)
     for id, runs in history.runs.items():
         verdict.wrong += attempts_out_of_turn(id, runs)
@@ -54,6 +58,8 @@ def check(history: History) -> Verdict:
             if why == UNEXPLAINED:
                 verdict.wrong.append(f"No fault explains that this was not the only run: {run}; all of them: {runs}")
         verdict.wrong += _runs_after_a_cancel(history, id, explanations)
+    verdict.bounds = check_bounds(history, explanations)
+    verdict.wrong += verdict.bounds.wrong
     return verdict
 
 
@@ -70,7 +76,7 @@ def check_letters(history: History, letters: Collection[str]) -> Iterator[str]:
 
 def _check_end(history: History, id: str, verdict: Verdict, explanations: Explanations) -> None:
     call, seen, runs = history.calls[id], history.seen.get(id, []), history.runs.get(id, [])
-    if blind := {history.accepted[id], *history.waiters} - {each.by for each in seen}:
+    if blind := {history.accepted[id], *history.waiters} - {TICKS, *(each.by for each in seen)}:
         verdict.lost += 1
         verdict.wrong.append(f"{call} was not seen to end by {', '.join(sorted(blind))}. Its runs: {runs}")
     ends = {(each.status, each.value) for each in seen}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asyncq import AsyncqError
-from tests.chaos.calls import calls_of
+from tests.chaos.calls import calls_of, kinds_for
 from tests.chaos.crew import Member
 from tests.chaos.explanations import MAX_BLOCK
 from tests.chaos.faults import OF_PROCESSES, Fault, FaultKind, plan
@@ -17,6 +17,8 @@ from tests.chaos.journal import Journal, JournalReader
 from tests.chaos.judging import Report, judge
 from tests.chaos.site import Site
 from tests.chaos.sites import site_of
+from tests.chaos.ticks import NAME as TICKS
+from tests.chaos.ticks import TICK, Ticks
 
 START_UP = 3.0
 """Seconds from the start of the processes until the first call and the first fault may come."""
@@ -77,18 +79,22 @@ class Driver:
         self._folder = folder
         self._site = site
         self._plan = plan(settings.seed, settings.faults, settings.seconds, settings.broker)
-        self._calls = {call.id: call for call in calls_of(settings.seed, settings.tasks)}
+        self._can = site.broker().capabilities
+        self._calls = {call.id: call for call in calls_of(settings.seed, settings.tasks, kinds_for(self._can))}
         self._begin = time.monotonic() + START_UP
+        self._ticks = Ticks(self._begin, int(settings.seconds / TICK) if self._can.has_schedules else 0)
+        self._calls |= self._ticks.calls
         self._ways: dict[str, int] = {}
         names = [f"producer-{number}" for number in range(settings.producers)]
         self._producers = [self._producer(name, number) for number, name in enumerate(names)]
-        self._waiters = [self._waiter("waiter-0", names)]
+        self._waiters = [self._waiter("waiter-0", [*names, TICKS])]
         self._workers = [self._worker(number) for number in range(settings.workers)]
         self._journal = Journal(folder / "faults")
         self._wrong: list[str] = []
 
     async def run(self) -> Report:
         """Have it all."""
+        await self._ticks.begin(self._site, self._folder)
         async with asyncio.TaskGroup() as crew:
             members = [crew.create_task(member.run()) for member in self._crew]
             try:
@@ -118,9 +124,10 @@ class Driver:
         return [*self._workers, *self._producers, *self._waiters]
 
     def _worker(self, number: int) -> Member:
+        scheduler = " --scheduler" if self._can.has_schedules else ""
         options = (
             f"--lease 1 --concurrency 40 --shutdown-timeout 1 --max-block {MAX_BLOCK:g} "
-            f"--processes {self._settings.processes} --pool-processes 1"
+            f"--processes {self._settings.processes} --pool-processes 1{scheduler}"
         )
         return Member(
             f"worker-{number}",
@@ -146,7 +153,7 @@ class Driver:
     def _waiter(self, name: str, producers: Sequence[str]) -> Member:
         return Member(
             name,
-            ["-m", "tests.chaos.waiter", name, str(self._settings.tasks), *producers],
+            ["-m", "tests.chaos.waiter", name, str(len(self._calls)), *producers],
             self._folder,
             self._variables(name, 0),
             may_end=PRODUCERS_END.__contains__,
@@ -251,8 +258,8 @@ class Driver:
         history = History(self._calls, [waiter.name for waiter in self._waiters], is_file, is_late)
         history.take_faults(JournalReader(self._folder / "faults").read())
         history.take_runs(JournalReader(self._folder / "runs").read())
-        for member in (*self._producers, *self._waiters):
-            history.take_watcher(member.name, JournalReader(self._folder / member.name).read())
+        for name in (TICKS, *(member.name for member in (*self._producers, *self._waiters))):
+            history.take_watcher(name, JournalReader(self._folder / name).read())
         return history
 
 

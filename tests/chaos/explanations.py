@@ -9,9 +9,9 @@ from dataclasses import replace
 from itertools import chain
 from math import inf
 
-from tests.chaos.calls import CHILD, DEADLY, POOLED, Call, Kind
+from tests.chaos.calls import CHILD, DEADLY, STARTED_LATE, Call, Kind
 from tests.chaos.faults import FaultKind
-from tests.chaos.history import History, Hit, Missing, Run
+from tests.chaos.history import NO_TIME, History, Hit, Missing, Run
 
 UNEXPLAINED = "unexplained"
 
@@ -60,7 +60,7 @@ TOO_LONG = "block the loop, one after the other"
 MORTAL = {FaultKind.KILL_WORKER, TOO_LONG, *DEADLY}
 """What ends a process, and in no order."""
 
-SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE}
+SILENT = {FaultKind.FREEZE_WORKER, FaultKind.REFUSE, FaultKind.DELAY, FaultKind.BLACKHOLE, NO_TIME, Kind.HOG}
 """What silences some workers, so that the others take over from them, once it lasts."""
 
 SILENT_FOR_ALL = {FaultKind.FREEZE_SERVER, FaultKind.DEBUG_SLEEP, FaultKind.FREEZE_WRITER}
@@ -74,29 +74,42 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._publishers = history.accepted
-        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history)]
+        stalls = filter(costs_calls, [*history.idle, *stalls_by_hogs(history)])
+        self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history), *stalls]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
         blocking = _runs_of(history, {Kind.BLOCKS, Kind.STUCK})
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
         met = [*self._hits, *locks_by_the_frozen(history)]
+        self._hits_by_begin = sorted(self._hits, key=lambda hit: hit.begin, reverse=True)
         disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]
         self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
     def of(self, run: Run) -> str:
         """Return the kind of fault that explains it, or that none does."""
-        begin, end = self._fetched(run), self._settled(run)
-        hits = [hit for hit in self._hits if costs_calls(hit) and hit.befalls(run, begin, end)]
+        hits, end = self._costing(run), self._settled(run)
         if not hits:
             return UNEXPLAINED
-        return min(hits, key=lambda hit: (not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end)).kind
+        return min(hits, key=lambda hit: _distance(hit, run, end)).kind
+
+    def lost_at(self, run: Run) -> float:
+        """Return when a fault may have taken a run from its worker, at the earliest; infinite: none can have."""
+        return min((hit.begin for hit in self._costing(run)), default=inf)
+
+    def fetched_at(self, run: Run) -> float:
+        """Return when it was given out, at the earliest: a fault may have kept it on its way to its worker, too."""
+        begin = self._fetched(run)
+        for hit in self._hits_by_begin:
+            if hit.befalls(run, begin, run.begin):
+                begin = min(begin, hit.begin - STARTING)
+        return begin
 
     def deaths_of(self, call: Call, end: float = inf) -> int:
         """Return how many processes died that had a call, or were silent for too long, before its end was seen.
 
         Its runs tell of them. Nobody has seen a run where it was fetched and could not start yet: its worker's loop was
-        blocked when that died, or a process of the pool was waited for. Or the answer to a fetch was on its way to a
-        worker when that died: a matter of milliseconds, and so not twice to one call. Who awaits another call fails
-        with it.
+        blocked when that died, or a process of the pool or a thread was waited for. Or the answer to a fetch was on its
+        way to a worker when that died: a matter of milliseconds, and so not twice to one call. Who awaits another call
+        fails with it.
         """
         child = self._deaths(call.id + CHILD, Kind.QUICK, end) if call.kind is Kind.NESTED else 0
         return max(child, self._deaths(call.id, call.kind, end))
@@ -123,12 +136,16 @@ class Explanations:
         hits = [hit for hit in deaths if begin <= hit.end and hit.begin <= end]
         others: set[object] = {who for hit in hits for who in (hit.pids or hit.crews)}
         others -= {pid for run in runs for pid in (run.pid, run.worker)}
-        fetched = others if kind in POOLED else others & self._died_blocked
+        fetched = others if kind in STARTED_LATE else others & self._died_blocked
         return len(dead) + len(fetched) + min(1, len(others - fetched))
 
     def told(self, run: Run, at: float) -> float:
         """Return until when a run's worker may not know what the server was told, and start it."""
         return self._undisturbed(run, at, STARTING)
+
+    def _costing(self, run: Run) -> list[Hit]:
+        begin, end = self._fetched(run), self._settled(run)
+        return [hit for hit in self._hits if costs_calls(hit) and hit.befalls(run, begin, end)]
 
     def _fetched(self, run: Run) -> float:
         """Return when it was fetched, at the earliest: before what blocked its loop, one after the other.
@@ -162,6 +179,11 @@ class Explanations:
             if hit.befalls(run, at, through):
                 through = max(through, hit.end + seconds)
         return through
+
+
+def _distance(hit: Hit, run: Run, end: float) -> tuple[object, ...]:
+    """Return how far a fault is from a run: one of the plan goes first, then its process's own, then the nearest."""
+    return hit.kind == NO_TIME, not hit.pids, hit.end < run.begin, max(hit.begin - end, 0), -hit.end
 
 
 def costs_calls(hit: Hit) -> bool:
@@ -211,6 +233,14 @@ def locks_by_the_frozen(history: History) -> Iterator[Hit]:
         for hit in history.hits:
             if hit.kind in (FaultKind.FREEZE_WORKER, FaultKind.FREEZE_PRODUCER):
                 yield Hit(FaultKind.FREEZE_WRITER, hit.begin, hit.end, crews=crews)
+
+
+def stalls_by_hogs(history: History) -> Iterator[Hit]:
+    """Yield when a process stood still in which a task took all memory: while it does, no other thread may run."""
+    for call, run in _runs_of(history, {Kind.HOG}):
+        for stall in history.stalls:
+            if stall.befalls(run, run.begin, run.end):
+                yield Hit(call.kind, stall.begin, stall.end, [run.pid])
 
 
 def blocks_by_tasks(history: History) -> Iterator[Hit]:

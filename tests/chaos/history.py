@@ -50,6 +50,13 @@ class Hit:
         return run.pid in self.pids or run.worker in self.pids or run.crew in self.crews
 
 
+NO_TIME = "no time from the machine"
+"""What befalls a process that does not run for long, and not because its own code keeps it."""
+
+ITS_OWN = 0.5
+"""Part of a stall in which the process has computed, from which on it was itself that kept its threads from running."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What somebody was told of a call's end."""
@@ -78,6 +85,24 @@ class Cancelled:
     took_effect: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The answer to a reschedule, and when it was asked."""
+
+    since: float
+    at: float
+    took_effect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was told of a call that was not published: another one has its key. `since`: when that was asked."""
+
+    owner: str
+    since: float
+    at: float
+
+
 @dataclass(slots=True)
 class History:
     """Everything that was noted.
@@ -89,7 +114,10 @@ class History:
         is_late: a call is known a while after it was confirmed.
         accepted: who published a call, and had it confirmed.
         accepted_at: when that was.
-        stalls: when processes did not get to run; no fault, but what they do comes later.
+        merged: calls that were not published, for another had their key.
+        cancelling: when it was first tried to cancel a call.
+        stalls: when processes did not get to run; what they do comes later.
+        idle: those of them in which a process has not computed: nothing that it did kept it from running.
     """
 
     calls: Mapping[str, Call]
@@ -100,10 +128,14 @@ class History:
     accepted_at: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
+    merged: dict[str, Merged] = field(default_factory=dict)
+    cancelling: dict[str, float] = field(default_factory=dict)
     cancelled: dict[str, Cancelled] = field(default_factory=dict)
+    moved: dict[str, Moved] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     stalls: list[Hit] = field(default_factory=list)
+    idle: list[Hit] = field(default_factory=list)
 
     def take_runs(self, entries: Iterable[Entry]) -> None:
         """Take what the tasks, and the processes in which they run, wrote."""
@@ -116,6 +148,8 @@ class History:
                 self.runs[run.id].append(run)
             elif entry["what"] == "stall":
                 self.stalls.append(Hit("stall", entry["begin"], entry["at"], [entry["pid"]]))
+                if entry["used"] < ITS_OWN * (entry["at"] - entry["begin"]):
+                    self.idle.append(Hit(NO_TIME, entry["begin"], entry["at"], [entry["pid"]]))
             else:
                 by_name[entry["run"]].end = entry["at"]
                 by_name[entry["run"]].how = entry["how"]
@@ -135,8 +169,14 @@ class History:
                 case "accepted":
                     self.accepted[id] = by
                     self.accepted_at[id] = entry["at"]
+                    if entry["owner"] != id:
+                        self.merged[id] = Merged(entry["owner"], entry["since"], entry["at"])
                 case "seen":
                     self.seen[id].append(Seen(by, entry["at"], entry["status"], entry["value"]))
+                case "cancelling":
+                    self.cancelling.setdefault(id, entry["at"])
+                case "moved":
+                    self.moved[id] = Moved(entry["since"], entry["at"], entry["took_effect"])
                 case "cancelled":
                     self.cancelled[id] = Cancelled(entry["at"], entry["took_effect"])
                 case "missing":

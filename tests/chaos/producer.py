@@ -1,4 +1,4 @@
-"""A producer: publishes its share of the calls at a steady pace, cancels some, and waits for all of them.
+"""A producer: publishes its share of the calls at a steady pace, cancels and moves some, and waits for all of them.
 
 It may be killed at any moment and started again: it goes on from its journal.
 
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from random import Random
 
 from tests.chaos import app
-from tests.chaos.calls import Call, Kind, calls_of
+from tests.chaos.calls import AGAIN, CANCELLED, Call, Kind, calls_of, kinds_for
 from tests.chaos.journal import Journal, JournalReader
-from tests.chaos.watching import Watching, opened, patiently, publish_patiently
+from tests.chaos.watching import Watching, opened, publish_patiently
 
 LARGEST_BURST = 60
 STOPPED = 3
@@ -37,15 +37,15 @@ class Producer:
         self._seconds = seconds
         path = app.FOLDER / name
         done = list(JournalReader(path).read())
-        self._accepted = {entry["id"] for entry in done if entry["what"] == "accepted"}
-        self._cancelled = {entry["id"] for entry in done if entry["what"] == "cancelled"}
+        self._accepted = {entry["id"]: entry["owner"] for entry in done if entry["what"] == "accepted"}
+        self._asked = {entry["id"] for entry in done if entry["what"] in ("cancelled", "moved")}
         self._seen = {entry["id"] for entry in done if entry["what"] == "seen"}
         self._journal = Journal(path)
         self._watching = Watching(app.broker, self._journal, is_late=app.STORE is not None)
         self._random = Random()
 
     async def run(self) -> None:
-        """Publish, cancel and wait until nothing is left to do."""
+        """Publish, cancel, move and wait until nothing is left to do."""
         async with opened(app.broker), asyncio.TaskGroup() as group:
             for call in self._calls:
                 if call.id in self._accepted:
@@ -66,27 +66,45 @@ class Producer:
         published = self._calls.index(burst[-1]) + 1
         due = self._begin + self._seconds * published / len(self._calls)
         await asyncio.sleep(max(0, due - time.monotonic()))  # the plan says when
-        await publish_patiently(app.broker, [app.message_of(call) for call in burst])
-        for call in burst:
-            self._journal.write("accepted", id=call.id)
+        handles, since = await publish_patiently(app.broker, [app.message_of(call) for call in burst])
+        for call, handle in zip(burst, handles, strict=True):
+            self._accepted[call.id] = handle.id
+            self._journal.write("accepted", id=call.id, owner=handle.id, since=since)
 
     def _follow(self, call: Call, group: asyncio.TaskGroup) -> None:
-        if call.kind is Kind.CANCELLED and call.id not in self._cancelled:
+        if self._accepted[call.id] != call.id:  # another has its key, and is followed
+            return
+        if call.kind in CANCELLED and call.id not in self._asked:
             group.create_task(self._cancel(call))
+        if call.kind is Kind.MOVED and call.id not in self._asked:
+            group.create_task(self._move(call))
         if call.id not in self._seen:
             group.create_task(self._watching.see(call.id))
 
     async def _cancel(self, call: Call) -> None:
         await asyncio.sleep(call.patience)  # the plan says when
         self._journal.write("cancelling", id=call.id)
-        took_effect = await patiently(app.broker.handle(call.id).cancel)
-        self._journal.write("cancelled", id=call.id, took_effect=took_effect)
+        took_effect = await self._watching.ask(call.id, app.broker.handle(call.id).cancel)
+        if took_effect is not None:
+            self._journal.write("cancelled", id=call.id, took_effect=took_effect)
+
+    async def _move(self, call: Call) -> None:
+        await asyncio.sleep(call.patience)  # the plan says when
+        handle = app.broker.handle(call.id)
+
+        async def move() -> tuple[bool, float]:
+            since = time.monotonic()
+            return await handle.reschedule(delay=AGAIN), since
+
+        answer = await self._watching.ask(call.id, move)
+        if answer is not None:
+            self._journal.write("moved", id=call.id, took_effect=answer[0], since=answer[1])
 
 
 async def main() -> None:
     """Run until all is done; SIGTERM ends it in order, before that."""
     name, seed, count, share, shares, begin, seconds = sys.argv[1:]
-    calls = calls_of(int(seed), int(count))[int(share) :: int(shares)]
+    calls = calls_of(int(seed), int(count), kinds_for(app.broker.capabilities))[int(share) :: int(shares)]
     running = asyncio.create_task(Producer(name, calls, float(begin), float(seconds)).run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:

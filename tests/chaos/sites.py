@@ -1,16 +1,19 @@
 """The sites of each kind."""
 
 import asyncio
+import re
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from asyncq.redis.keys import QUEUE_KEYS, SPACE_KEYS
+from asyncq.redis import keys
+from tests.chaos.calls import PER
 from tests.chaos.crew import ROOT
 from tests.chaos.faults import Fault, FaultKind
 from tests.chaos.networks import FAULTS, Networks
@@ -26,6 +29,7 @@ STAY = (
     "{{namespace}}:q:*:wake",
     "{{namespace}}:q:*:wake_suspects",
     "{{namespace}}:queues",
+    "{{namespace}}:limits",
 )
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
@@ -74,7 +78,9 @@ class RedisSite(Site):
             return str(error)
         async with Redis.from_url(self.url, decode_responses=True) as redis:
             strange = [key async for key in redis.scan_iter(count=1_000) if not is_documented(key)]
-        return f"keys of no documented name: {', '.join(strange)}" if strange else ""
+            old = [key async for key in redis.scan_iter("*:grants:*") if await redis.pttl(key) > GRANTS_MS]
+        found = {"keys of no documented name": strange, "grants that are kept too long": old}
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
 
     async def _disturb_server(self, fault: Fault) -> None:
         match fault.kind:
@@ -91,12 +97,20 @@ class RedisSite(Site):
                     await redis.execute_command(*command_of(fault))
 
 
+_NAME = re.compile(r"^ +(?:{ns}|\.\.\.):(q:QUEUE:)?(\w+)", re.MULTILINE)
+DOCUMENTED = {(bool(of_queue), name) for of_queue, name in _NAME.findall(keys.__doc__ or "")}
+"""The names of keys that asyncq/redis/keys.py tells of, and whether they are a queue's."""
+
+GRANTS_MS = round(2_000 * PER + 1_000)
+"""For how long a log of grants is kept after the latest, at the most."""
+
+
 def is_documented(key: str) -> bool:
     """Tell whether asyncq/redis/keys.py names this key."""
     tag, _, name = key.partition(":")
-    if name.startswith("q:"):
-        return tag == f"{{{NAMESPACE}}}" and name.split(":")[2] in QUEUE_KEYS
-    return tag == f"{{{NAMESPACE}}}" and name.split(":")[0] in SPACE_KEYS
+    parts = name.split(":")
+    of_queue = parts[0] == "q"
+    return tag == f"{{{NAMESPACE}}}" and (of_queue, parts[2 if of_queue else 0]) in DOCUMENTED
 
 
 def command_of(fault: Fault) -> Sequence[str]:
@@ -156,6 +170,10 @@ class SQLiteSite(Site):
     async def left_behind(self) -> str:
         left = rows_in(str(self._path))
         left.pop("letters", None)
+        with closing(sqlite3.connect(self._path, timeout=30)) as file:
+            latest_ms = time.time() * 1000 + GRANTS_MS
+            [old] = file.execute("SELECT count(*) FROM grants WHERE ends_ms > ?", (latest_ms,)).fetchone()
+        left |= {"grants, kept too long": old} if old else {}
         return ", ".join(f"{count} in {table}" for table, count in left.items())
 
 

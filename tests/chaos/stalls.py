@@ -19,8 +19,8 @@ def note_stalls(journal: Journal) -> None:
 
 def _watch(journal: Journal) -> None:
     while True:
-        begin = time.monotonic()
+        begin, used = time.monotonic(), time.process_time()
         time.sleep(TICK)
         if time.monotonic() - begin > TICK + LATE:
             with suppress(MemoryError):  # a task beside this one has taken it all
-                journal.write("stall", pid=os.getpid(), begin=begin)
+                journal.write("stall", pid=os.getpid(), begin=begin, used=time.process_time() - used)

@@ -1,8 +1,10 @@
 """The table of a run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from tests.chaos.bounds import Bounds
+from tests.chaos.calls import PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Kind
 from tests.chaos.checker import Verdict
 from tests.chaos.explanations import UNEXPLAINED
 from tests.chaos.faults import Fault, FaultKind
@@ -26,6 +28,7 @@ def table_of(faults: Sequence[Fault], history: History, verdict: Verdict, dead: 
         ("waits that ended with a result", sum(map(len, history.seen.values()))),
         *([("- asked for again: the call was not known yet", verdict.unknown)] if history.is_late else []),
         ("cancelled", sum(each.took_effect for each in history.cancelled.values())),
+        *_rows_of_bounds(history, verdict.bounds),
         ("dead letters", dead),
         ("- of them poison", verdict.poisoned),
         ("- of them innocent, after three deaths", verdict.condemned),
@@ -33,3 +36,19 @@ def table_of(faults: Sequence[Fault], history: History, verdict: Verdict, dead: 
         ("claims that do not hold", len(verdict.wrong)),
     ]
     return "\n".join(["| | |", "|---|--:|", *(f"| {name} | {count:,} |" for name, count in rows)])
+
+
+def _rows_of_bounds(history: History, bounds: Bounds) -> Iterator[tuple[str, int]]:
+    kinds = {call.kind for call in history.calls.values()}
+    if kinds & SLOTTED:
+        yield f"runs that needed one of {SLOTS} slots of their key", bounds.slotted
+        yield "- that were beside as many, one of which had lost its slot by a fault or a cancel", bounds.beside.total()
+        yield from ((f"-- {kind}", count) for kind, count in bounds.beside.most_common())
+    if kinds & RATED:
+        yield f"runs that needed one of {TURNS} turns in {PER:g} s of their key", bounds.rated
+    if kinds & UNIQUE:
+        yield "calls that were told that another has their key", bounds.merged
+    if Kind.MOVED in kinds:
+        yield "calls that were given another time", bounds.moved
+    if Kind.TICK in kinds:
+        yield "ticks of a schedule", sum(call.kind is Kind.TICK for call in history.calls.values())

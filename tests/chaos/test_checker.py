@@ -9,7 +9,7 @@ from tests.chaos.calls import CHILD, Call, Kind
 from tests.chaos.checker import Verdict, check, check_letters
 from tests.chaos.explanations import UNEXPLAINED, Explanations, deaths_by_blocks
 from tests.chaos.faults import FaultKind as K
-from tests.chaos.history import Cancelled, History, Hit, Missing, Run, Seen
+from tests.chaos.history import NO_TIME, Cancelled, History, Hit, Missing, Run, Seen
 
 ID = "call-1"
 WORKER, OTHER = 11, 12
@@ -239,6 +239,15 @@ def test_a_task_that_ends_its_process_explains_what_ran_beside_it() -> None:
     assert UNEXPLAINED not in check(history).repeats
 
 
+@pytest.mark.parametrize(("kind", "deaths"), [(Kind.THREAD, 3), (Kind.QUICK, 2)])
+def test_what_has_not_begun_in_a_thread_dies_with_its_process(kind: Kind, deaths: int) -> None:
+    """Deaths count for a call that was to run in a thread, and was not seen to begin there; of another, one at most."""
+    history = History({ID: Call(ID, kind, 0, 0, 0)}, [], accepted_at={ID: 99})
+    history.runs[ID] = DEATHS[:1]
+    history.hits += [Hit(K.KILL_WORKER, 100.5 + pid, 100.5 + pid, pids=[pid]) for pid in (1, 2, 3)]
+    assert Explanations(history).deaths_of(history.calls[ID], end=110) == deaths
+
+
 @pytest.mark.parametrize(("kind", "deaths"), [(Kind.BLOCKS, 3), (Kind.QUICK, 2)])
 def test_what_a_blocked_loop_has_fetched_dies_with_it(kind: Kind, deaths: int) -> None:
     """Deaths count for a call that could not start because others blocked the loop; beside any others, one at most."""
@@ -304,6 +313,30 @@ def test_tasks_that_block_the_loop_together(begins: tuple[float, ...], deaths: l
         end = inf if number == len(begins) - 1 else begin + 1.5
         history.runs[f"x{number}"] = [run(f"x{number}", WORKER, begin, end)]
     assert [hit.begin for hit in deaths_by_blocks(history)] == deaths
+
+
+@pytest.mark.parametrize(
+    ("kind", "used", "why"),
+    [(Kind.QUICK, 0.1, NO_TIME), (Kind.QUICK, 1.5, UNEXPLAINED), (Kind.HOG, 1.5, Kind.HOG)],
+    ids=["idle", "busy", "a task takes all memory"],
+)
+def test_a_process_that_stands_still(kind: Kind, used: float, why: str) -> None:
+    """It is as good as frozen where the machine gives it no time, or a task keeps its threads from running."""
+    history = History({ID: Call(ID, kind, 0, 0, 0)}, [])
+    start = {"what": "start", "id": ID, "crew": "worker", "attempt": 1}
+    history.take_runs(
+        [
+            {**start, "at": 100, "run": "a", "pid": WORKER, "worker": WORKER},
+            {**start, "at": 101.5, "run": "b", "pid": OTHER, "worker": OTHER},
+            {"what": "end", "at": 101.6, "run": "b", "how": "returned"},
+            {"what": "stall", "at": 102, "begin": 100.1, "pid": WORKER, "used": used},
+            {"what": "end", "at": 102.1, "run": "a", "how": "CancelledError"},
+        ]
+    )
+    assert Explanations(history).of(history.runs[ID][0]) == why
+    frozen = Hit(K.FREEZE_WORKER, 100.1, 102, pids=[WORKER])
+    history.hits.append(frozen)
+    assert Explanations(history).of(history.runs[ID][0]) == K.FREEZE_WORKER, "what was planned goes first"
 
 
 @pytest.mark.parametrize(("stalls", "why"), [([(99, 102)], K.KILL_WORKER), ([], UNEXPLAINED)])

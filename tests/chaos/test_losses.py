@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.trial import MISSING, Trial, trial
+from tests.replication import has_followed, in_step, is_master
 from tests.servers import RedisServer, StartRedis
 from tests.waiting import wait_until
 
@@ -131,21 +132,3 @@ async def test_a_failover_that_loses_the_last_second(
             again = sum(len(runs) - 1 for runs in on_trial.runs_of(known).values())
             print(f"{BATCH} the replica knew: {again} ran again. {BATCH} it did not: {len(lost_early)} told before.")
             await wait_until(on_trial.counts_are_zero, "nothing is left")
-
-
-async def in_step(master: Redis) -> bool:
-    """Say whether the only replica follows."""
-    info = await master.info("replication")
-    return info["connected_slaves"] == 1 and info["slave0"]["state"] == "online"
-
-
-async def has_followed(master: Redis) -> None:
-    """Return once the only replica holds all that was written before."""
-    async with master.client() as connection:
-        await connection.set("written", "last", px=1)  # WAIT is for what its own connection wrote
-        assert await connection.wait(1, 5_000) == 1
-
-
-async def is_master(redis: Redis) -> bool:
-    """Say whether it takes writes."""
-    return (await redis.info("replication"))["role"] == "master"

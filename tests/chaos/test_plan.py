@@ -1,9 +1,13 @@
 """The plans of the chaos suite: a seed says everything."""
 
+import time
+
 import pytest
 
-from tests.chaos.calls import RARE, calls_of
+from asyncq import MemoryBroker, RabbitMQBroker
+from tests.chaos.calls import KEYS, OFTEN, RARE, UNIQUE, Kind, calls_of, kinds_for
 from tests.chaos.faults import KINDS, SECONDS, plan
+from tests.chaos.ticks import Ticks
 
 
 @pytest.mark.parametrize("broker", KINDS)
@@ -32,3 +36,21 @@ def test_each_rare_kind_of_call_comes() -> None:
     assert {call.kind for call in calls_of(1, 50)} >= set(RARE)
     many = [call.kind for call in calls_of(1, 20_000)]
     assert {kind: many.count(kind) for kind in RARE} == {kind: 20_000 // one_in for kind, one_in in RARE.items()}
+
+
+def test_a_broker_is_asked_for_what_it_can_do() -> None:
+    """Kinds that need what a broker lacks do not come, and all others do; keys take turns."""
+    assert kinds_for(MemoryBroker.capabilities) == set(Kind)
+    kinds = kinds_for(RabbitMQBroker().capabilities)
+    calls = calls_of(1, 2_000, kinds)
+    assert {call.kind for call in calls} == {*RARE, *OFTEN} & set(kinds)
+    assert not UNIQUE & set(kinds)
+    assert {call.key for call in calls_of(1, 2_000) if call.kind in UNIQUE} == set(KEYS)
+
+
+def test_the_ids_of_ticks() -> None:
+    """The ticks of a schedule are known before it ticks."""
+    begin = time.monotonic()
+    numbers = [int(id.removeprefix("ticks@")) for id in Ticks(begin, 3).calls]
+    assert [number - numbers[0] for number in numbers] == [0, 1_000, 2_000]
+    assert numbers[0] == pytest.approx(1_000 * time.time(), abs=10_000)

@@ -1,11 +1,12 @@
 """Waiting for calls, over any number of outages, and writing down what was seen."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from asyncq import Broker, BrokerUnavailable, PublishError, Result, ResultMissing
+from asyncq import Broker, BrokerUnavailable, Handle, PublishError, Result, ResultMissing
 from asyncq.message import Message
 from tests.chaos.journal import Journal
 
@@ -28,19 +29,23 @@ class Watching:
         self._journal = journal
         self._is_late = is_late
 
-    async def see(self, id: str) -> None:
+    async def see(self, id: str, *, wait_for_publish: float = 0) -> None:
         """Wait until a call has ended, and write down how."""
+        handle = self._broker.handle(id)
+        result = await self.ask(id, lambda: handle.result(wait_for_publish=wait_for_publish))
+        if result is not None:
+            self._journal.write("seen", id=id, status=result.status, value=value_of(result))
+
+    async def ask(self, id: str, question: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask about a call until there is an answer; None: it is told, and written down, that nobody knows the call."""
         while True:
             try:
-                result = await patiently(self._broker.handle(id).result)
+                return await patiently(question)
             except ResultMissing as error:
                 self._journal.write("missing", id=id, error=str(error))
                 if not self._is_late:
-                    return
+                    return None
                 await asyncio.sleep(PAUSE)  # before the next try
-            else:
-                self._journal.write("seen", id=id, status=result.status, value=value_of(result))
-                return
 
 
 def value_of(result: Result[Any]) -> str:
@@ -70,16 +75,20 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(PAUSE)  # before the next try
 
 
-async def publish_patiently(broker: Broker, messages: Sequence[Message]) -> None:
-    """Publish, again and again until all are confirmed. Raises PublishError for what no other try would mend."""
+async def publish_patiently(broker: Broker, messages: Sequence[Message]) -> tuple[Sequence[Handle[Any]], float]:
+    """Publish, again and again until all are confirmed; return the handles, and when the last try began.
 
-    async def publish() -> None:
+    Raises PublishError for what no other try would mend.
+    """
+
+    async def publish() -> tuple[Sequence[Handle[Any]], float]:
+        since = time.monotonic()
         try:
-            await broker.kiq_many(messages)
+            return await broker.kiq_many(messages), since
         except PublishError as error:
             for each in error.errors.values():
                 if not isinstance(each, BrokerUnavailable):
                     raise
             raise BrokerUnavailable(str(error)) from error
 
-    await patiently(publish)
+    return await patiently(publish)

@@ -30,6 +30,9 @@ NEEDS = [
     Terms(rates=(RateTerm("api", "a", 2),)),
     Terms(rates=(RateTerm("api", "b"),), slots=(SlotTerm("room", "a"),)),
     Terms(rates=(RateTerm("api", "a"),), slots=(SlotTerm("room", "b"),)),
+    *(Terms(group=group) for group in "gh"),
+    *(Terms(slots=(SlotTerm("room", "a"),), group=group) for group in "gh"),
+    Terms(rates=(RateTerm("api", "a", 2),), slots=(SlotTerm("room", "b"),), group="g"),
 ]
 
 ids = st.sampled_from(IDS)
@@ -43,6 +46,7 @@ class Call:
     Attributes:
         rank: its place among those of its priority; 0 once it was scheduled.
         is_due: it is not scheduled.
+        is_returned: it was handed back, or lost by a consumer, since it became ready.
         delivery, holder: the latest, and whose it is; None while nobody has it.
     """
 
@@ -51,6 +55,7 @@ class Call:
     priority: int
     rank: int
     is_due: bool = True
+    is_returned: bool = False
     crashes: int = 0
     delivery: Delivery | None = None
     holder: Consumer | None = None
@@ -88,6 +93,8 @@ class LimitedMachine(RuleBasedStateMachine):
         rank = next(self.ranks)
         body = f"body {rank}".encode()
         due_ms = 0 if is_due else self.far_ms
+        if terms is not None and not self.process.transport.capabilities.has_groups:
+            terms = Terms(terms.rates, terms.slots) if terms.needs_grant else None
         assert self.run(self.process.publish(Envelope(id, QUEUE, body, priority, due_ms, terms=terms))) == [None]
         self.calls[id] = Call(terms, body, priority, rank if is_due else 0, is_due)
 
@@ -102,7 +109,8 @@ class LimitedMachine(RuleBasedStateMachine):
             call = self.calls[delivery.id]
             assert call.delivery is None
             assert call.is_due
-            assert (delivery.body, delivery.crashes, delivery.has_terms) == (call.body, call.crashes, bool(call.terms))
+            has_terms = call.terms is not None and call.terms.needs_grant
+            assert (delivery.body, delivery.crashes, delivery.has_terms) == (call.body, call.crashes, has_terms)
             assert self.lacks(call.terms) is None, "it was lent without what it needs"
             call.delivery, call.holder = delivery, consumer
             for rate in call.terms.rates if call.terms else ():
@@ -144,8 +152,10 @@ class LimitedMachine(RuleBasedStateMachine):
         elif isinstance(settlement, Again):
             call.body, call.is_due = body, kind == "again"
             call.rank = rank if call.is_due else 0
+            call.is_returned = False
         else:
             call.crashes += settlement.is_crash
+            call.is_returned = True
 
     @rule(id=ids, even_running=st.booleans())
     def withdraw(self, id: str, *, even_running: bool) -> None:
@@ -166,6 +176,7 @@ class LimitedMachine(RuleBasedStateMachine):
         assert self.run(moving) == is_moved
         if is_moved and call is not None:
             call.body, call.is_due, call.rank = body, is_due, rank if is_due else 0
+            call.is_returned = False
 
     @rule(id=st.sampled_from([ROOM, API]), most=st.integers(1, 4))
     def change(self, id: LimitId, most: int) -> None:
@@ -184,6 +195,7 @@ class LimitedMachine(RuleBasedStateMachine):
         for call in held:
             call.delivery = call.holder = None
             call.crashes += is_dead
+            call.is_returned = True
         self.consumers.remove(gone)
         self.consumers.append(self.run(self.process.consumer()))
 
@@ -228,4 +240,6 @@ def goes_before(one: Call, other: Call) -> bool:
     """Tell whether one that waits should have been lent before another that needs the same."""
     if one.terms != other.terms or max(one.crashes, other.crashes) >= SUSPECT_CRASHES or not (one.rank and other.rank):
         return False
+    if one.terms is not None and one.terms.group:  # a step of priority is worth more than the test takes
+        return (not one.is_returned, -one.priority, one.rank) < (not other.is_returned, -other.priority, other.rank)
     return (-one.priority, one.rank) < (-other.priority, other.rank)

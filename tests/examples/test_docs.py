@@ -228,6 +228,12 @@ def test_the_case_of_the_payment_api(tmp_path: Path) -> None:
     assert output_of(tmp_path, "payments.py") == ["acme: 5 acme: 7"]
 
 
+def test_the_case_of_the_mail(tmp_path: Path) -> None:
+    """The small customer's mail has every second turn."""
+    written_out("docs/fairness.md", tmp_path)
+    assert output_of(tmp_path, "mail.py") == ["['large 0', 'small 0', 'large 1', 'small 1']"]
+
+
 def test_the_case_of_the_imports(tmp_path: Path) -> None:
     """Imports of one customer never overlap."""
     written_out("docs/concurrency-limits.md", tmp_path)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -19,19 +18,16 @@ from asyncq import (
     Unique,
     broker_from_url,
 )
-from tests.journeys.conftest import MakeBroker
+from tests.journeys.conftest import KINDS, MakeBroker
 from tests.working import working
 
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def make_broker(request: pytest.FixtureRequest, namespace: str, redis_url: str, tmp_path: Path) -> MakeBroker:
-    """Make a broker of each kind that keeps limits."""
 
-    def make(**options: object) -> Broker:
-        urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/asyncq.db", "redis": redis_url}
-        return broker_from_url(urls[request.param], namespace=namespace, **options)  # pyright: ignore[reportArgumentType]
-
-    return make
+@pytest.fixture(params=(*KINDS, "rabbitmq"))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every broker that keeps limits; RabbitMQ has a store beside it."""
+    return request.param
 
 
 async def test_calls_to_a_payment_api(broker: Broker, worker: None) -> None:

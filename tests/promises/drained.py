@@ -12,7 +12,10 @@ from tests.redis_keys import assert_no_keys_left
 STAY = ("{{namespace}}:q:default:sequence", "{{namespace}}:q:default:wake", "{{namespace}}:queues")
 """Redis keys that outlive the messages, as asyncq/redis/keys.py says."""
 
-TABLES = ("consumers", "members", "severed", "letters", "watchers", "listeners", "schedulers")
+TABLES = (
+    *("consumers", "members", "severed", "letters", "watchers", "listeners", "schedules", "schedulers"),
+    *("uniques", "holds", "lines", "waiters"),
+)
 
 
 async def assert_drained(publisher: Publisher, url: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -29,6 +29,8 @@ SECONDS = float(os.environ.get("ASYNCQ_AUDIT_SECONDS", "8"))
 KEYS, LIMIT, PER = 5, 20, 1.0
 SLOTS, LEASE = 3, 1.0
 
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
+
 _LOG = "SELECT at_ms, weight FROM grants WHERE limit_key = ?"
 
 LATE_MS = 500
@@ -38,7 +40,7 @@ APP = f"""
 import asyncio, os, time
 from asyncq import ConcurrencyLimit, RateLimit, broker_from_url
 
-broker = broker_from_url({{url!r}}, namespace={{namespace!r}})
+broker = broker_from_url({{url!r}}, namespace={{namespace!r}}, **{{options!r}})
 lines = os.open("journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
@@ -64,7 +66,8 @@ import asyncio
 from asyncq import broker_from_url
 
 async def main():
-    async with broker_from_url({url!r}, namespace={namespace!r}) as broker, broker.concurrency_limit("exports", 1):
+    broker = broker_from_url({url!r}, namespace={namespace!r}, **{options!r})
+    async with broker, broker.concurrency_limit("exports", 1):
         print("held", flush=True)
         await asyncio.Event().wait()
 
@@ -72,22 +75,44 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(params=["redis", "sqlite"])
-def url(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> str:
-    """The URL of a broker of each kind that keeps limits over processes."""
-    return redis_url if request.param == "redis" else f"sqlite:///{tmp_path / 'asyncq.db'}"
+class Place(NamedTuple):
+    """Where limits are kept.
+
+    Attributes:
+        url: of the broker.
+        memory: of what remembers grants: the broker's own, or its store's.
+    """
+
+    url: str
+    memory: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the broker is told beside its URL."""
+        return {} if self.url == self.memory else {"store": self.memory}
+
+    def broker(self, namespace: str) -> Broker:
+        """Return a broker there."""
+        return broker_from_url(self.url, namespace=namespace, **self.options)
+
+
+@pytest.fixture(params=["redis", "sqlite", "rabbitmq with redis", "rabbitmq with sqlite"])
+def place(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Place:
+    """A broker of each kind that keeps limits over processes."""
+    memory = redis_url if request.param.endswith("redis") else f"sqlite:///{tmp_path / 'asyncq.db'}"
+    return Place(request.getfixturevalue("rabbitmq_url") if "rabbitmq" in request.param else memory, memory)
 
 
 @pytest.fixture
-def app(tmp_path: Path, url: str, namespace: str) -> Path:
+def app(tmp_path: Path, place: Place, namespace: str) -> Path:
     """A folder with the application in it."""
-    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
+    (tmp_path / "shop.py").write_text(APP.format(url=place.url, namespace=namespace, options=place.options))
     return tmp_path
 
 
-def declared(url: str, namespace: str) -> Broker:
+def declared(place: Place, namespace: str) -> Broker:
     """Return the publisher's side of the application."""
-    broker = broker_from_url(url, namespace=namespace)
+    broker = place.broker(namespace)
 
     @broker.task(name="charge", rate_limit=RateLimit(LIMIT, per=PER, key=lambda key: key))
     async def charge(key: str) -> None: ...
@@ -147,17 +172,17 @@ async def three_workers(start: StartProgram) -> list[Program]:
 
 @pytest.mark.timeout(60 + 2 * SECONDS)
 @pytest.mark.parametrize("has_kills", [False, True])
-async def test_rates(app: Path, url: str, namespace: str, *, has_kills: bool) -> None:
+async def test_rates(app: Path, place: Place, namespace: str, *, has_kills: bool) -> None:
     """No window has more starts than the limit, and while there is work, at least 95 % of it are used, of each key."""
     chance = random.Random(7)
-    async with declared(url, namespace) as broker, programs(app) as start:
+    async with declared(place, namespace) as broker, programs(app) as start:
         workers = await three_workers(start)
         charge = broker.tasks["charge"]
         count = round(LIMIT * (SECONDS / PER + 4) / 0.9)
         handles = await broker.kiq_many(charge.message(str(n % KEYS)) for n in range(KEYS * count))
         begin = time.monotonic()
         killed: Program | None = None
-        reader = GrantReader(url, namespace)
+        reader = GrantReader(place.memory, namespace)
         cancelled = chance.sample(handles, len(handles) // 10)
         while time.monotonic() - begin < SECONDS:
             for handle in cancelled[: len(handles) // 50]:
@@ -189,9 +214,9 @@ async def test_rates(app: Path, url: str, namespace: str, *, has_kills: bool) ->
 
 
 @pytest.mark.timeout(60 + 2 * SECONDS)
-async def test_slots(app: Path, url: str, namespace: str) -> None:
+async def test_slots(app: Path, place: Place, namespace: str) -> None:
     """No more runs than slots overlap, those of living workers; a killed holder's slot is free within lease + 2 s."""
-    async with declared(url, namespace) as broker, programs(app) as start:
+    async with declared(place, namespace) as broker, programs(app) as start:
         workers = await three_workers(start)
         load = broker.tasks["load"]
         handles = await broker.kiq_many(load.message(n) for n in range(round(SLOTS * SECONDS / 0.1)))
@@ -221,14 +246,14 @@ async def test_slots(app: Path, url: str, namespace: str) -> None:
 
 
 @pytest.mark.timeout(90)
-async def test_a_killed_holder_outside_of_tasks(app: Path, url: str, namespace: str) -> None:
+async def test_a_killed_holder_outside_of_tasks(app: Path, place: Place, namespace: str) -> None:
     """Code that is killed inside `broker.concurrency_limit` holds its slot for its lease, and no longer."""
-    (app / "holder.py").write_text(HOLDER.format(url=url, namespace=namespace))
+    (app / "holder.py").write_text(HOLDER.format(url=place.url, namespace=namespace, options=place.options))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = await asyncio.create_subprocess_exec(sys.executable, "holder.py", cwd=app, env=environment, stdout=PIPE)
     assert process.stdout is not None
     assert await asyncio.wait_for(process.stdout.readline(), 20) == b"held\n"
-    async with broker_from_url(url, namespace=namespace) as broker:
+    async with place.broker(namespace) as broker:
         exports = broker.concurrency_limit("exports", 1)
         with pytest.raises(LimitExceeded):
             await exports.acquire(timeout=0).__aenter__()

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from redis.asyncio import Redis
@@ -14,8 +12,7 @@ from asyncq import BrokerUnavailable, Handle, PublishError, ResultMissing, Resul
 from tests.cli.programs import StartProgram, programs
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, started, stopped
-from tests.servers import RedisServer
-from tests.topologies import RedisCluster, Sentinels
+from tests.topologies import TOPOLOGIES, Masters, Sentinels, masters_of
 from tests.waiting import wait_until
 
 COUNT, PRODUCERS, CONCURRENCY = 2_000, 20, 20
@@ -24,28 +21,11 @@ RECOVERY_SECONDS = 10
 FAILOVER_TIMEOUT = 30
 
 
-class Masters(NamedTuple):
-    """Servers of the test's own, one of which is the namespace's master.
-
-    Attributes:
-        url: where the broker finds it.
-        master: returns who it is now.
-    """
-
-    url: str
-    master: Callable[[], RedisServer]
-
-
-@pytest.fixture(params=["cluster", "sentinel"])
+@pytest.fixture(params=TOPOLOGIES)
 def masters(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Masters]:
     """A cluster, and a master with sentinels."""
-    with ExitStack() as servers:
-        if request.param == "cluster":
-            cluster = servers.enter_context(RedisCluster(tmp_path))
-            yield Masters(cluster.url, lambda: cluster.master_of(namespace))
-        else:
-            sentinels = servers.enter_context(Sentinels(tmp_path))
-            yield Masters(sentinels.url, sentinels.master)
+    with masters_of(request.param, tmp_path, namespace) as masters:
+        yield masters
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from asyncq.redis.keys import KeySpace
 from asyncq.redis.script import ScriptSet
 from asyncq.redis.taking import Taking
 from asyncq.store import CallKey, Listener
-from asyncq.transport import Again, DeadLetter, Done, Envelope, Outcome, Return, Revival
+from asyncq.transport import Again, Dead, DeadLetter, Done, Envelope, Outcome, Return, Revival
 from tests.redis import pairs
 from tests.redis.ledgers import copies_of, lend, opened
 from tests.redis.pairs import KEPT, MINUTE_MS, QUEUE, RECORD, commands_of, finish, kept_up
@@ -87,6 +87,36 @@ async def test_an_older_state_accepts_newer_generations(own_redis: StartRedis) -
             await finish(second, retry)
             assert list(await holder.settle([Done(later[0], KEPT)])) == [False]
             assert [orphan.id for orphan in await other.ledger.orphans(10)] == ["ended"]
+
+
+async def test_an_older_state_takes_for_waiting_what_has_ended(own_redis: StartRedis) -> None:
+    """What was noted before the lost moments, and has ended in them, is published again: nobody has its message."""
+    server = own_redis()
+    async with opened(server.url) as pair, opened(server.url) as other, Redis.from_url(server.url) as redis:
+        holder = await pair.holder()
+        async with kept_up(holder):
+            ids = ("ended", "buried", "cancelled", "sent on", "scheduled", "waits")
+            due_ms = {"scheduled": pair.ledger.now_ms() + MINUTE_MS}
+            await pair.ledger.note([Envelope(id, QUEUE, id.encode(), 3, due_ms.get(id, 0)) for id in ids])
+            await redis.save()
+            copies = [copy._replace(priority=3) for copy in copies_of(*ids[:-1])]
+            ended, buried, cancelled, sent_on, scheduled = await lend(holder, copies)
+            assert await pair.ledger.withdraw("cancelled", QUEUE, KEPT, even_running=True)
+            settlements = [
+                *(Done(ended, KEPT), Dead(buried, KEPT, "for good", MINUTE_MS), Done(cancelled, KEPT)),
+                *(Again(sent_on, b"retry", 0), Done(scheduled, KEPT)),
+            ]
+            assert list(await holder.settle(settlements)) == [True, True, False, True, True]
+            await asyncio.to_thread(server.restart)
+
+            async def are_found() -> bool:
+                return len(await other.ledger.orphans(10)) == 3
+
+            await wait_until(are_found, "what has ended here is published again")
+            assert await other.ledger.orphans(10) == copies[:3]
+            taken = await lend(holder, copies[:1])
+            await finish(holder, taken)
+            assert [orphan.id for orphan in await other.ledger.orphans(10)] == ["buried", "cancelled"]
 
 
 async def test_what_a_lost_reply_lent_is_let_go(redis_url: str, namespace: str) -> None:

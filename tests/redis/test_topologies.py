@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from asyncq.transport import Envelope
 from tests.redis.pairs import LIMITS, QUEUE, RECORD, Pair, finish, opened
 from tests.redis.rights import PASSWORD, USER, create_user
 from tests.servers import HOST, RedisServer, free_port
-from tests.topologies import SERVICE, RedisCluster, Sentinels
+from tests.topologies import SERVICE, TOPOLOGIES, Masters, RedisCluster, Sentinels, masters_of
 from tests.waiting import wait_until
 
 COUNT = 600
@@ -42,23 +42,16 @@ def own_sentinels(tmp_path: Path) -> Iterator[Sentinels]:
         yield sentinels
 
 
-@pytest.fixture(params=["cluster", "sentinel"])
-def where(
-    request: pytest.FixtureRequest, tmp_path: Path, namespace: str
-) -> Iterator[tuple[str, Callable[[], RedisServer]]]:
-    """The URL of servers of the test's own, and who is the namespace's master."""
-    with ExitStack() as servers:
-        if request.param == "cluster":
-            cluster = servers.enter_context(RedisCluster(tmp_path))
-            yield cluster.url, lambda: cluster.master_of(namespace)
-        else:
-            sentinels = servers.enter_context(Sentinels(tmp_path))
-            yield sentinels.url, sentinels.master
+@pytest.fixture(params=TOPOLOGIES)
+def masters(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Masters]:
+    """Servers of the test's own, of each topology."""
+    with masters_of(request.param, tmp_path, namespace) as masters:
+        yield masters
 
 
-async def test_a_frozen_master_is_left(where: tuple[str, Callable[[], RedisServer]], namespace: str) -> None:
+async def test_a_frozen_master_is_left(masters: Masters, namespace: str) -> None:
     """When a master freezes and another is promoted, publishing, fetching, the lease and notices follow."""
-    url, master = where
+    url, master = masters
     told: list[str] = []
     async with opened(url, namespace, command_timeout=3) as pair:
         listener = Listener(

@@ -66,6 +66,18 @@ async def test_tables_of_another_version_are_refused(tmp_path: Path, version: in
     await refused(path, f"tables of version {version}; .*{advice}")
 
 
+@pytest.mark.parametrize("made", ["TABLE lanes", "INDEX calls_ready", "TRIGGER lanes_are_none"])
+async def test_tables_of_a_development_version_are_refused(tmp_path: Path, made: str) -> None:
+    """A file of this version that lacks something, as one may that was made before it was released, is not written."""
+    path = tmp_path / "queue.db"
+    async with opened(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"DROP {made}")
+    connection.close()
+    await refused(path, "a development version of asyncq has made it. Give this one another file, or remove")
+
+
 async def test_a_file_that_cannot_be_made_is_refused() -> None:
     """A folder in which nothing can be written is named."""
     await refused(Path("/proc/self/queue.db"), "cannot be (opened|written)")

@@ -41,6 +41,15 @@ async def clean() -> int:
     return 1
 
 
+def tenant_of(user_id: int, **_: object) -> int:
+    return user_id
+
+
+@broker.task(group=tenant_of)
+async def import_file(user_id: int, name: str) -> bytes:
+    return name.encode()
+
+
 async def right() -> None:
     """Names, arguments and results keep their types on the whole way."""
     task: AsyncTask[[int, int], int] = add
@@ -63,6 +72,7 @@ async def right() -> None:
     assert_type(await clean(), int)
     assert_type(await broker.schedules.add(add.options(queue="slow"), Every(30, name="a", args=(1, 2))), ScheduleInfo)
     await send.kiq(1, body="x")
+    assert_type(await import_file.kiq(1, "a.csv"), Handle[bytes])
 
 
 async def wrong() -> None:
@@ -75,4 +85,5 @@ async def wrong() -> None:
     broker.task(schedule="@daily")  # pyright: ignore[reportArgumentType]
     Every(30, catch_up="some")  # pyright: ignore[reportArgumentType]
     await broker.schedules.add(print, Every(30, name="a"))  # pyright: ignore[reportArgumentType]
+    broker.task(group="user_id")  # pyright: ignore[reportArgumentType]
     broker.task(timout=3)  # pyright: ignore[reportCallIssue]

@@ -1,5 +1,5 @@
--- KEYS: crashes suspects ahead wake
--- USES: queue suspects
+-- KEYS: crashes suspects ahead wake terms
+-- USES: queue suspects terms groups
 -- FLAGS: allow-oom
 -- ARGV: name of a consumer that was taken for dead and was not, where to go on, which begins at 0
 -- Takes back the crashes that were counted in its name. What is no suspect any more stands among the others again.
@@ -21,7 +21,14 @@ for i = 1, #step[2], 2 do
     local place = times < SUSPECT_CRASHES and redis.call('ZSCORE', suspects, member)
     if place then
       redis.call('ZREM', suspects, member)
-      redis.call('ZADD', ahead, place, member)
+      local group = group_in(redis.call('HGET', terms, string.sub(member, 2)))
+      if group == '' then
+        redis.call('ZADD', ahead, place, member)
+      else
+        stand_in_lanes(prefix_by(crashes, 'crashes'), {member}, {[member] = group}, function()
+          return lane_place(member, place)
+        end)
+      end
       is_any_cleared = true
     end
   end

@@ -1,4 +1,4 @@
--- KEYS* consumer messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence uniques unique turns terms
+-- KEYS* consumer messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence uniques unique turns terms lanes
 -- USES: queue suspects
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this fetch, how many in all, how many suspects among them; then of each queue
@@ -7,7 +7,7 @@
 --       {ms until the next message is due, or the line of a limit (-1: none), number of its queue from 1,
 --        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0), negative if some are in a name, and 1 for those
 --        that were granted terms (none: none was)}.
-local WIDTH, PROMOTED_AT_ONCE, ROUNDS, MOVES = 16, 1000, 10, 500
+local WIDTH, PROMOTED_AT_ONCE, ROUNDS, MOVES = 17, 1000, 10, 500
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, next_due, next_queue = nil, -1, 0
 local has_crashes = false -- without any, nothing is looked up that has to do with suspects
@@ -23,7 +23,7 @@ local function names_of(q)
     messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], suspects = KEYS[at + 6],
     running = KEYS[at + 7], crashes = KEYS[at + 8], withdrawn = KEYS[at + 9], wake = KEYS[at + 10],
     wake_suspects = KEYS[at + 11], sequence = KEYS[at + 12], uniques = KEYS[at + 13], unique = KEYS[at + 14],
-    turns = KEYS[at + 15], terms = KEYS[at + 16],
+    turns = KEYS[at + 15], terms = KEYS[at + 16], lanes = KEYS[at + 17],
   }
 end
 
@@ -31,7 +31,7 @@ end
 local function refuse(code)
   for q = 1, #KEYS / WIDTH do
     local key = names_of(q)
-    if redis.call('EXISTS', key.line, key.ahead, key.due, key.turns) > 0 then
+    if redis.call('EXISTS', key.line, key.ahead, key.due, key.turns, key.lanes) > 0 then
       ring(key.wake)
     end
     if redis.call('EXISTS', key.suspects) == 1 then
@@ -51,7 +51,10 @@ local function promote(key)
   if tonumber(first[2]) <= now then
     local members = redis.call('ZRANGEBYSCORE', key.due, '-inf', now, 'LIMIT', 0, PROMOTED_AT_ONCE)
     redis.call('ZREMRANGEBYRANK', key.due, 0, #members - 1)
-    if has_crashes then
+    if limits then
+      members = limits.share_due(key, members)
+    end
+    if has_crashes and #members > 0 then
       line_up_apart(members, key.line, key.ahead, key.sequence, key.crashes, key.suspects)
     else
       line_up(members, key.line, key.ahead, key.sequence)
@@ -160,7 +163,7 @@ local function dismiss_suspects(key, admitted)
 end
 
 -- LATER: with_uniques(give_back) uniques
--- LATER: with_limits(take_limited next_turn) terms grants holders admitting lanes limited
+-- LATER: with_limits(take_limited next_turn share_due) terms grants holders admitting groups lanes limited
 
 local function take(key, limit)
   local members, numbers, granted
@@ -198,6 +201,7 @@ for q = 1, #KEYS / WIDTH do
   crashes[q], uniques[q], terms[q] = KEYS[at + 8], KEYS[at + 13], KEYS[at + 16]
   kept_apart[3 * q - 2], kept_apart[3 * q - 1], kept_apart[3 * q] = crashes[q], uniques[q], terms[q]
   places[#places + 1] = KEYS[at + 15]
+  places[#places + 1] = KEYS[at + 17]
   for place = 3, suspects_left > 0 and 6 or 5 do
     places[#places + 1] = KEYS[at + place]
   end
@@ -232,7 +236,7 @@ for q = 1, #KEYS / WIDTH do
   if ms and (next_due < 0 or ms < next_due) then
     next_due, next_queue = ms, q
   end
-  if ms == 0 or redis.call('EXISTS', key.line, key.ahead) > 0 then
+  if ms == 0 or redis.call('EXISTS', key.line, key.ahead, key.lanes) > 0 then
     ring(key.wake) -- there is more: the next that wakes wakes the one after it
   elseif #members > 0 or limits then
     redis.call('DEL', key.wake)

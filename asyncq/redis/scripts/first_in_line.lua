@@ -1,6 +1,8 @@
--- KEYS: messages line ahead suspects due
+-- KEYS: messages line ahead suspects due lanes
 -- USES: queue
--- Returns the bodies of those that have been ready for longest, one at least of each priority.
+-- Returns the bodies of those that have been ready for longest, one at least of each priority; of groups, the first of as
+-- many lanes as have their turn next.
+local LANES = 100
 local bodies = {}
 
 -- Add the first of these that was not withdrawn.
@@ -20,6 +22,11 @@ for priority = 0, 9 do
   for _, set in ipairs({ahead, suspects}) do
     add_first(redis.call('ZRANGEBYSCORE', set, string.format('%.0f', first), string.format('(%.0f', first + STEP),
       'LIMIT', 0, 1))
+  end
+end
+for _, group in ipairs(redis.call('ZRANGE', lanes, 0, LANES - 1)) do
+  if group ~= '' then
+    add_first(redis.call('ZRANGE', string.sub(lanes, 1, -2) .. ':0:' .. group, 0, 0))
   end
 end
 -- What has become due lines up when somebody fetches.

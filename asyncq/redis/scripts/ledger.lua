@@ -33,7 +33,7 @@ local function fields_of(hash, fields)
 end
 
 -- End calls as conclude() does, and remember it: for so many ms at the least, and for no less than the ends before it, or the
--- copies of what it was before.
+-- copies of what it was before; or those that are away while it is parked. `needs` is what one needs that needs something.
 local function conclude_for_good(calls, least_ms)
   local ids = {}
   for i, call in ipairs(calls) do
@@ -44,7 +44,7 @@ local function conclude_for_good(calls, least_ms)
     local generation = generation_in(values[i])
     local kept_ms = call.record and call.ttl_ms or 0
     local longest_ms = math.max(kept_ms, least_ms)
-    if generation > 0 then
+    if generation > 0 or call.needs then
       longest_ms = math.max(longest_ms, redis.call('PTTL', ended .. call.id))
     end
     if generation >= LIFE or longest_ms > kept_ms then
@@ -52,6 +52,11 @@ local function conclude_for_good(calls, least_ms)
     end
   end
   redis.call('HDEL', generations, unpack(ids))
+  for _, call in ipairs(calls) do
+    if call.needs then
+      redis.call('HDEL', terms, call.id)
+    end
+  end
   conclude(calls)
 end
 

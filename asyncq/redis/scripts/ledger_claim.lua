@@ -3,7 +3,7 @@
 -- ARGV: the queue, for how many ms a claim holds; then of each message its id, its body, its unique key (empty: none), how that
 --       is given back (uniques.lua), and what becomes of a call that has it and waits: empty, or r (it is replaced) or m
 --       (and put off) with where in the body the id begins, where it ends, how many ms after the key was taken it is due at
---       the latest, 0: any time; the due time in ms; and the priority
+--       the latest, 0: any time; the due time in ms; the priority; and behind a space the terms of one that has any
 -- Returns of each the generation to publish it with; or what has its id (body, record), and that; or claim, the body, and
 --       the generation of another message's claim, which holds for as long again, and where it has the key, its queue and
 --       id; or who has the key: owner, queue, id; and, replaced, also the body, generation and due time of what it is now.
@@ -14,10 +14,11 @@ for i = 3, #ARGV, WIDTH do
 end
 local known, ends, claims = find_known(ids, nil), ends_of(ids), claims_of(ids)
 local here = {} -- what was claimed in this very step
+-- LATER: with_limits(need) terms lanes replacing
 
 -- Let the call that has a key be what this one would have been, if it waits. Returns body, generation and due time.
 local function replace(i, taken_ms, owner_queue, owner)
-  local how, first, stop, longest_ms, due, priority = string.match(ARGV[i + 4], '^(%a)(%d+) (%d+) (%d+) (%d+) (%d)$')
+  local how, first, stop, longest_ms, due, priority = string.match(ARGV[i + 4], '^(%a)(%d+) (%d+) (%d+) (%d+) (%d)')
   local prefix, member = prefix_of(owner_queue), '0' .. owner
   if not how or redis.call('HEXISTS', prefix .. 'running', member) == 1 then
     return nil
@@ -27,6 +28,10 @@ local function replace(i, taken_ms, owner_queue, owner)
   remember_copy(prefix, owner, now)
   redis.call('HSET', prefix .. 'messages', owner, renamed)
   known[owner] = known[owner] and {'body', renamed}
+  local terms = string.match(ARGV[i + 4], '^%a%d+ %d+ %d+ %d+ %d ?(.*)$')
+  if terms ~= '' or redis.call('EXISTS', prefix .. 'terms') == 1 then
+    with_limits().need(prefix, member, terms, how == 'm')
+  end
   if how == 'm' then
     local last_ms = taken_ms + tonumber(longest_ms)
     due_ms = tonumber(longest_ms) > 0 and math.min(due_ms, last_ms) or due_ms

@@ -1,14 +1,22 @@
--- KEYS: running crashes consumer orphans
+-- KEYS: running crashes consumer orphans terms turns wake
 -- USES: queue known returning disowning
 -- FLAGS: allow-oom
 -- ARGV: as disowning.lua says
 -- Returns how many messages it took back, and where to go on; 0: that was all. They become orphans, in the order in which
 -- they were lent, unless their consumer has left: it closes its connection, and they are delivered again.
+-- LATER: with_limits(prefix_by free_slots) terms lanes
+local limits = redis.call('EXISTS', terms) == 1 and with_limits()
 local found = {}
 local reply = disown(consumer, running, crashes, function(member, token)
   local number, place, priority = string.match(token, '/(%d+)/(%d*)(%d)$')
+  if limits then
+    limits.free_slots(limits.prefix_by(running, 'running'), {member})
+  end
   found[#found + 1] = {string.sub(member, 2), tonumber(number), tonumber(place) or 0, priority}
 end)
+if redis.call('EXISTS', turns) == 1 then
+  ring(wake) -- the one that has gone may have been the one that knew the time
+end
 if ARGV[2] == 'left' then
   return reply
 end

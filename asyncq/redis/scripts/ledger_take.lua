@@ -1,11 +1,12 @@
--- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique
+-- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique terms
 -- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
---       member, its generation, its body
+--       member, its generation with, behind a space, the terms of one that says any, its body
 -- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or is with
---       crashes on its count: its number from 0, what it is (lent, held, gone), and the crashes, below 0 if some are in a
---       name, or the time in ms at which the lease of its holder ends, 0: it is over, or it has sent the copy on itself.
+--       crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone), and the
+--       crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at which the lease
+--       of its holder ends, 0: it is over, or it has sent the copy on itself.
 local WIDTH, FIRST = 3, 4
 local name, number, offset = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lowest = redis.call('GET', consumer .. name)
@@ -23,9 +24,12 @@ local queue = queue_of(messages, 'messages')
 local bodies = redis.call('HMGET', messages, unpack(ids))
 local tokens = redis.call('HMGET', running, unpack(members))
 local heard_of, counted = fields_of(generations, ids), fields_of(crashes, members)
-local kept = redis.call('EXISTS', orphans, uniques)
+local kept = redis.call('EXISTS', orphans, uniques, terms)
 local has_orphans, has_keys = kept > 0 and redis.call('EXISTS', orphans) == 1, kept > 0
-local here = {} -- the generations of what is lent in this very step
+local needed = kept > 0 and fields_of(terms, ids) or {}
+-- LATER: with_limits(park parked_ms prefix_by) terms grants holders admitting lanes parking
+local limits = nil -- until a call needs something
+local here, stands_here = {}, {} -- the generations of what is lent, and parked, in this very step
 
 -- Of what is not known: the oldest generation that is wanted, and the keys of what is over once it is lent.
 local oldest, over, claimed_terms = {}, {}, {}
@@ -54,7 +58,7 @@ local function holder_of(i, id)
   return here[id] and name or tokens[i] and string.match(tokens[i], '^(.*)/%d+/%d+$')
 end
 
-local exceptions, lent, lent_ids, lent_members, noted, sent_on = {}, {}, {}, {}, {}, {}
+local exceptions, lent, lent_ids, lent_members, noted, sent_on, parked_members = {}, {}, {}, {}, {}, {}, {}
 
 local function except(i, what, number)
   exceptions[#exceptions + 1] = i - 1
@@ -62,12 +66,8 @@ local function except(i, what, number)
   exceptions[#exceptions + 1] = number
 end
 
-local function lend(i, id, generation, body)
-  here[id] = generation
-  lent_ids[#lent_ids + 1] = id
-  lent_members[#lent_members + 1] = members[i]
-  lent[#lent + 1] = members[i]
-  lent[#lent + 1] = name .. '/' .. ARGV[2] .. '/' .. (offset + i - 1) .. string.sub(ARGV[FIRST + (i - 1) * WIDTH], 1, 1)
+-- Know a call as its copy says it is.
+local function note(i, id, generation, body)
   local heard = heard_of[i]
   if generation > generation_in(heard) or not bodies[i] then
     noted[#noted + 1] = id
@@ -87,10 +87,39 @@ local function lend(i, id, generation, body)
   if has_orphans then
     redis.call('ZREM', orphans, queue .. ' ' .. id)
   end
+end
+
+local function lend(i, id, generation, has_terms)
+  here[id] = generation
+  lent_ids[#lent_ids + 1] = id
+  lent_members[#lent_members + 1] = members[i]
+  lent[#lent + 1] = members[i]
+  lent[#lent + 1] = name .. '/' .. ARGV[2] .. '/' .. (offset + i - 1) .. string.sub(ARGV[FIRST + (i - 1) * WIDTH], 1, 1)
   local crash = told_of(counted[i])
-  if crash then
-    except(i, 'lent', crash)
+  if crash or has_terms then
+    except(i, has_terms and 'granted' or 'lent', crash or 0)
   end
+end
+
+-- Let a call wait for what it needs. Returns when its line is asked for; or nothing, and whether it was granted anything.
+local function park(i, id, generation, said)
+  local is_newer = not bodies[i] or generation > generation_in(heard_of[i])
+  local text = is_newer and said or needed[i] or said
+  if not text then
+    return nil, false
+  end
+  limits = limits or with_limits()
+  local is_suspect = times_in(counted[i] or nil) >= SUSPECT_CRASHES
+  local priority = string.byte(ARGV[FIRST + (i - 1) * WIDTH]) - 48
+  local turn_ms, has_terms = limits.park(
+    limits.prefix_by(messages, 'messages'), members[i], priority, text, needed[i], is_suspect, is_newer and not stands_here[id]
+  )
+  if turn_ms then
+    stands_here[id] = generation
+    parked_members[#parked_members + 1] = members[i]
+    redis.call('SET', ended .. id, generation, 'PX', limits.parked_ms(redis.call('PTTL', ended .. id)))
+  end
+  return turn_ms, has_terms
 end
 
 local unknown = {}
@@ -102,18 +131,31 @@ end
 recall(unknown)
 for i, id in ipairs(ids) do
   local at = FIRST + (i - 1) * WIDTH
-  local generation = tonumber(ARGV[at + 1])
-  local wanted = here[id] or oldest[id] or generation_in(heard_of[i])
+  local generation, said = tonumber(ARGV[at + 1]), nil
+  if not generation then
+    generation, said = string.match(ARGV[at + 1], '^(%d+) (.*)$')
+    generation = tonumber(generation)
+  end
+  local wanted = here[id] or stands_here[id] or oldest[id] or generation_in(heard_of[i])
   local end_ms = end_of_lease(holder_of(i, id))
   if generation < wanted then
     except(i, 'gone', 0)
   elseif end_ms then
     except(i, 'held', generation > wanted and 0 or end_ms)
   else
-    lend(i, id, generation, ARGV[at + 2])
+    local turn_ms, has_terms = park(i, id, generation, said)
+    note(i, id, generation, ARGV[at + 2])
+    if turn_ms then
+      except(i, 'parked', turn_ms)
+    else
+      lend(i, id, generation, has_terms)
+    end
   end
 end
 
+if #parked_members > 0 then
+  redis.call('ZREM', due, unpack(parked_members))
+end
 if #lent > 0 then
   redis.call('HSET', running, unpack(lent))
   redis.call('ZREM', due, unpack(lent_members))

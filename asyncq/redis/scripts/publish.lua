@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due running wake sequence queues
--- USES: queue known terms lanes
+-- USES: queue known terms groups lanes
 -- ARGV: how many may wait (0: any number); then of each message its member, its body, and '' or
 --       f (its id is fresh) or k (its id may be known) with its due time in ms, 0: at once,
 --       and behind a space the terms of one that has any
@@ -15,7 +15,7 @@ local function refuse(i, why, what)
 end
 
 local prefix = prefix_by(messages, 'messages')
-local has_terms = false
+local has_terms, groups = false, nil
 
 local function place(member, due_ms)
   if due_ms > 0 then
@@ -53,6 +53,11 @@ for i = 2, #ARGV, 3 do
     if terms and terms ~= '' then
       redis.call('HSET', prefix .. 'terms', id, terms)
       has_terms = true
+      local group = group_in(terms)
+      if group ~= '' then
+        groups = groups or {}
+        groups[member] = group
+      end
     end
     place(member, tonumber(due_ms or 0))
   end
@@ -61,9 +66,13 @@ end
 if has_terms then
   ready = join_lines(prefix, ready, newest_place(prefix))
 end
+local has_ready = #ready > 0
+if groups then
+  ready = stand_in_lanes(prefix, ready, groups, newest_in_lane)
+end
 line_up(ready, line, ahead, sequence)
 local is_earlier = #later > 0 and schedule(later, due)
-if #ready > 0 or is_earlier then
+if has_ready or is_earlier then
   ring(wake)
 end
 return refused

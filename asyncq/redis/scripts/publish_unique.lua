@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due running wake sequence queues uniques unique
--- USES: queue suspects severing leaving terms lanes moving known uniques
+-- USES: queue suspects severing leaving terms groups lanes moving known uniques
 -- ARGV: how many may wait (0: any number); then of each message its member, its body, f (its id is fresh) or k (its id may
 --       be known) with its due time in ms, 0: at once, and behind a space the terms of one that has any; its unique key;
 --       how it is given back (uniques.lua); and what becomes of a call that has it and waits: empty, or r (it is replaced)
@@ -97,7 +97,7 @@ for i = 2, #ARGV, WIDTH do
     if due_ms > now then
       is_earlier = schedule({due_ms, member}, due) or is_earlier
     elseif terms == '' or #join_lines(prefix, {member}, newest_place(prefix)) > 0 then
-      line_up({member}, line, ahead, sequence)
+      line_up(stand_in_lanes(prefix, {member}, {[member] = group_in(terms)}, newest_in_lane), line, ahead, sequence)
       has_ready = true
     end
   end

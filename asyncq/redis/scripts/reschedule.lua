@@ -1,5 +1,5 @@
 -- KEYS: messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence terms stands
--- USES: queue suspects severing leaving terms lanes moving
+-- USES: queue suspects severing leaving terms groups lanes moving
 -- FLAGS: allow-oom
 -- ARGV: id, body as it was read, new body, its due time in ms, and when it expires, for terms that say it; 0: never
 -- Returns 1, 0: it is not here, or is another by now, or runs.

@@ -1,11 +1,11 @@
--- KEYS: messages line ahead wake sequence dead fading letters result queues uniques unique
--- USES: queue burial known uniques
+-- KEYS: messages line ahead wake sequence dead fading letters result queues uniques unique terms
+-- USES: queue burial known uniques terms groups
 -- ARGV: 1 or 0 for a call that is repeated because its reply was lost; then of each letter its member, its place, the
---       record in it (empty: none), the message for its next life, and its unique key, how it is given back (uniques.lua)
---       and a space before it; empty: none
+--       record in it (empty: none), the message for its next life, its unique key, how it is given back (uniques.lua)
+--       and a space before it; empty: none; and its terms; empty: none
 -- After the keys of the queue stand `messages` and `result` of every other queue of the namespace.
 -- Returns of each what became of it: done, gone, taken; or -1: there is a queue that is not among them.
-local OWN, WIDTH = 12, 5
+local OWN, WIDTH = 13, 6
 if redis.call('SCARD', queues) > (#KEYS - OWN) / 2 + 1 then
   return -1
 end
@@ -33,7 +33,7 @@ local function is_taken(id, record)
   return false
 end
 
-local now, revived, ready, ids = now_ms(), {}, {}, {}
+local now, revived, ready, ids, groups = now_ms(), {}, {}, {}, {}
 for i = 2, #ARGV, WIDTH do
   local member, place, record, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local id, answer = string.sub(member, 2), 'done'
@@ -50,6 +50,10 @@ for i = 2, #ARGV, WIDTH do
     if key then
       take_key(key, unique, uniques, queue_of(messages, 'messages'), id, how, now)
     end
+    if ARGV[i + 5] ~= '' then
+      redis.call('HSET', terms, id, ARGV[i + 5])
+      groups[member] = group_in(ARGV[i + 5])
+    end
     ready[#ready + 1] = member
     ids[#ids + 1] = id
   end
@@ -57,7 +61,7 @@ for i = 2, #ARGV, WIDTH do
 end
 if #ready > 0 then
   forget(ids)
-  line_up(ready, line, ahead, sequence)
+  line_up(stand_in_lanes(prefix_by(messages, 'messages'), ready, groups, newest_in_lane), line, ahead, sequence)
   ring(wake)
 end
 return revived

@@ -15,17 +15,17 @@ if #held == 0 then
   return outdated
 end
 -- LATER: with_letters(bury forget_faded keep_newest) burial
--- LATER: with_follow_ups(publish_follow_ups) known following
--- LATER: with_limits(prefix_by free_slots join_lines newest_place) terms lanes
+-- LATER: with_follow_ups(publish_follow_ups) known terms groups following
+-- LATER: with_limits(prefix_by free_slots join_lines newest_place returned_place group_in stand_in_lanes) terms groups lanes
 local ended, ready, later, returned, tokens = {}, {}, {}, {}, {}
-local limits, prefix = redis.call('EXISTS', terms) == 1 and with_limits(), nil
+local limits, prefix, groups = redis.call('EXISTS', terms) == 1 and with_limits(), nil, nil
 if limits then
   prefix = limits.prefix_by(messages, 'messages')
   local freed = {}
   for i, number in ipairs(held) do
     freed[i] = members[number]
   end
-  limits.free_slots(prefix, freed)
+  groups = limits.free_slots(prefix, freed)
 end
 
 local time = redis.call('TIME')
@@ -57,6 +57,9 @@ for _, i in ipairs(held) do
     end
     if argument(i, 4) ~= '' then
       redis.call('HSET', terms, id, argument(i, 4))
+      if limits then
+        groups[member] = limits.group_in(argument(i, 4))
+      end
     end
     returned[#returned + 1] = member
     tokens[member] = argument(i, 1)
@@ -88,12 +91,26 @@ if letters_of then
   letters_of.forget_faded(now)
   letters_of.keep_newest(tonumber(ARGV[1]))
 end
-local has_ready, has_suspects, has_returned, has_returned_suspects = false, false, false, false
+local has_ready, has_suspects, has_returned, has_returned_suspects, has_waiting = false, false, false, false, false
+
+-- Let those stand where they wait that need something, or have a group; returns the rest.
+local function apart_from_plain(some, place_of)
+  some = limits.join_lines(prefix, some, place_of)
+  if #some == 0 or not next(groups) then
+    return some
+  end
+  local innocent, others = sift(some, crashes)
+  local rest = limits.stand_in_lanes(prefix, innocent, groups, place_of)
+  has_waiting = has_waiting or #rest < #innocent
+  for _, member in ipairs(others) do
+    rest[#rest + 1] = member
+  end
+  return rest
+end
+
 if limits then
-  returned = limits.join_lines(prefix, returned, function(member)
-    return rank(member, tonumber(string.match(tokens[member], '%d+$')))
-  end)
-  ready = limits.join_lines(prefix, ready, limits.newest_place(prefix))
+  returned = apart_from_plain(returned, limits.returned_place(tokens))
+  ready = apart_from_plain(ready, limits.newest_place(prefix))
 end
 if #returned > 0 then
   has_returned, has_returned_suspects = put_back(returned, tokens, ahead, crashes, suspects)
@@ -102,7 +119,7 @@ if #ready > 0 then
   has_ready, has_suspects = line_up_apart(ready, line, ahead, sequence, crashes, suspects)
 end
 local is_earlier = #later > 0 and schedule(later, due)
-if has_returned or has_ready or is_earlier then
+if has_returned or has_ready or has_waiting or is_earlier then
   ring(wake)
 end
 if has_returned_suspects or has_suspects then

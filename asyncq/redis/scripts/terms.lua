@@ -11,7 +11,7 @@ end
 
 local function terms_in(text)
   local decoded = cjson.decode(text)
-  local terms = {expires_ms = tonumber(decoded.expires_ms)}
+  local terms = {expires_ms = tonumber(decoded.expires_ms), group = decoded.group}
   for _, slot in ipairs(decoded.slots or {}) do
     local limit = 'slots ' .. slot[1]
     terms[#terms + 1] = {of = limit .. ' ' .. slot[2], limit = limit}
@@ -24,7 +24,7 @@ local function terms_in(text)
 end
 
 -- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no weight;
--- and with `expires_ms` where the call expires and was never lent. What cannot be read is none: the worker hands the call back with what it needs.
+-- and with `expires_ms` where the call expires and was never lent, and its `group` where it has one. What cannot be read is none: the worker hands the call back with what it needs.
 local function read_terms(text)
   local can_be_read, terms = pcall(terms_in, text)
   return can_be_read and terms or {}

@@ -1,8 +1,9 @@
 -- KEYS: schedules ticks declared ticked queues
--- USES: queue known following
+-- USES: queue known terms groups following
 -- ARGV: name of a schedule; its record as it was read, after + (-: there was none); what that becomes, after + (-: it
 --       goes); when it is next due, in ms (empty: it is not); and, if it publishes, a queue, how many may wait there
---       (0: any number), and of each message its member, its body and its due time in ms, 0: at once
+--       (0: any number), and of each message its member, its body and its due time in ms, 0: at once, and behind a space the
+--       terms of one that has any
 -- Returns done, already or stale; or, because there is no room for all messages, how many wait.
 local name, seen, becomes, next_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local queue, longest, FIRST, WIDTH = ARGV[5], tonumber(ARGV[6] or 0), 7, 3
@@ -18,9 +19,10 @@ end
 if queue then
   local prefix, follow_ups = prefix_of(queue), {}
   for i = FIRST, #ARGV, WIDTH do
-    local member = ARGV[i]
+    local member, due_ms, terms = ARGV[i], due_and_terms(ARGV[i + 2])
     follow_ups[#follow_ups + 1] = {
-      member = member, id = string.sub(member, 2), body = ARGV[i + 1], is_fresh = false, due_ms = tonumber(ARGV[i + 2]),
+      member = member, id = string.sub(member, 2), body = ARGV[i + 1], is_fresh = false, due_ms = due_ms,
+      terms = terms,
     }
   end
   if longest > 0 then

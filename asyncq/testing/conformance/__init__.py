@@ -27,6 +27,7 @@ from asyncq.testing.conformance.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from asyncq.testing.conformance.severing import FollowingSuite, SeveringSuite
+from asyncq.testing.conformance.sharing import SharingSuite
 from asyncq.testing.conformance.suite import needs
 from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
@@ -50,6 +51,7 @@ class TransportSuite(
     LookingSuite,
     GrantingSuite,
     HoldingSuite,
+    SharingSuite,
     ForgettingSuite,
     UniquenessSuite,
     ReschedulingSuite,

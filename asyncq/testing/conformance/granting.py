@@ -90,8 +90,10 @@ class GrantingSuite(Suite):
         assert await stage.fetch_ids(consumer, 1) == ["first"]
         assert not await consumer.fetch(LIMITS, 10, wait=False)
         await stage.backend.pass_time(PER + 0.05)
-        await process.publish(limited("third"), limited("urgent", priority=5))
-        assert await stage.fetch_ids(consumer, 3) == ["urgent", "second", "third"]
+        priority = 5 if process.transport.capabilities.has_priorities else 0
+        await process.publish(limited("third"), limited("urgent", priority=priority))
+        in_order = ["urgent", "second", "third"] if priority else ["second", "third", "urgent"]
+        assert await stage.fetch_ids(consumer, 3) == in_order
 
     async def test_a_burst_lowers_what_starts_at_once(self, stage: Stage, process: Process) -> None:
         """With a burst of 1, what a window allows is spread over it."""
@@ -145,22 +147,23 @@ class GrantingSuite(Suite):
         assert await settle_one(consumer, Return(delivery))
         assert not await consumer.fetch(LIMITS, 10, wait=False)
         (delivery,) = await stage.fetch(consumer, 1)
-        assert delivery.id == "a"
+        first, second = "ab" if delivery.id == "a" else "ba"
+        assert first == "a" or not process.transport.capabilities.keeps_place
         assert await settle_one(consumer, Again(delivery, b"retry", 0))
         assert not await consumer.fetch(LIMITS, 10, wait=False)
-        assert await stage.fetch_ids(consumer, 2) == ["b", "a"]
+        assert await stage.fetch_ids(consumer, 2) == [second, first]
 
     async def test_a_pause_holds_everybody_up(self, stage: Stage, process: Process) -> None:
         """A paused key gets nothing until the pause is over, and a shorter pause does not shorten it; others go on."""
         await allow(process, 100, 60)
         office = process.transport.limits()
+        start_ms = process.transport.now_ms()
         await office.pause(API, "a", 600)
         await office.pause(API, "a", 10)
         await process.publish(limited("a", "a"), limited("b", "b"))
         consumer = await process.consumer()
-        start_ms = process.transport.now_ms()
         assert await stage.fetch_ids(consumer, 2) == ["b", "a"]
-        assert process.transport.now_ms() - start_ms >= 500
+        assert process.transport.now_ms() - start_ms >= 600
         await office.pause(API, None, 60_000)
         await process.publish(limited("c", "a"))
         assert not await consumer.fetch(LIMITS, 10, wait=False)
@@ -291,7 +294,7 @@ class GrantingSuite(Suite):
 
     async def test_code_outside_of_tasks_shares_a_limit(self, stage: Stage, process: Process) -> None:
         """Who asks for a turn gets one of those that tasks use; while others were first it waits."""
-        await allow(process, 2, PER)
+        await allow(process, 2, 60)
         office = process.transport.limits()
         assert (await office.ask(API, "", 1, "one", 60_000)).is_granted
         await process.publish(limited("a"), limited("b"))
@@ -300,7 +303,7 @@ class GrantingSuite(Suite):
         assert not await consumer.fetch(LIMITS, 10, wait=False)
         asked = await office.ask(API, "", 1, "two", 60_000)
         assert not asked.is_granted
-        assert 0 < asked.wait_ms <= PER * 1000 + 1
+        assert 0 < asked.wait_ms <= 60_001
         assert not (await office.ask(API, "", 1, "three", 60_000)).is_granted
         await office.change(API, Numbers(5, 60_000))
         assert not (await office.ask(API, "", 1, "three", 60_000)).is_granted

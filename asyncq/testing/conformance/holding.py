@@ -70,13 +70,15 @@ class HoldingSuite(Suite):
         assert delivery.id == "2"
         assert await settle_one(consumer, Return(delivery))
         (delivery,) = await stage.fetch(consumer, 1)
-        assert delivery.id == "2"
+        third, fourth, fifth = "234" if delivery.id == "2" else "345"
+        assert delivery.id == third
+        assert third == "2" or not process.transport.capabilities.keeps_place
         assert await settle_one(consumer, Dead(delivery, KEPT, "reason", 60_000))
         (delivery,) = await stage.fetch(consumer, 1)
-        assert delivery.id == "3"
-        assert await process.transport.withdraw("3", QUEUE, Outcome(None), even_running=True)
+        assert delivery.id == fourth
+        assert await process.transport.withdraw(fourth, QUEUE, Outcome(None), even_running=True)
         (delivery,) = await stage.fetch(consumer, 1)
-        assert delivery.id == "4"
+        assert delivery.id == fifth
         await take_none(consumer)
 
     async def test_a_dead_holder_frees_its_slots(self, stage: Stage, process: Process) -> None:
@@ -91,7 +93,8 @@ class HoldingSuite(Suite):
         thread = LeaseThread(consumer.lease())
         assert await stage.lapse(dead.name, thread) == 2
         await thread.close()
-        assert await stage.outcome(fetching, "the slots of the dead") == ["0", "1"]
+        ids = await stage.outcome(fetching, "the slots of the dead")
+        assert ids == ["0", "1"] or (len(ids) == 2 and not process.transport.capabilities.keeps_place)
         await take_none(consumer)
 
     async def test_who_leaves_frees_its_slots(self, stage: Stage, process: Process) -> None:
@@ -102,7 +105,8 @@ class HoldingSuite(Suite):
         await stage.fetch(leaving, 1)
         assert await leaving.leave() == 1
         consumer = await process.consumer()
-        assert await stage.fetch_ids(consumer, 1) == ["a"]
+        (id,) = await stage.fetch_ids(consumer, 1)
+        assert id == "a" or not process.transport.capabilities.keeps_place
         await take_none(consumer)
 
     async def test_queues_share_slots(self, stage: Stage, process: Process) -> None:

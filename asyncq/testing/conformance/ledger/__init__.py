@@ -14,6 +14,7 @@ from asyncq.testing.conformance.ledger.keying import KeyingSuite
 from asyncq.testing.conformance.ledger.leasing import LeasingSuite
 from asyncq.testing.conformance.ledger.noting import NotingSuite
 from asyncq.testing.conformance.ledger.orphaning import OrphaningSuite
+from asyncq.testing.conformance.ledger.parking import ParkingSuite
 from asyncq.testing.conformance.ledger.remembering import RememberingSuite
 from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
 from asyncq.testing.conformance.ledger.rescheduling import ReschedulingSuite
@@ -35,6 +36,7 @@ class LedgerSuite(
     WithdrawingSuite,
     ReopeningSuite,
     ReschedulingSuite,
+    ParkingSuite,
     RememberingSuite,
 ):
     """All that is promised of a ledger beside its store."""

@@ -95,7 +95,7 @@ class LeasingSuite(Suite):
         assert await (await stage.another()).ledger.release(["host-1", "unknown"]) == 3
         assert await process.running() == 3
         verdicts = await (await process.holder()).take(copies)
-        assert [None if isinstance(each, Held) else each and each[1:] for each in verdicts] == [(1, False)] * 3 + [
+        assert [None if isinstance(each, Held) else each and each[1:3] for each in verdicts] == [(1, False)] * 3 + [
             None
         ] * 3
         assert await process.ledger.release(["host-1"]) == 0
