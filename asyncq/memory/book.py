@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import count, islice
-from typing import NamedTuple
 
 from asyncq.ledger import (
     AFTER_PARKING_MS,
@@ -21,6 +20,7 @@ from asyncq.ledger import (
     remembered_ms,
     without_transport,
 )
+from asyncq.memory.claims import Claim, Claims
 from asyncq.memory.entry import Entry
 from asyncq.memory.line import Member
 from asyncq.memory.ranking import Ranking
@@ -38,25 +38,7 @@ from asyncq.transport import (
     Revival,
     Settlement,
     Taken,
-    UniqueTerm,
 )
-
-
-class Claim(NamedTuple):
-    """An id that somebody is about to publish.
-
-    Attributes:
-        body: of the message.
-        generation: in which it is published.
-        end_ms: until when nobody else may.
-        queue, unique: where it is published, and the key that it has claimed with its id; None: none.
-    """
-
-    body: bytes
-    generation: int
-    end_ms: int
-    queue: str
-    unique: UniqueTerm | None
 
 
 class Book:
@@ -67,8 +49,7 @@ class Book:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self._claims: dict[str, Claim] = {}
-        self._claim_ends = Ranking[str]()
+        self._claims = Claims(space.uniques)
         self._last_generations: dict[str, int] = {}
         self._tombstone_ends = Ranking[str]()
         self._orphans: dict[str, Entry] = {}
@@ -84,7 +65,7 @@ class Book:
         id, queue, body, priority, due_ms, *_ = envelope
         if id in self.space.entries:
             return
-        claim = self._claim(id, now_ms)
+        claim = self._claims.find(id, now_ms)
         is_claimed = claim is not None and claim.body == body
         if not is_claimed and self._last_generation(id, now_ms) is not None:
             return
@@ -104,7 +85,7 @@ class Book:
             return Taken(entry.body, None)
         if (kept := self.space.records.record(id, now_ms)) is not None:
             return Taken(None, kept[1])
-        claim = self._claim(id, now_ms)
+        claim = self._claims.find(id, now_ms)
         if claim is None:
             owner = None if term is None else self.space.uniques.owner(term.key, now_ms)
             if owner is not None:
@@ -113,16 +94,12 @@ class Book:
             claim = Claim(body, generation, 0, envelope.queue, term)
             if term is not None:
                 self.space.uniques.claim(term, id, envelope.queue, now_ms, ttl_ms)
-        self._hold(id, claim, ttl_ms, now_ms)
+        self._claims.hold(id, claim, ttl_ms, now_ms)
         return claim.generation if claim.body == body else Claimed(claim.generation, claim.body)
 
     def strike(self, envelope: Envelope, now_ms: int) -> None:
         """Take a claim back."""
-        claim = self._claim(envelope.id, now_ms)
-        if claim is not None and claim.body == envelope.body:
-            if claim.unique is not None:
-                self.space.uniques.strike(claim.unique, envelope.id)
-            self._forget_claim(envelope.id)
+        self._claims.strike(envelope, now_ms)
 
     def lend(self, member: Member, copy: Copy, now_ms: int) -> Verdict:
         """Lend a copy that has come, unless it is held, has to wait for limits, or is not wanted."""
@@ -219,7 +196,7 @@ class Book:
             self._orphans.setdefault(entry.id, entry)
             return entry.generation
         kept = self.space.records.record(letter.id, now_ms)
-        if (kept is not None and kept[1] != letter.record) or self._claim(letter.id, now_ms) is not None:
+        if (kept is not None and kept[1] != letter.record) or self._claims.find(letter.id, now_ms) is not None:
             return None
         owner = None if term is None else self.space.uniques.owner(term.key, now_ms)
         if owner is not None and owner.id != letter.id:
@@ -254,8 +231,8 @@ class Book:
     def _owned(self, owner: KeyOwner, envelope: Envelope, ttl_ms: int, now_ms: int) -> Owned | Claimed | Replaced:
         """Say whose a key is; let that call be what this one would have been, where that is asked for."""
         owned = Owned(owner.id, owner.queue)
-        if owner.id not in self.space.entries and (claim := self._claim(owner.id, now_ms)) is not None:
-            self._hold(owner.id, claim, ttl_ms, now_ms)
+        if owner.id not in self.space.entries and (claim := self._claims.find(owner.id, now_ms)) is not None:
+            self._claims.hold(owner.id, claim, ttl_ms, now_ms)
             return Claimed(claim.generation, claim.body, owned)
         waits = self.space.entries.get(owner.id)
         was_due_ms = 0 if waits is None else self._due_ms(waits)
@@ -264,15 +241,6 @@ class Book:
             return owned
         entry.priority = envelope.priority
         return Replaced(owned, self._send_on(entry, was_due_ms, now_ms))
-
-    def _hold(self, id: str, claim: Claim, ttl_ms: int, now_ms: int) -> None:
-        """Let a claim, and its key, hold for so long from now on."""
-        self._claims[id] = claim._replace(end_ms=now_ms + ttl_ms)
-        self._claim_ends.add(id, now_ms + ttl_ms, next(self._serials))
-        if (term := claim.unique) is not None:
-            owner = self.space.uniques.owner(term.key, now_ms)
-            if owner is not None and owner.id == id:
-                self.space.uniques.claim(term, id, claim.queue, now_ms, ttl_ms)
 
     def _begun(self, copy: Copy, now_ms: int) -> Entry:
         """Return a call that nobody has heard of, or that begins a later life."""
@@ -304,8 +272,8 @@ class Book:
 
     def _begin(self, entry: Entry, now_ms: int) -> None:
         """Let a call have the key that was claimed with its id. It ends every claim of that."""
-        claim = self._claim(entry.id, now_ms)
-        self._forget_claim(entry.id)
+        claim = self._claims.find(entry.id, now_ms)
+        self._claims.forget(entry.id)
         term = None if claim is None else claim.unique
         if term is not None and self.space.uniques.confirm(term, entry.id, entry.queue, now_ms):
             entry.unique = term
@@ -339,12 +307,3 @@ class Book:
         for over in self._tombstone_ends.pop_through(now_ms):
             del self._last_generations[over]
         return self._last_generations.get(id)
-
-    def _claim(self, id: str, now_ms: int) -> Claim | None:
-        for lapsed in self._claim_ends.pop_through(now_ms):
-            del self._claims[lapsed]
-        return self._claims.get(id)
-
-    def _forget_claim(self, id: str) -> None:
-        self._claims.pop(id, None)
-        self._claim_ends.discard(id)

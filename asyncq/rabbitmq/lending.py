@@ -55,6 +55,7 @@ class LedgerConsumer(FetchingConsumer):
         self._now_ms = now_ms
         self._placing = placing
         self._is_lost = False
+        self._is_others_turn = False
         self._loans: dict[str, Loan] = {}
         self._concluding = Concluding(
             client.wire, sending, issuing, letters, self._returning, holder, self._loans, now_ms
@@ -112,19 +113,19 @@ class LedgerConsumer(FetchingConsumer):
         return count
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
-        deliveries: list[Delivery] = []
-        if self._turning.comes_first(limits):  # of what is in line no more than half, while other things are here
-            has_others = any(self._intakes[queue].buffer for queue in limits)
-            deliveries = await self._from_lines(limits, -(-count // 2) if has_others else count, suspects)
-            limits = {queue: limit - _count(deliveries, queue) for queue, limit in limits.items()}
-            suspects -= _suspects(deliveries)
-        while arrivals := self._picked(limits, count - len(deliveries), suspects):
-            lent = await self._lent(arrivals, suspects)
-            if lent:
-                return [*deliveries, *lent]
-        if not deliveries and self._turning.is_due(limits):  # what has come was parked
-            return await self._from_lines(limits, count, suspects)
-        return deliveries
+        has_others = any(self._intakes[queue].buffer for queue in limits)
+        if self._turning.comes_first(limits) and not (has_others and self._is_others_turn):
+            share = -(-count // 2) if has_others else count
+            # By itself: what comes after this may fail, or be cancelled, and nobody would run what was lent here.
+            if deliveries := await self._from_lines(limits, share, suspects):
+                self._is_others_turn = True
+                return deliveries
+        self._is_others_turn = False
+        while arrivals := self._picked(limits, count, suspects):
+            if deliveries := await self._lent(arrivals, suspects):
+                return deliveries
+        # Maybe because it was parked.
+        return await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
 
     async def _from_lines(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Delivery]:
         """Return what is lent of calls that were parked."""
@@ -230,11 +231,3 @@ class LedgerConsumer(FetchingConsumer):
         self._loans.clear()
         self._yielding.take_all()
         await self._close_intakes()
-
-
-def _count(deliveries: Sequence[Delivery], queue: str) -> int:
-    return sum(delivery.queue == queue for delivery in deliveries)
-
-
-def _suspects(deliveries: Sequence[Delivery]) -> int:
-    return sum(delivery.crashes >= SUSPECT_CRASHES for delivery in deliveries)

@@ -1,18 +1,20 @@
 """`asyncq limits`."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asyncq import broker_from_url
 from tests.cli.programs import StartProgram, programs
+from tests.cli.shop import WITH_MEMORY
 
 APP = """
 from asyncq import ConcurrencyLimit, RateLimit, broker_from_url
 
-broker = broker_from_url({url!r}, namespace={namespace!r})
+broker = broker_from_url({url!r}, namespace={namespace!r}, **{options!r})
 
 
 @broker.task(name="charge", rate_limit=RateLimit(1, per=60, name="payments"))
@@ -25,13 +27,13 @@ async def report() -> None: ...
 """
 
 
-pytestmark = pytest.mark.parametrize("url", ["redis", "sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 
 
 @pytest.fixture
-async def asyncq(tmp_path: Path, url: str, namespace: str) -> AsyncIterator[StartProgram]:
+async def asyncq(tmp_path: Path, url: str, namespace: str, options: Mapping[str, Any]) -> AsyncIterator[StartProgram]:
     """Start `asyncq ARGUMENTS...` in a folder with an application that has limits."""
-    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
+    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace, options=options))
     async with programs(tmp_path) as start:
         yield start
 
@@ -43,12 +45,14 @@ async def said(asyncq: StartProgram, *arguments: str, code: int = 0) -> list[str
     return program.output.splitlines()
 
 
-async def test_a_limit_is_changed_paused_and_reset(asyncq: StartProgram, url: str, namespace: str) -> None:
+async def test_a_limit_is_changed_paused_and_reset(
+    asyncq: StartProgram, url: str, namespace: str, options: Mapping[str, Any]
+) -> None:
     """A change lets those go who wait, and is listed beside what is declared until it is reset."""
     assert await said(asyncq, "list", "shop:broker") == ["No limits."]
     worker = await asyncq("worker", "shop:broker")
     await worker.says("Ready.")
-    async with broker_from_url(url, namespace=namespace) as broker:
+    async with broker_from_url(url, namespace=namespace, **options) as broker:
 
         @broker.task(name="charge")
         async def charge() -> str: ...

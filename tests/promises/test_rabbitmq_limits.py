@@ -206,6 +206,21 @@ async def test_the_slot_of_a_killed_worker(
     assert Counter(begun_in(tmp_path)) == {0: 2, 1: 1, 2: 1}
 
 
+async def test_handed_back_by_who_had_it_from_its_line(
+    tmp_path: Path, broker: Broker, load: Task[..., int], asyncq: StartProgram
+) -> None:
+    """A call that was lent from its line, and that a worker which stops does not finish, is run by the next one."""
+    worker = await started(asyncq, "--shutdown-timeout", "0.2")
+    handles = [await load.kiq(0, 0.3), await load.kiq(1), await load.kiq(2)]
+    await wait_until(lambda: begun_in(tmp_path) == [0, 1], "the second is lent from its line")
+    await stopped(worker)
+    (tmp_path / "go").touch()
+    other = await started(asyncq)
+    assert await values_of(handles) == list(range(3))
+    await stopped(other)
+    assert Counter(begun_in(tmp_path)) == {0: 1, 1: 2, 2: 1}
+
+
 async def test_cancelled_and_expired_in_line(
     tmp_path: Path, broker: Broker, load: Task[..., int], asyncq: StartProgram
 ) -> None:

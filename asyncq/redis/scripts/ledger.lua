@@ -33,18 +33,20 @@ local function fields_of(hash, fields)
 end
 
 -- End calls as conclude() does, and remember it: for so many ms at the least, and for no less than the ends before it, or the
--- copies of what it was before; or those that are away while it is parked. `needs` is what one needs that needs something.
+-- copies of what it was before; or those that are away while it is parked (parking.lua). `needs` is what one needs that needs
+-- something.
 local function conclude_for_good(calls, least_ms)
-  local ids = {}
+  local ids, is_any_limited = {}, false
   for i, call in ipairs(calls) do
     ids[i] = call.id
+    is_any_limited = is_any_limited or call.needs
   end
   local values = fields_of(generations, ids)
   for i, call in ipairs(calls) do
     local generation = generation_in(values[i])
     local kept_ms = call.record and call.ttl_ms or 0
     local longest_ms = math.max(kept_ms, least_ms)
-    if generation > 0 or call.needs then
+    if generation > 0 or call.needs and string.sub(call.needs, -1) == ' ' then
       longest_ms = math.max(longest_ms, redis.call('PTTL', ended .. call.id))
     end
     if generation >= LIFE or longest_ms > kept_ms then
@@ -52,10 +54,8 @@ local function conclude_for_good(calls, least_ms)
     end
   end
   redis.call('HDEL', generations, unpack(ids))
-  for _, call in ipairs(calls) do
-    if call.needs then
-      redis.call('HDEL', terms, call.id)
-    end
+  if is_any_limited then
+    redis.call('HDEL', terms, unpack(ids))
   end
   conclude(calls)
 end

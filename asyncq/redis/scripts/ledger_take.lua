@@ -66,16 +66,17 @@ local function except(i, what, number)
   exceptions[#exceptions + 1] = number
 end
 
--- Know a call as its copy says it is.
-local function note(i, id, generation, body)
+-- Know a call as its copy says it is. That it was reopened is known until it is lent.
+local function note(i, id, generation, body, is_lent)
   local heard = heard_of[i]
   if generation > generation_in(heard) or not bodies[i] then
     noted[#noted + 1] = id
     noted[#noted + 1] = body
   end
-  if generation > 0 and tostring(generation) ~= heard or heard == '0r' then
+  local told = generation .. (is_lent and '' or string.match(heard or '', 'r$') or '')
+  if told ~= (heard or '0') then
     sent_on[#sent_on + 1] = id
-    sent_on[#sent_on + 1] = generation
+    sent_on[#sent_on + 1] = told
   end
   if claimed_terms[id] then
     confirm_key(id, claimed_terms[id])
@@ -144,7 +145,7 @@ for i, id in ipairs(ids) do
     except(i, 'held', generation > wanted and 0 or end_ms)
   else
     local turn_ms, has_terms = park(i, id, generation, said)
-    note(i, id, generation, ARGV[at + 2])
+    note(i, id, generation, ARGV[at + 2], not turn_ms)
     if turn_ms then
       except(i, 'parked', turn_ms)
     else

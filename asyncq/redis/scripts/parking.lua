@@ -1,7 +1,8 @@
 -- How a ledger's calls wait in the lines of limits, for the scripts that name this file (behind terms.lua, lanes.lua and
 -- admitting.lua).
 --
--- There a member has the digit 0 whatever its priority, and its place says that.
+-- There a member has the digit 0 whatever its priority, and its place says that. What a call needs ends in a space once it was
+-- parked: so the end of one that never was need not ask for how long it is to be remembered.
 
 local AFTER_PARKING_MS = 7200000 -- that of asyncq/ledger.py
 
@@ -14,10 +15,11 @@ end
 -- another by now. Returns when its line is asked for; or nothing, for it is granted, and whether it is granted anything.
 local function park(prefix, member, priority, text, kept, is_suspect, is_another)
   local id, now, key = string.sub(member, 2), now_ms(), prefix .. 'terms'
-  local of = redis.call('HGET', prefix .. 'stands', member)
+  local has_lines = redis.call('EXISTS', prefix .. 'turns') == 1
+  local of = has_lines and redis.call('HGET', prefix .. 'stands', member)
   if of and is_another then
     leave_line_to_next(prefix, of, member)
-    of = nil
+    of = false
   end
   if text ~= kept then
     redis.call('HSET', key, id, text)
@@ -25,7 +27,7 @@ local function park(prefix, member, priority, text, kept, is_suspect, is_another
   local function place()
     return (9 - priority) * STEP + NEW + redis.call('INCR', prefix .. 'sequence')
   end
-  if not of and #join_lines(prefix, {member}, place) > 0 then
+  if not of and (not has_lines or #join_lines(prefix, {member}, place) > 0) then
     local needs = read_terms(text)
     if is_suspect and needs[1] then
       stand_in_line(prefix, needs[1].of, member, place(), now)
@@ -37,6 +39,9 @@ local function park(prefix, member, priority, text, kept, is_suspect, is_another
       end
       stand_in_line(prefix, lacking, member, place(), at)
     end
+  end
+  if string.sub(text, -1) ~= ' ' then
+    redis.call('HSET', key, id, text .. ' ')
   end
   return redis.call('ZSCORE', prefix .. 'turns', of or redis.call('HGET', prefix .. 'stands', member))
 end

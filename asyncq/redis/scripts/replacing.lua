@@ -20,7 +20,8 @@ end
 -- Let it need something else (empty: nothing). It goes on standing in line where that is what it needed, unless it is put off.
 local function need(prefix, member, text, is_put_off)
   local key, id = prefix .. 'terms', string.sub(member, 2)
-  local is_another = text ~= (redis.call('HGET', key, id) or '')
+  local kept = string.gsub(redis.call('HGET', key, id) or '', ' $', '')
+  local is_another = text ~= kept
   if is_another or is_put_off then
     leave_its_line(prefix, member)
   end

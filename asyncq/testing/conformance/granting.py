@@ -163,7 +163,7 @@ class GrantingSuite(Suite):
         await process.publish(limited("a", "a"), limited("b", "b"))
         consumer = await process.consumer()
         assert await stage.fetch_ids(consumer, 2) == ["b", "a"]
-        assert process.transport.now_ms() - start_ms >= 600
+        assert process.transport.now_ms() - start_ms >= 550
         await office.pause(API, None, 60_000)
         await process.publish(limited("c", "a"))
         assert not await consumer.fetch(LIMITS, 10, wait=False)

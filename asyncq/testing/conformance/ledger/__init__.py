@@ -20,6 +20,7 @@ from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
 from asyncq.testing.conformance.ledger.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.ledger.settling import SettlingSuite
 from asyncq.testing.conformance.ledger.taking import TakingSuite
+from asyncq.testing.conformance.ledger.turning import TurningSuite
 from asyncq.testing.conformance.ledger.withdrawing import WithdrawingSuite
 
 __all__ = ["LedgerSuite"]
@@ -37,6 +38,7 @@ class LedgerSuite(
     ReopeningSuite,
     ReschedulingSuite,
     ParkingSuite,
+    TurningSuite,
     RememberingSuite,
 ):
     """All that is promised of a ledger beside its store."""
