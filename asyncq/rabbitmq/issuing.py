@@ -12,8 +12,9 @@ from asyncq.rabbitmq.sending import Sending
 from asyncq.rabbitmq.wire import NOTHING, Facts, envelope_in
 from asyncq.transport import Envelope, Owned, Receipt, Taken
 
-CLAIM_MS = 120_000
-"""How long an id is ours while its message is published: longer than any publish may take, with what it tries again."""
+CLAIM_MS, CLAIM_STEPS = 120_000, 10
+"""The least that an id is ours while its message is published, and for how many steps of that a server may be waited
+for: to count, to declare, to publish, and all of it again."""
 
 TRIES = 10
 """How often a key may be found in the open claim of yet another call by one that wants to replace that."""
@@ -45,13 +46,17 @@ class Issuing:
     Args:
         ledger, noter: who knows.
         sending, placing: what publishes.
+        command_timeout: seconds that a server is waited for at the most.
     """
 
-    def __init__(self, ledger: Ledger, noter: Noter, sending: Sending, placing: Placing) -> None:
+    def __init__(
+        self, ledger: Ledger, noter: Noter, sending: Sending, placing: Placing, *, command_timeout: float
+    ) -> None:
         self._ledger = ledger
         self._noter = noter
         self._sending = sending
         self._placing = placing
+        self._claim_ms = claim_ms(command_timeout)
 
     async def issue(self, envelopes: Sequence[Envelope], bound: Bound | None = None) -> Sequence[Receipt]:
         """Publish calls; return of each what `Transport.publish` does. Raises BrokerUnavailable."""
@@ -102,7 +107,7 @@ class Issuing:
         claiming = [index for index, envelope in enumerate(envelopes) if _is_claimed(envelope)]
         if claiming:
             await self._noter.tried()  # else an id that was published a moment ago would be free
-            found = await self._ledger.claim([envelopes[index] for index in claiming], ttl_ms=CLAIM_MS)
+            found = await self._ledger.claim([envelopes[index] for index in claiming], ttl_ms=self._claim_ms)
             for index, claim in zip(claiming, found, strict=True):
                 claims[index] = claim
         return claims
@@ -152,6 +157,11 @@ class Issuing:
         claimed = [envelope for envelope in refused if _is_claimed(envelope)]
         if claimed:
             await self._ledger.strike(claimed)
+
+
+def claim_ms(command_timeout: float) -> int:
+    """Return for how long an id is claimed: longer than any publish may take, with what it tries again."""
+    return max(CLAIM_MS, round(CLAIM_STEPS * command_timeout * 1000))
 
 
 def _is_claimed(envelope: Envelope) -> bool:

@@ -57,7 +57,7 @@ class RememberingTransport(RabbitTransport):
         super().__init__(client, queues=queues, dead_cap=dead_cap)
         self._patience = consumer_timeout / 2
         self._placing = Placing(ledger, self._sending)
-        self._issuing = Issuing(ledger, noter, self._sending, self._placing)
+        self._issuing = Issuing(ledger, noter, self._sending, self._placing, command_timeout=client.command_timeout)
 
     async def open(self) -> None:
         await self._ledger.open()

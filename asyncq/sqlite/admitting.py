@@ -6,13 +6,13 @@ from typing import Any, Final
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.candidates import Candidate
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.limiter import Limiter, needs_of
+from asyncq.sqlite.limiter import Limiter
 from asyncq.sqlite.lines import Lines
 from asyncq.sqlite.lives import Lending
 from asyncq.sqlite.publishing import wake_hungry
 from asyncq.sqlite.ready import Ready
 from asyncq.sqlite.schema import FAR_MS, HAS_TERMS, HUNGER_FOR_ALL, READY, RUNNING
-from asyncq.terms import Terms, decode_terms, encode_terms
+from asyncq.terms import Terms, encode_terms
 
 MAX_MOVES: Final = 1_000
 """Calls that one fetch lets stand in lines, or move between them, in one queue."""
@@ -136,7 +136,7 @@ class Admission:
             joining: list[Candidate] = []
             places: list[tuple[int, int]] = []
             for candidate in found:
-                line = self._line_to_join(decode_terms(candidate.terms)) if candidate.terms else None
+                line = self._line_to_join(self._limiter.terms_in(candidate.terms)) if candidate.terms else None
                 if line is not None:
                     joining.append(candidate)
                     places.append((candidate.seq, line))
@@ -160,7 +160,7 @@ class Admission:
             head = self._lines.head(line)
             if head is None or head.terms is None:  # it is empty: what stands in line needs something
                 continue
-            terms = decode_terms(head.terms)
+            terms = self._limiter.terms_in(head.terms)
             if head.is_suspect and self._suspects <= 0:
                 self._stand_apart(head)
                 due.append((line, limit_key))
@@ -203,7 +203,7 @@ class Admission:
                     free.append(candidate)
                     self._suspects -= candidate.is_suspect
                     continue
-                terms = decode_terms(candidate.terms)
+                terms = self._limiter.terms_in(candidate.terms)
                 line = self._line_to_join(terms)
                 if line is None and (lacking := self._limiter.lacking(terms)) is not None:
                     line = self._lines.find_or_make(lacking.limit_key, lacking.due_ms)
@@ -218,7 +218,7 @@ class Admission:
             least = _LEAST_ROWS if standing else 1
 
     def _line_to_join(self, terms: Terms) -> int | None:
-        lines = (self._lines.find(need.limit_key) for need in needs_of(terms))
+        lines = (self._lines.find(need.limit_key) for need in self._limiter.needs_of(terms))
         return next((line for line in lines if line is not None), None)
 
     def _stand(self, calls: list[tuple[int, int]]) -> None:

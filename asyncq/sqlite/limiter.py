@@ -8,7 +8,7 @@ from asyncq.limits import Kind, Numbers
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.grants import Grants
 from asyncq.sqlite.slots import Slots
-from asyncq.terms import Terms
+from asyncq.terms import Terms, decode_terms
 
 UNKNOWN_MS: Final = 1_000
 """After so long it is asked again for a limit whose numbers nobody has declared."""
@@ -71,16 +71,32 @@ class Limiter:
         self.now_ms = now_ms
         self._transaction = transaction
         self._space = space
+        self._terms: dict[str, Terms] = {}
+        self._needs: dict[Terms, list[Need]] = {}
         self._numbers: dict[str, Numbers | None] = {}
         self._grants: dict[str, Grants] = {}
         self._slots: dict[str, Slots] = {}
         self._pauses: dict[str, int] = {}
 
+    def terms_in(self, text: str) -> Terms:
+        """Return what `encode_terms` was given. Many calls of a fetch have the same."""
+        terms = self._terms.get(text)
+        if terms is None:
+            terms = self._terms[text] = decode_terms(text)
+        return terms
+
+    def needs_of(self, terms: Terms) -> list[Need]:
+        """Return what a call needs, in the order in which it is asked for."""
+        needs = self._needs.get(terms)
+        if needs is None:
+            needs = self._needs[terms] = needs_of(terms)
+        return needs
+
     def lacking(self, terms: Terms) -> Lacking | None:
         """Return what a call lacks first; None: nothing, or it has expired."""
         if terms.has_expired(self.now_ms):
             return None
-        for need in needs_of(terms):
+        for need in self.needs_of(terms):
             if (due_ms := self.due_ms(need)) > self.now_ms:
                 return Lacking(need.limit_key, due_ms)
         return None
@@ -88,7 +104,7 @@ class Limiter:
     def grant(self, terms: Terms, seq: int) -> None:
         """Grant a call all its terms, of which it lacks none; one that has expired needs nothing."""
         if not terms.has_expired(self.now_ms):
-            for need in needs_of(terms):
+            for need in self.needs_of(terms):
                 self.take(need, seq, None)
 
     def due_ms(self, need: Need) -> int:

@@ -135,7 +135,7 @@ def claim(
         rows, bodies = bundled((id, generation, body) for id, (generation, body, _) in held.items())
         transaction.change(_CLAIM, (space, bodies, rows, now_ms + ttl_ms))
         if open_ids:
-            hold_keys(transaction, space, [id for id in open_ids if id in held], now_ms + ttl_ms)
+            hold_keys(transaction, space, [id for id in open_ids if id in held], now_ms, now_ms + ttl_ms)
         claim_keys(transaction, space, keyed, now_ms, now_ms + ttl_ms)
     return answers
 

@@ -24,8 +24,8 @@ ENDED: Final = 3
 LINED: Final = 4
 """It waits in the line of a limit."""
 
-HAS_TERMS: Final = f"(terms IS NOT NULL OR lane IS NOT NULL) AND state <> {ENDED}"
-"""What tells calls that may not run before limits have granted them what they need, and calls of a group."""
+HAS_TERMS: Final = "(terms IS NOT NULL OR lane IS NOT NULL)"
+"""What tells calls that need what limits grant, or have a group. One that has ended has neither any more."""
 
 FAR_MS: Final = 2**62
 """The time of a line that only a freed slot, or a change, can help."""

@@ -28,7 +28,8 @@ WHERE state = {RUNNING} AND holder = ?2 AND fetch = json_extract(deliveries.valu
 
 # ?1 the blob of records, ?2 rows of [seq, expires_ms, start, length]
 _KEEP: Final = f"""
-UPDATE calls SET state = {ENDED}, holder = NULL, progress = NULL, expires_ms = json_extract(value, '$[1]'),
+UPDATE calls SET state = {ENDED}, holder = NULL, progress = NULL, terms = NULL, lane = NULL,
+    expires_ms = json_extract(value, '$[1]'),
     body = ifnull(substr(?1, json_extract(value, '$[2]'), json_extract(value, '$[3]')), x'')
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
 """

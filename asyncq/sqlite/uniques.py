@@ -53,10 +53,10 @@ ON CONFLICT(space, key) DO UPDATE SET id = excluded.id, queue = excluded.queue, 
     claimed_ms = excluded.claimed_ms
 """
 _HOLD: Final = """
-UPDATE uniques SET ends_ms = ?3
+UPDATE uniques SET ends_ms = ?4
 WHERE (space, key) IN (
     SELECT space, key FROM uniques
-    WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND claimed_ms IS NOT NULL
+    WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2)) AND claimed_ms IS NOT NULL AND ends_ms > ?3
 )
 """
 _CONFIRM: Final = f"""
@@ -109,9 +109,9 @@ def claim_keys(transaction: Transaction, space: int, envelopes: Sequence[Envelop
         transaction.change(_CLAIM, (space, as_json(rows), now_ms, until_ms))
 
 
-def hold_keys(transaction: Transaction, space: int, ids: Sequence[str], until_ms: int) -> None:
-    """Let the keys of open claims hold until then."""
-    transaction.change(_HOLD, (space, as_json(ids), until_ms))
+def hold_keys(transaction: Transaction, space: int, ids: Sequence[str], now_ms: int, until_ms: int) -> None:
+    """Let the keys of open claims hold until then; not those that an id had claimed before."""
+    transaction.change(_HOLD, (space, as_json(ids), now_ms, until_ms))
 
 
 def confirm_keys(transaction: Transaction, space: int, ids: Sequence[str], now_ms: int) -> None:

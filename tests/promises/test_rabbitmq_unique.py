@@ -26,7 +26,7 @@ from pathlib import Path
 from asyncq import Unique, broker_from_url
 from asyncq.rabbitmq import issuing, placing
 
-issuing.CLAIM_MS = 3_000  # what takes two minutes
+issuing.CLAIM_MS, issuing.CLAIM_STEPS = 3_000, 0  # what takes two minutes
 placing.LOOK = 1.0
 broker = broker_from_url({url!r}, namespace={namespace!r}, store={store!r}, heartbeat=2)
 

@@ -9,6 +9,7 @@ import pytest_asyncio
 from asyncq import ConfigurationError, Context, Depends, DuplicateId, Queue, RabbitMQBroker, RetryPolicy, Status, Worker
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.ledger import Ledger
+from asyncq.rabbitmq.issuing import claim_ms
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
@@ -116,6 +117,12 @@ async def test_a_letter_whose_revival_was_cut_off(stage: Stage, process: Process
     await stage.fetch(held, 1)
     assert await (await stage.process()).transport.release([held.name]) == 1
     assert {each.id for each in await stage.fetch(consumer, 2)} == {"a", "d"}
+
+
+@pytest.mark.parametrize(("command_timeout", "seconds"), [(5.0, 120), (12.0, 120), (60.0, 600)])
+def test_a_claim_outlasts_the_publish(command_timeout: float, seconds: int) -> None:
+    """However long a server may be waited for, what is claimed is nobody else's before the publish has failed."""
+    assert claim_ms(command_timeout) == seconds * 1000
 
 
 async def test_a_refused_message_leaves_its_id_free(stage: Stage) -> None:

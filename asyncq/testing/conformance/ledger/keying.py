@@ -77,6 +77,16 @@ class KeyingSuite(Suite):
         await process.ledger.note([_unique("a", term)])
         assert isinstance(await _claim(process, _unique("c", term)), Claimed)
 
+    async def test_what_has_lapsed_does_not_come_back(self, stage: LedgerStage, process: LedgerProcess) -> None:
+        """An id that is claimed once more, with another key, has that alone, however often it is asked for."""
+        other = _unique("a", UniqueTerm("import:8"))
+        assert await _claim(process, _unique("a"), ttl_ms=100) == 0
+        await stage.backend.pass_time(0.2)
+        assert [await _claim(process, other) for _ in range(2)] == [0, 0]
+        await process.ledger.note([other])
+        assert [key for key, _, _ in await _keys(process)] == ["import:8"]
+        assert await _claim(process, _unique("b")) == 0
+
     async def test_a_note_after_the_claim_has_lapsed(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """What was published all the same, and is noted late, has its key if nobody else has."""
         assert await _claim(process, _unique("a"), ttl_ms=1) == 0
