@@ -4,7 +4,7 @@
 -- There a member has the digit 0 whatever its priority, and its place says that. What a call needs ends in a space once it was
 -- parked: so the end of one that never was need not ask for how long it is to be remembered.
 
-local AFTER_PARKING_MS = 7200000 -- that of asyncq/ledger.py
+local AFTER_PARKING_MS = 7200000 -- that of asyncq/ledger/lives.py
 
 -- Returns for how many ms the end of a call is remembered that is parked now.
 local function parked_ms(left_ms)
