@@ -334,7 +334,7 @@ async def test_what_cannot_be(options: dict[str, object], said: str) -> None:
 
 
 async def test_a_tick_that_has_ended_is_not_published_again(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scheduler dies between publishing a tick and moving on: the next one only moves on, though no result is kept."""
+    """A scheduler dies between publishing a tick and moving on: the next only moves on, though no result is kept."""
     timetable = process.transport.timetable()
     call = Envelope("tick@1", QUEUE, b"tick", 0, 0)
     change = Change("tick", b"1", b"2", 10**13, (call,))
