@@ -57,6 +57,14 @@ say: -1. Through a file: a text that is long, or has a strange name in it, would
 """
 
 
+_HAVE_ALARMS_HEARD = """
+rabbit_alarm:get_alarms(),
+[rabbit_reader:info(Connection, [state]) || Connection <- rabbit_networking:connections()],
+ok.
+"""
+"""Ask who tells of alarms, and then all whom it tells."""
+
+
 class Distribution(NamedTuple):
     """What Erlang nodes share that talk with each other: who knows their ports, and a secret."""
 
@@ -212,18 +220,16 @@ class RabbitMQServer:
         Returns once each connection has been told: what is asked after that is answered after that.
         """
         self._set_watermark("0.0")
-        self.evaluate(
-            "rabbit_alarm:get_alarms(), "
-            "[rabbit_reader:info(Connection, [state]) || Connection <- rabbit_networking:connections()], ok."
-        )
+        self.evaluate(_HAVE_ALARMS_HEARD)
 
     def unblock_publishers(self) -> None:
         """Let it have memory again."""
         self._set_watermark("0.4")
 
     def fill_disk(self) -> None:
-        """Let it find that its disk is full: it reads no more from connections that publish."""
+        """Let it find that its disk is full: it reads no more from connections that publish. Returns as the above."""
         self._set_disk_limit(1 << 60)
+        self.evaluate(_HAVE_ALARMS_HEARD)
 
     def empty_disk(self) -> None:
         """Let it have room again."""

@@ -105,14 +105,15 @@ async def test_an_outage(
 @contextmanager
 def alarm(node: RabbitMQServer, what: str) -> Iterator[None]:
     """Let a node be short of something."""
-    if what == "memory":
-        node.block_publishers()
+    begin, end = {
+        "memory": (node.block_publishers, node.unblock_publishers),
+        "disk": (node.fill_disk, node.empty_disk),
+    }[what]
+    try:
+        begin()
         yield
-        node.unblock_publishers()
-    else:
-        node.fill_disk()
-        yield
-        node.empty_disk()
+    finally:
+        end()  # others go on with this node
 
 
 @pytest.mark.parametrize("what", ["memory", "disk"])
