@@ -33,6 +33,7 @@ from asyncq.transport import (
     Settlement,
     Transport,
 )
+from asyncq.turns import pass_turns
 from tests.forgetful_server import Item, Mailbox, Server
 
 
@@ -57,7 +58,7 @@ class ForgetfulConsumer(Consumer):
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
     ) -> Sequence[Delivery]:
-        await asyncio.sleep(0)
+        await pass_turns()
         while not self._has_left:
             pause = self._server.pass_on()
             deliveries = self._take(limits, count, suspects)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from asyncq import Broker, ConfigurationError, DuplicateId, Queue, ResultMissing, Status
+from asyncq.turns import pass_turns
 from tests.journeys.conftest import MakeBroker
 from tests.working import working
 
@@ -123,7 +124,7 @@ async def test_a_queue_of_its_own(make_broker: MakeBroker) -> None:
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0)  # others may run
+            await pass_turns()
             running -= 1
 
         async with working(broker, burst=True):

@@ -125,7 +125,7 @@ async def test_a_slot_around_any_code(make_broker: MakeBroker) -> None:
                 order.append(number)
                 running += 1
                 most = max(most, running)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # the work itself
                 running -= 1
 
         async with reports:
@@ -133,7 +133,7 @@ async def test_a_slot_around_any_code(make_broker: MakeBroker) -> None:
         async with asyncio.TaskGroup() as group:
             for number in range(8):
                 group.create_task(report(number))
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.002)  # they come one after another: that is the order that is kept
         assert most == 2
         assert order == sorted(order)
         async with reports, reports:

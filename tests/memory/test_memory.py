@@ -11,6 +11,7 @@ from asyncq.memory import MemoryState, MemoryStore, MemoryTransport
 from asyncq.store import CallKey, Listener, Notice
 from asyncq.testing import MovableClock
 from asyncq.transport import Done, Envelope, Outcome
+from asyncq.turns import pass_turns
 
 LIMITS = {"mail": 10}
 
@@ -72,7 +73,7 @@ async def test_a_reclaim_on_another_thread_wakes_a_waiting_fetch() -> None:
     clock.move(1)
     alive = await transport.consumer("alive", ["mail"], lease=10)
     fetching = asyncio.create_task(alive.fetch(LIMITS, 1))
-    await asyncio.sleep(0)  # it begins to wait
+    await pass_turns()  # it begins to wait
     thread = threading.Thread(target=alive.lease().reclaim)
     thread.start()
     (delivery,) = await asyncio.wait_for(fetching, 5)

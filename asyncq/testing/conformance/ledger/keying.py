@@ -94,7 +94,7 @@ class KeyingSuite(Suite):
         await process.ledger.note([_unique("a")])
         assert await _claim(process, _unique("b")) == Owned("a", QUEUE)
 
-    async def test_what_is_struck_is_free(self, process: LedgerProcess) -> None:
+    async def test_a_key_that_is_struck_is_free(self, process: LedgerProcess) -> None:
         """A claim that is taken back leaves the key to others at once; a call is not struck."""
         assert await _claim(process, _unique("a")) == 0
         await process.ledger.strike([_unique("a")])
