@@ -30,6 +30,11 @@ What is not granted is **parked**: it waits in its line in the ledger, which has
 its turn has come (`take_turns`). Its copies are for the day on which the ledger has forgotten it: the transport has
 them come again now and then.
 
+Groups (`Terms.group`) take turns in the line of each limit, and in one more: that of the queue itself, in which a turn
+is always there. A call of a group is parked behind those who wait in it, also where it needs nothing else; and whoever
+has no time for what has come lets it wait there (`line_up`), whether or not it has a group. So what one group has a lot
+of does not hold up the few of another behind it.
+
 Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
 ledger's clock (`now_ms`).
 """
@@ -104,7 +109,9 @@ class Held(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """The call waits in the line of a limit, and is lent by `take_turns`: the copy is to come again in `PARKED_MS`.
+    """The call waits in the line of a limit, or of its queue, and is lent by `take_turns`.
+
+    The copy is to come again in `PARKED_MS`.
 
     Attributes:
         due_ms: when asking for its line may help; past: now; None: only a freed slot can, or a change.
@@ -194,10 +201,21 @@ class Holder(ABC):
         """
 
     @abstractmethod
+    async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
+        """Let copies that have come wait in the lines of their queues, in order, as `take` does, and lend none of them.
+
+        Those of a group wait in its lane, all others in one together. Somebody who waits is called.
+
+        Raises:
+            LeaseLost: this consumer is no member any more.
+        """
+
+    @abstractmethod
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         """Ask for calls that were parked and whose turn has come, in one atomic step.
 
-        Lines take turns. A call that lacks something else by now moves to the line of that. What an earlier one had
+        Lines take turns, and in each of them groups. A call that lacks something else by now, or has others before it
+        who do, moves to the line of that. What an earlier one had
         lent whose answer was lost is let go by the next, or a `take`: an orphan, unless it stands in line again.
 
         Args:
@@ -367,7 +385,7 @@ class Ledger(ABC):
 
     @abstractmethod
     async def parked(self, queues: Sequence[str]) -> Sequence[int]:
-        """Return how many calls of each queue wait in the lines of limits."""
+        """Return how many calls of each queue wait in lines."""
 
     def limits(self) -> LimitOffice:
         """Return where limits are declared and changed. Raises NotSupported where there are none."""

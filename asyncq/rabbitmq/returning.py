@@ -96,6 +96,11 @@ class Returning:
         self._is_urgent.set()
 
     @property
+    def is_fetching(self) -> bool:
+        """Whether something may be taken from the buffers now."""
+        return self._is_fetching
+
+    @property
     def is_sending(self) -> bool:
         """Whether something that is sent on, or round, is still here."""
         return bool(self._early) or self._is_sending
@@ -139,15 +144,15 @@ class Returning:
         self._sent()
 
     async def _relieve(self) -> None:
-        while any(intake.buffer for intake in self._intakes) and not self._early:
+        while any(intake.buffer for intake in self._left_alone()) and not self._early:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CROWDED):
                     await self._is_urgent.wait()
             now = time.monotonic()
             if not self._is_fetching and now - self._fetched_at >= CROWDED:
-                for intake in self._intakes:
+                for intake in self._left_alone():
                     intake.pause()
-            for intake in self._intakes:
+            for intake in self._left_alone():
                 stale = [arrival for arrival in intake.take_older_than(now - STALE) if not self._is_known(arrival)]
                 if stale:  # it has been let too much
                     intake.pause()
@@ -156,6 +161,10 @@ class Returning:
                 except BrokerUnavailable:
                     intake.buffer.extendleft(reversed(stale))
                     raise
+
+    def _left_alone(self) -> list[Intake]:
+        """Return those whose buffers nobody else looks after."""
+        return [intake for intake in self._intakes if not intake.is_sorted]
 
     async def _send(self, pairs: Sequence[tuple[Arrival, Parcel]]) -> None:
         refusals = await self._sending.send([parcel for _, parcel in pairs])

@@ -145,7 +145,7 @@ def copy_of(arrival: Arrival) -> Copy:
 
 def facts_of(copy: Copy) -> Facts:
     """Return what a message says of which a ledger knows this."""
-    return Facts(generation=copy.generation, terms="" if copy.terms is None else encode_terms(copy.terms))
+    return Facts(generation=copy.generation, terms="" if copy.terms in (None, Terms()) else encode_terms(copy.terms))
 
 
 def envelope_in(id: str, body: bytes) -> Envelope | None:
