@@ -61,7 +61,9 @@ class WorkerCommand(click.Command):
 )
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", default=1, help="Worker processes.")
 @app_dir_option
-@click.option("--burst", is_flag=True, help="End when the queues are empty.")
+@click.option(
+    "--burst", is_flag=True, help="End when nothing is ready; what is due later, or has no turn yet, is left."
+)
 @click.option("--reload", is_flag=True, help="Restart when Python code in the app folder changes (for development).")
 @click.option(
     "--shutdown-timeout",

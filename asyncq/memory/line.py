@@ -144,6 +144,8 @@ class Line:
         if entry in self.turns:
             return True
         self.remove(entry)
+        if entry.place is Place.SCHEDULED:
+            entry.serial, entry.ready_ms = next(self._serials), now_ms
         entry.place = Place.READY
         if is_put_off:
             self.turns.wait(entry, now_ms)

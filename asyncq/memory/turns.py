@@ -18,8 +18,8 @@ OWN: Final = LimitKey(LimitId(Kind.SLOTS, ""), "")
 class Turns:
     """A line for each count of a limit, in order of priority and then of becoming ready. Each has a time of its own.
 
-    In a line groups take turns, as they do in the queue. A ledger, whose queues are elsewhere, has one line more: that of
-    the queue itself (`OWN`).
+    In a line groups take turns, as they do in the queue. A ledger, whose queues are elsewhere, has one line more: that
+    of the queue itself (`OWN`).
 
     Args:
         limiter: of the namespace.

@@ -132,6 +132,7 @@ class LedgerConsumer(FetchingConsumer):
         has_others = any(self._intakes[queue].buffer and not self._sorting.has(queue) for queue in limits)
         if self._turning.comes_first(limits) and not (has_others and self._is_others_turn):
             share = -(-count // 2) if has_others else count
+            self._want(limits, count)  # what comes of that has its turn after this
             # By itself: what comes after this may fail, or be cancelled, and nobody would run what was lent here.
             if deliveries := await self._from_lines(limits, share, suspects):
                 self._is_others_turn = True
@@ -142,6 +143,11 @@ class LedgerConsumer(FetchingConsumer):
                 return deliveries
         # Maybe because it was parked.
         return await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
+
+    def _want(self, limits: Mapping[str, int], count: int) -> None:
+        for queue, limit in limits.items():
+            if not self._sorting.has(queue):
+                self._intakes[queue].want(limit, min(limit, count))
 
     def _is_crowded(self, queue: str, limit: int) -> bool:
         """Tell whether more has come from a queue with groups than may be lent: it has to be in turn."""

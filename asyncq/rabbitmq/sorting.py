@@ -92,9 +92,7 @@ class Sorting:
                 continue
             try:
                 await self.sort(list(self._seen))
-            except LeaseLost:
-                return  # whoever fetches learns of it
-            except BrokerUnavailable:
+            except (LeaseLost, BrokerUnavailable):  # whoever fetches learns of it
                 self._forget(math.inf)  # what has come is not to stay here; the next fetch that succeeds begins anew
             for queue in self._seen:
                 self._intakes[queue].want_at_least(BATCH + self._running())

@@ -54,7 +54,7 @@ class Admissions:
         self._limiter = Limiter(transaction, space, now_ms)
         self._admissions: dict[int, Admission] = {}
 
-    def take(self, queue: int, limit: int, suspects: int) -> list[Any] | None:
+    def take(self, queue: int, limit: int, suspects: int, *, are_suspects_ready: bool) -> list[Any] | None:
         """Lend no more of a queue than so many, and return a row of each; None: none of its calls has any terms."""
         if limit <= 0:
             return None
@@ -69,7 +69,7 @@ class Admissions:
             next_ms=FAR_MS if next_ms is None else next_ms,
             are_any=next_ms is not None,
         )
-        ready = Ready(self._transaction, queue, has_lanes=bool(have_groups))
+        ready = Ready(self._transaction, queue, has_lanes=bool(have_groups), has_suspects=are_suspects_ready)
         admission = Admission(self._transaction, self._limiter, lines, ready, self._lending)
         self._admissions[queue] = admission
         return admission.take(limit, suspects)

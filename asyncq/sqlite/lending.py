@@ -103,10 +103,11 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
     for queue, number in queues.items():
         promoted = transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
         limit = min(wish.limits[queue], wish.total - len(deliveries))
-        allowed = min(limit, suspects) if has_suspects or promoted or office else 0  # one may stand in a line
-        rows = office.take(number, limit, allowed) if office else None
+        allowed = min(limit, suspects)
+        may_be_ready = has_suspects or promoted > 0  # apart from those that stand in lines
+        rows = office.take(number, limit, allowed, are_suspects_ready=may_be_ready) if office else None
         if rows is None:
-            rows = _ready(transaction, number, limit, allowed)
+            rows = _ready(transaction, number, limit, allowed if may_be_ready else 0)
             taken += [row[0] for row in rows]
         deliveries += [_delivery(queue, fetch, *row) for row in rows]
         suspects -= sum(crashes >= SUSPECT_CRASHES for _, _, _, _, _, crashes, *_ in rows)

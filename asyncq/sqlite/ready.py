@@ -24,12 +24,14 @@ class Ready:
         transaction: the transaction.
         queue: the queue's number.
         has_lanes: groups take turns in it.
+        has_suspects: some may stand there.
     """
 
-    def __init__(self, transaction: Transaction, queue: int, *, has_lanes: bool) -> None:
+    def __init__(self, transaction: Transaction, queue: int, *, has_lanes: bool, has_suspects: bool) -> None:
         self.queue = queue
         self._transaction = transaction
         self._has_lanes = has_lanes
+        self._has_suspects = has_suspects
 
     def first(self, limit: int, suspects: int) -> list[Candidate]:
         """Return no more than so many, not all that there are; none where there are none."""
@@ -50,6 +52,7 @@ class Ready:
 
     def _alone(self, limit: int, suspects: int) -> list[Candidate]:
         alone = candidates(self._transaction.rows(_ALONE, (self.queue, limit)))
-        if suspects > 0 and (others := self._transaction.rows(_SUSPECTS, (self.queue, min(limit, suspects)))):
-            return sorted(alone + candidates(others), key=by_priority)[:limit]
-        return alone
+        if suspects <= 0 or not self._has_suspects:
+            return alone
+        others = candidates(self._transaction.rows(_SUSPECTS, (self.queue, min(limit, suspects))))
+        return sorted(alone + others, key=by_priority)[:limit]

@@ -57,9 +57,8 @@ def take(
     last = last_generations(transaction, space, unknown, now_ms) if unknown else {}
     taken: dict[int, tuple[Copy, Known]] = {}
     verdicts: list[Verdict] = [None] * len(copies)
-    have_groups = any(copy.terms is not None and copy.terms.group for copy in copies)
-    parking = Parking(transaction, space, now_ms, have_groups=have_groups)
-    granted: set[int] = set()
+    parking = Parking(transaction, space, now_ms, have_groups=_have_groups(copies))
+    granted: dict[int, bool] = {}
     for index, copy in enumerate(copies):
         call = known.get(copy.id)
         if copy.generation < (next_life(last.get(copy.id)) if call is None else call.generation):
@@ -70,12 +69,12 @@ def take(
         call = call or Known(0, copy.generation, 0, False, None, None, None, None)
         terms = _needs(copy, call)
         if terms is not None or is_put_off:
-            call, parked = parking.ask(copy, call, terms or Terms(), is_put_off=is_put_off)
+            terms = terms or Terms()
+            call, parked = parking.ask(copy, call, terms, is_put_off=is_put_off)
             if parked is not None:
                 known[copy.id], verdicts[index] = call, parked
                 continue
-            if terms is not None and terms.needs_grant:
-                granted.add(index)
+            granted[index] = terms.needs_grant
         taken[index] = copy, call
         known[copy.id] = call._replace(generation=copy.generation, lease_end_ms=member[0][0])
     seqs = _lend(transaction, space, lending, list(taken.values()), now_ms)
@@ -87,8 +86,12 @@ def take(
         give_back(transaction, space, [copy.id for copy, _ in taken.values()], at_start=True)
     for index, (copy, call) in taken.items():
         token = token_of(call.seq or seqs[copy.id], lending.fetch)
-        verdicts[index] = Lent(token, call.crashes, call.is_doubtful, index in granted)
+        verdicts[index] = Lent(token, call.crashes, call.is_doubtful, granted.get(index, False))
     return verdicts
+
+
+def _have_groups(copies: Sequence[Copy]) -> bool:
+    return any(copy.terms is not None and copy.terms.group for copy in copies)
 
 
 def _needs(copy: Copy, call: Known) -> Terms | None:

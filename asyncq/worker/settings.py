@@ -14,7 +14,7 @@ class WorkerSettings:
         queues: slots of each queue; None: as many as there are.
         concurrency: slots in all.
         max_waiting: runs whose slot is lent out at a time.
-        is_burst: end when the queues are empty.
+        is_burst: end when nothing is ready; what is due later, or has no turn yet, is left.
         shutdown_timeout: seconds that running tasks have to finish.
         lease: seconds after which a silent worker is taken for dead.
         max_block: seconds a blocked loop is kept alive.

@@ -47,7 +47,7 @@ class Worker:
         queues: which queues, with the slots of each (None: as many as there are). By default those that declared tasks
             name, and "default".
         concurrency: slots: how many tasks run at once.
-        burst: return when the queues are empty, instead of waiting for more.
+        burst: return when nothing is ready, instead of waiting for more; what is due later, or has no turn yet, is left.
         shutdown_timeout: seconds that running tasks have to finish after `stop`; the rest is handed back.
         lease: seconds after which others take this worker for dead if they hear nothing of it.
         max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended. The same holds
@@ -130,7 +130,7 @@ class Worker:
         self._random = Random()
 
     async def run(self) -> None:
-        """Open the broker if need be, and work until stopped, or in burst until the queues are empty; once.
+        """Open the broker if need be, and work until stopped, or in burst until nothing is ready; once.
 
         Raises:
             BrokerUnavailable: the server cannot be reached at the start, with `fail_fast`.

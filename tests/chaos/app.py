@@ -24,6 +24,7 @@ from asyncq import (
     current_context,
 )
 from asyncq.message import Message
+from asyncq.rabbitmq import loans
 from asyncq.turns import pass_turns
 from tests.chaos.calls import CHILD, PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Call, Kind
 from tests.chaos.journal import Journal
@@ -50,6 +51,9 @@ broker = broker_from_url(
 )
 journal = Journal(FOLDER / "runs")
 
+# A copy of a call that waits for a limit comes round after a minute, and after an hour at last: here all are gone soon.
+loans.PARKED_ROUND_MS = 500
+loans.PARKED_MS = 4_000
 note_stalls(journal)
 resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 

@@ -44,7 +44,7 @@ class Call:
     """A call that has not ended, as the model knows it.
 
     Attributes:
-        rank: its place among those of its priority; 0 once it was scheduled.
+        rank: its place among those of its priority; 0 once it was scheduled: it becomes ready when somebody looks.
         is_due: it is not scheduled.
         is_returned: it was handed back, or lost by a consumer, since it became ready.
         delivery, holder: the latest, and whose it is; None while nobody has it.
@@ -86,17 +86,19 @@ class LimitedMachine(RuleBasedStateMachine):
         self.run(self.stage.close())
         self.runner.close()
 
-    @rule(terms=st.sampled_from(NEEDS), priority=st.integers(0, 1), is_due=st.sampled_from([True, True, False]))
+    @rule(terms=st.sampled_from(NEEDS), priority=st.integers(0, 1), due=st.sampled_from(["now", "now", "far", "soon"]))
     @precondition(lambda self: len(self.calls) < len(IDS))
-    def publish(self, terms: Terms | None, priority: int, *, is_due: bool) -> None:
+    def publish(self, terms: Terms | None, priority: int, due: str) -> None:
         id = next(id for id in IDS if id not in self.calls)
         rank = next(self.ranks)
         body = f"body {rank}".encode()
-        due_ms = 0 if is_due else self.far_ms
+        due_ms = {"now": 0, "far": self.far_ms, "soon": self.process.transport.now_ms() + 2}[due]
         if terms is not None and not self.process.transport.capabilities.has_groups:
             terms = Terms(terms.rates, terms.slots) if terms.needs_grant else None
         assert self.run(self.process.publish(Envelope(id, QUEUE, body, priority, due_ms, terms=terms))) == [None]
-        self.calls[id] = Call(terms, body, priority, rank if is_due else 0, is_due)
+        self.calls[id] = Call(terms, body, priority, rank if due == "now" else 0, due != "far")
+        if due == "soon":
+            self.run(self.stage.backend.pass_time(0.02))
 
     @rule(number=numbers, limit=st.sampled_from([1, 2, 20]), suspects=st.sampled_from([0, 20, 20]))
     def fetch(self, number: int, limit: int, suspects: int) -> None:

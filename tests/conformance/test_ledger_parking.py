@@ -1,4 +1,4 @@
-"""Whatever befalls calls that need slots of a ledger, and have groups: never more run than there are slots, and each ends in the end."""
+"""Whatever befalls calls of groups that need slots of a ledger: never do more run, and each ends in the end."""
 
 import random
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Limits are kept over several processes, while these are killed and waiting calls are cancelled; and they are used.
 
-`ASYNCQ_AUDIT_SECONDS=60` makes the audits as long as that.
+`ASYNCQ_AUDIT_SECONDS=60` makes the audits as long as that, for a machine that does nothing else.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.usefixtures("rabbitmq_server")
 
 _LOG = "SELECT at_ms, weight FROM grants WHERE limit_key = ?"
 
-LATE_MS = 500
-"""How much later than its grant a task may write down its start, on a machine that is busy with other tests."""
+LATE_MS = 500 if SECONDS < 60 else 200
+"""How much later than its grant a task may write down its start. A short audit shares its machine with other tests."""
 
 APP = f"""
 import asyncio, os, time

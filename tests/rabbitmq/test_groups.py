@@ -1,4 +1,4 @@
-"""Groups on RabbitMQ with a store: what they cost it, and those who have none, and what the copies of parked calls do."""
+"""Groups on RabbitMQ with a store: how calls come to their lanes, what others pay, and what their copies do."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,13 +63,14 @@ async def test_what_fits_is_not_parked(stage: Stage, process: Process) -> None:
 
 
 async def test_what_nobody_fetches_is_brought_to_its_lanes(stage: Stage, process: Process) -> None:
-    """While a consumer is busy and asks for nothing, all that waits in RabbitMQ goes to the store, and costs no more."""
+    """While a consumer is busy and asks for nothing, all that waits in RabbitMQ goes to the store, in its turn."""
     consumer = await process.consumer()
     await process.publish(*envelopes("a", 3_000, "a"), *envelopes("plain", 2), *envelopes("b", 2, "b"))
     [held] = await stage.fetch(consumer, 1)
     await are_parked(stage, process, 3_003)
     found = await stage.fetch(consumer, 6)
-    assert sorted(delivery.id for delivery in found if delivery.id[0] != "a") == ["b0000", "b0001", "plain0000", "plain0001"]
+    others = sorted(delivery.id for delivery in found if delivery.id[0] != "a")
+    assert others == ["b0000", "b0001", "plain0000", "plain0001"]
     await finish(consumer, [held, *found])
 
 
@@ -93,7 +94,7 @@ async def test_other_queues_have_their_share(stage: Stage, process: Process) -> 
     await process.publish(*envelopes("other", 5, queue=OTHER_QUEUE))
     found: list[str] = []
     while "other0004" not in found:
-        deliveries = list(await consumer.fetch(LIMITS, 2))
+        deliveries = list(await consumer.fetch({QUEUE: 10, OTHER_QUEUE: 10}, 2))
         found += [delivery.id for delivery in deliveries]
         await finish(consumer, deliveries)
         assert len(found) < 60
@@ -106,7 +107,7 @@ async def test_what_those_without_groups_pay(stage: Stage, process: Process, mem
 
     async def run(name: str) -> None:
         await process.publish(*envelopes(name, 100, queue=OTHER_QUEUE))
-        await finish(consumer, await stage.fetch(consumer, 100))
+        await finish(consumer, await stage.fetch(consumer, 100, {OTHER_QUEUE: 100}))
 
     async with Redis.from_url(memory.url) as redis:
         await run("first")
@@ -153,9 +154,7 @@ async def test_a_store_that_is_emptied(
     assert found >= {f"a{n:04}" for n in range(1, 10)}
 
 
-async def test_a_queue_without_groups_again(
-    stage: Stage, process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_queue_without_groups_again(stage: Stage, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue from which no call of a group comes any more is left alone: calls wait in RabbitMQ, not in the store."""
     monkeypatch.setattr(sorting, "REMEMBERED", 0.3)
     consumer = await process.consumer()

@@ -171,3 +171,20 @@ async def test_a_queue_that_is_not_asked_for_is_woken_for(redis_url: str, namesp
             wake = KeySpace(namespace).queue(QUEUE)["wake"]
             assert await client.blpop([wake], timeout=5) is not None
             await consumer.leave()
+
+
+async def test_a_call_that_is_rescheduled_stands_in_line(redis_url: str, namespace: str) -> None:
+    """A call that is due now by another time goes before those in line that are less urgent, as any newcomer."""
+    async with opened(redis_url, namespace) as pair:
+        await pair.transport.limits().declare({ROOM: Numbers(1)})
+        needs = Terms(slots=(SlotTerm("room"),))
+        await pair.transport.publish(
+            [Envelope("a", QUEUE, b"", 1, terms=needs), Envelope("b", QUEUE, b"", terms=needs)]
+        )
+        consumer = await pair.consumer()
+        (delivery,) = await consumer.fetch(LIMITS, 9, wait=False)
+        assert not await consumer.fetch(LIMITS, 9, wait=False)
+        await consumer.settle([Again(delivery, b"later", pair.transport.now_ms() + 60_000)])
+        assert await pair.transport.reschedule("a", QUEUE, b"later", b"now", 0)
+        assert [each.id for each in await consumer.fetch(LIMITS, 9, wait=False)] == ["a"]
+        await consumer.leave()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asyncq.limits import Kind, LimitId, Numbers
-from asyncq.sqlite.connection import Connection
+from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import TABLES
 from asyncq.terms import SlotTerm, Terms
 from asyncq.transport import SUSPECT_CRASHES, Again, Done, Envelope, Return
@@ -90,13 +90,9 @@ async def test_a_lane_is_there_while_a_call_is(tmp_path: Path) -> None:
 async def test_those_without_a_group_pay_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue without groups is published to, fetched from and settled as ever, also beside one that has some."""
     asked: list[str] = []
-    step = Connection._step  # pyright: ignore[reportPrivateUsage]
-
-    def noted(self: Connection, sql: str, *rest: object, **options: object) -> object:
-        asked.append(sql)
-        return step(self, sql, *rest, **options)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(Connection, "_step", noted)
+    rows, change = Transaction.rows, Transaction.change
+    monkeypatch.setattr(Transaction, "rows", lambda self, sql, p=(): asked.append(sql) or rows(self, sql, p))
+    monkeypatch.setattr(Transaction, "change", lambda self, sql, p=(): asked.append(sql) or change(self, sql, p))
     async with opened(tmp_path / "queue.db") as pair:
         consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
 

@@ -10,7 +10,7 @@
 -- key `u` and the size of its term (keyed.lua), a space, that term, the queue, a line feed, and the body. `orphans` orders
 -- queues, each with a space and an id, by a number whose last digit is the priority.
 
-local LIFE, WITHDRAWN_MS = 1048576, 86400000 -- those of asyncq/ledger.py
+local LIFE, WITHDRAWN_MS = 1048576, 86400000 -- those of asyncq/ledger/lives.py
 
 -- Returns the first generation that is wanted of an id whose last call has ended in this one; false: it had none.
 local function next_life(last)

@@ -76,7 +76,8 @@ end
 
 -- Let one that waits be due then, behind what stands there already.
 local function move(members, key, due_ms, now)
-  local group = group_in(redis.call('HGET', key.terms, string.sub(members[1], 2)))
+  local text = redis.call('HGET', key.terms, string.sub(members[1], 2))
+  local group, prefix = group_in(text), prefix_by(key.stands, 'stands')
   local member, set = leave_turn(members, key, group), nil
   if not member then
     member, set = standing_in(members, key)
@@ -93,9 +94,12 @@ local function move(members, key, due_ms, now)
     end
     return
   end
+  if text and #join_lines(prefix, {member}, newest_place(prefix)) == 0 then
+    return
+  end
   local innocent = sift({member}, key.crashes)
   if #innocent > 0 and group ~= '' then
-    stand_in_lanes(prefix_by(key.stands, 'stands'), innocent, {[member] = group}, newest_in_lane)
+    stand_in_lanes(prefix, innocent, {[member] = group}, newest_in_lane)
     ring(key.wake)
     return
   end

@@ -5,7 +5,7 @@
 -- There a member has the digit 0 whatever its priority. What a call needs ends in spaces once it was parked, one more than
 -- its priority: so the end of one that never was need not ask for how long it is to be remembered.
 
-local AFTER_PARKING_MS, OWN = 7200000, 'queue' -- the first: that of asyncq/ledger.py
+local AFTER_PARKING_MS, OWN = 7200000, 'queue' -- the first: that of asyncq/ledger/lives.py
 
 -- Returns for how many ms the end of a call is remembered that is parked now.
 local function parked_ms(left_ms)

@@ -178,9 +178,7 @@ class SharingSuite(Suite):
         """Names that look like others, or like what a server writes itself, are groups like any other."""
         names = ["", "a", "a b", "á\n1", '"group":"a"', "0", "x" * 500, "slots room ", "inf"]
         consumer = await sharing(stage, process)
-        await publish(
-            stage, process, *(grouped(f"{n}-{i}", name) for n, name in enumerate(names) for i in range(2))
-        )
+        await publish(stage, process, *(grouped(f"{n}-{i}", name) for n, name in enumerate(names) for i in range(2)))
         found = await one_by_one(stage, consumer, 2 * len(names))
         assert {id.split("-")[0] for id in found[: len(names)]} == {str(n) for n in range(len(names))}
         assert [id for id in found if id.endswith("-0")] == found[: len(names)]

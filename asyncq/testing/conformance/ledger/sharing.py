@@ -109,7 +109,7 @@ class SharingSuite(Suite):
         assert turns.due_ms is not None
         assert turns.due_ms <= process.ledger.now_ms() + 1
 
-    async def test_who_comes_later_stands_behind(self, process: LedgerProcess) -> None:
+    async def test_who_has_a_group_stands_behind(self, process: LedgerProcess) -> None:
         """While others wait, a call of a group joins its lane, also where there is time; others are lent."""
         holder = await process.holder()
         await line_up(holder, *many("a", 4))
@@ -243,7 +243,7 @@ class SharingSuite(Suite):
         assert await process.orphans() == []
         assert sorted(ids_of(await lend_turns(holder, 3))) in (["a0", "b0", "plain"], ["a1", "b0", "plain"])
 
-    async def test_a_suspect_is_for_who_may_take_one(self, stage: LedgerStage, process: LedgerProcess) -> None:
+    async def test_a_suspect_of_a_group_holds_up_nobody(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """A suspect of a group is parked, passed over in its lane by who may take none, and holds up nobody."""
         for _ in range(2):
             dead = await process.holder()
