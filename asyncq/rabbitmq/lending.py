@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class LedgerConsumer(FetchingConsumer):
         self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
         self._yielding = Yielding(holder, self._returning, now_ms, self._told)
         self._turning = Turning(holder, placing, queues, now_ms, self._told)
-        self._sorting = Sorting(self._intakes, self._returning, self._turning, self._line_up, lambda: len(self._loans))
+        self._sorting = Sorting(self._intakes, self._turning, self._line_up, lambda: len(self._loans))
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Keep the queues consumed, hear of what is withdrawn, and see to what is left behind."""
@@ -88,9 +88,11 @@ class LedgerConsumer(FetchingConsumer):
     async def fetch(
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
     ) -> Sequence[Delivery]:
+        self._sorting.fetched = [queue for queue, limit in limits.items() if limit > 0]
         try:
             return await super().fetch(limits, count, wait=wait, suspects=suspects)
         finally:
+            self._sorting.fetched = ()
             self._sorting.wake()  # there may be no time for the rest
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -142,7 +144,16 @@ class LedgerConsumer(FetchingConsumer):
             if deliveries := await self._lent(arrivals, suspects):
                 return deliveries
         # Maybe because it was parked.
-        return await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
+        deliveries = await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
+        if not deliveries:
+            self._look_again(limits)
+        return deliveries
+
+    def _look_again(self, queues: Collection[str]) -> None:
+        """Leave nothing behind that was passed over for the sake of lines, in which nobody may wait any more."""
+        if any(self._intakes[queue].buffer and not self._sorting.has(queue) for queue in queues):
+            self._event.set()
+        self._sorting.wake()
 
     def _want(self, limits: Mapping[str, int], count: int) -> None:
         for queue, limit in limits.items():

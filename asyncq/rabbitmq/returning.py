@@ -96,11 +96,6 @@ class Returning:
         self._is_urgent.set()
 
     @property
-    def is_fetching(self) -> bool:
-        """Whether something may be taken from the buffers now."""
-        return self._is_fetching
-
-    @property
     def is_sending(self) -> bool:
         """Whether something that is sent on, or round, is still here."""
         return bool(self._early) or self._is_sending

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.rabbitmq.receiving import Intake
-from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.turning import Turning
 
 BATCH = 500
@@ -27,9 +26,11 @@ class Sorting:
     are slots: so the few of another group are reached within a bounded time. What has come and fits into free slots,
     while nothing waits, is lent at once, and parked nowhere. Queues without groups are left alone.
 
+    Attributes:
+        fetched: queues for which a fetch has time; what has come from these is left to it while nothing waits in lines.
+
     Args:
         intakes: of the consumer, by queue.
-        returning: knows whether somebody fetches.
         turning: knows whether calls wait in lines.
         line_up: parks no more than so many of what has come from a queue.
         running: how many messages are not acknowledged because they run.
@@ -38,16 +39,15 @@ class Sorting:
     def __init__(
         self,
         intakes: Mapping[str, Intake],
-        returning: Returning,
         turning: Turning,
         line_up: Callable[[Intake, int], Awaitable[None]],
         running: Callable[[], int],
     ) -> None:
         self._intakes = intakes
-        self._returning = returning
         self._turning = turning
         self._line_up = line_up
         self._running = running
+        self.fetched: Collection[str] = ()
         self._seen: dict[str, float] = {}
         self._wanted = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -88,10 +88,10 @@ class Sorting:
             self._forget(time.monotonic() - REMEMBERED)
             if not self._turning.are_waiting:
                 await asyncio.sleep(GRACE)  # whoever runs things here may be about to fetch
-            if self._returning.is_fetching and not self._turning.are_waiting:
-                continue
             try:
-                await self.sort(list(self._seen))
+                await self.sort(
+                    [queue for queue in self._seen if self._turning.are_waiting or queue not in self.fetched]
+                )
             except (LeaseLost, BrokerUnavailable):  # whoever fetches learns of it
                 self._forget(math.inf)  # what has come is not to stay here; the next fetch that succeeds begins anew
             for queue in self._seen:

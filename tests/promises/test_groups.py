@@ -21,7 +21,7 @@ BUSY = 3
 MOVED = 60
 """Seconds within which what was published behind 50,000 calls has been brought from RabbitMQ to its lane, and runs."""
 
-BROUGHT = 20
+BROUGHT = 10
 """Starts of others while a call is brought there that comes when nothing else is on its way."""
 
 APP = """

@@ -186,3 +186,17 @@ async def test_a_group_beside_a_limit(stage: Stage, process: Process) -> None:
         deliveries = await stage.fetch(consumer, 1)
         found += [delivery.id for delivery in deliveries]
     assert {"b0000", "b0001"} <= set(found)
+
+
+async def test_a_queue_for_which_there_is_no_time(stage: Stage, process: Process) -> None:
+    """While a consumer waits for other queues alone, what comes from one with groups goes to its lanes all the same."""
+    consumer = await process.consumer()
+    await process.publish(*envelopes("a", 1, "a"))
+    held = await stage.fetch(consumer, 1)
+    fetching = stage.start(consumer.fetch({QUEUE: 0, OTHER_QUEUE: 5}, 5))
+    await process.publish(*envelopes("b", 600, "b"), *envelopes("c", 1, "c"))
+    await are_parked(stage, process, 601)
+    await process.publish(*envelopes("other", 1, queue=OTHER_QUEUE))
+    found = await stage.outcome(fetching, "what it waits for")
+    assert [delivery.id for delivery in found] == ["other0000"]
+    await finish(consumer, [*held, *found])
