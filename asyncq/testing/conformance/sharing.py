@@ -192,11 +192,11 @@ class SharingSuite(Suite):
     async def test_what_is_scheduled_joins_its_lane_when_it_is_due(self, stage: Stage, process: Process) -> None:
         """Calls that become due all at once are no more than their group's."""
         consumer = await sharing(stage, process)
-        due_ms = process.transport.now_ms() + 150
+        due_ms = process.transport.now_ms() + 1_000
         await process.publish(*(grouped(f"a{n}", due_ms=due_ms) for n in range(30)))
         await process.publish(grouped("b0", due_ms=due_ms), grouped("b1", due_ms=due_ms))
         assert (await process.counts()).scheduled == 32
-        await stage.backend.pass_time(0.3)
+        await stage.backend.pass_time(1.1)
         await lined_up(stage, process, 32)
         found = await one_by_one(stage, consumer, 4)
         assert sorted(found) == ["a0", "a1", "b0", "b1"]
