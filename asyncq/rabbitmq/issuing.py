@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from asyncq.errors import BrokerUnavailable, PublishRefused
-from asyncq.ledger import Claimed, ClaimReceipt, Copy, Ledger, Replaced
+from asyncq.ledger import LIFE, Claimed, ClaimReceipt, Copy, Ledger, Replaced
 from asyncq.rabbitmq.noting import Noter
 from asyncq.rabbitmq.placing import Placing
 from asyncq.rabbitmq.rounds import rounds_of
@@ -73,21 +73,40 @@ class Issuing:
             receipts[index] = receipts[last] or Owned(envelopes[last].id, envelopes[last].queue)
         return receipts
 
-    async def _issue(self, envelopes: Sequence[Envelope], bound: Bound | None) -> list[Receipt]:
+    async def issue_once(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
+        """Do the same with ids that have one life: what has ended is not published again, also where nothing is kept.
+
+        An end without a result is remembered for an hour.
+        """
+        await self._noter.room()
+        return await self._issue(envelopes, None, has_one_life=True)
+
+    async def _issue(
+        self, envelopes: Sequence[Envelope], bound: Bound | None, *, has_one_life: bool = False
+    ) -> list[Receipt]:
         """Publish calls no two of which claim the same key."""
         receipts: list[Receipt] = [None] * len(envelopes)
         wanted = list(range(len(envelopes)))
         for _ in range(TRIES):
             if not wanted:
                 return receipts
-            wanted = await self._try(envelopes, wanted, bound, receipts)
+            wanted = await self._try(envelopes, wanted, bound, receipts, has_one_life=has_one_life)
         raise BrokerUnavailable("A unique key is claimed again and again by others who do not publish their calls.")
 
     async def _try(
-        self, envelopes: Sequence[Envelope], wanted: Sequence[int], bound: Bound | None, receipts: list[Receipt]
+        self,
+        envelopes: Sequence[Envelope],
+        wanted: Sequence[int],
+        bound: Bound | None,
+        receipts: list[Receipt],
+        *,
+        has_one_life: bool,
     ) -> list[int]:
         """Publish those of these indexes, and write down their receipts; return those that have to be tried again."""
-        claims = await self._claims([envelopes[index] for index in wanted])
+        claiming = [envelopes[index] for index in wanted]
+        claims = await self._claims(claiming)
+        if has_one_life:
+            await self._keep_ended(claiming, claims)
         issues, copies, again = self._issues(envelopes, dict(zip(wanted, claims, strict=True)), receipts)
         if copies:
             await self._placing.place(copies)
@@ -111,6 +130,13 @@ class Issuing:
             for index, claim in zip(claiming, found, strict=True):
                 claims[index] = claim
         return claims
+
+    async def _keep_ended(self, envelopes: Sequence[Envelope], claims: list[ClaimReceipt]) -> None:
+        """Give up what was claimed for another life of an id, and take the id for taken."""
+        ended = [index for index, claim in enumerate(claims) if _generation_in(claim) >= LIFE]
+        await self._strike([envelopes[index] for index in ended])
+        for index in ended:
+            claims[index] = Taken(None, None)
 
     def _issues(
         self, envelopes: Sequence[Envelope], claims: dict[int, ClaimReceipt], receipts: list[Receipt]
@@ -166,6 +192,17 @@ def claim_ms(command_timeout: float) -> int:
 
 def _is_claimed(envelope: Envelope) -> bool:
     return not envelope.is_fresh or envelope.unique is not None
+
+
+def _generation_in(claim: ClaimReceipt) -> int:
+    """Return the generation to publish with; 0 also where nothing is to be published."""
+    match claim:
+        case int():
+            return claim
+        case Claimed(generation=generation):
+            return generation
+        case _:
+            return 0
 
 
 def _facts(generation: int) -> Facts:

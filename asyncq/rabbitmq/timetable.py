@@ -10,8 +10,8 @@ from asyncq.transport import Answer, Change, Changed, Entry, Receipt, Timetable
 class LedgerTimetable(Timetable):
     """Publishes what a store cannot.
 
-    Several schedulers may publish one tick at a time. They do so under one id, which the ledger gives once: a copy is
-    dropped by the worker that gets it.
+    Several schedulers may publish one tick at a time. They do so under one id, which the ledger gives once and for all:
+    a copy is dropped by the worker that gets it, and what has run is not published again.
 
     Args:
         kept: the ledger's own.
@@ -71,7 +71,7 @@ class LedgerTimetable(Timetable):
 
     async def _published(self, changes: Sequence[Change]) -> Sequence[PublishRefused | None]:
         """Publish the calls of changes; return for each what one of its calls was refused for."""
-        receipts = await self._issuing.issue([each for change in changes for each in change.envelopes])
+        receipts = await self._issuing.issue_once([each for change in changes for each in change.envelopes])
         refusals: list[PublishRefused | None] = []
         start = 0
         for change in changes:

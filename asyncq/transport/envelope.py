@@ -33,7 +33,7 @@ class Envelope(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The id was there already, so nothing was published. One of the two is set.
+    """The id was there already, so nothing was published. One of the two is set; neither where nothing is kept of it.
 
     Attributes:
         body: the message that has the id, while its task has not ended.

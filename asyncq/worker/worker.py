@@ -47,7 +47,7 @@ class Worker:
         queues: which queues, with the slots of each (None: as many as there are). By default those that declared tasks
             name, and "default".
         concurrency: slots: how many tasks run at once.
-        burst: return when nothing is ready, instead of waiting for more; what is due later, or has no turn yet, is left.
+        burst: return when nothing is ready, instead of waiting for more. What is due later, or has no turn yet, stays.
         shutdown_timeout: seconds that running tasks have to finish after `stop`; the rest is handed back.
         lease: seconds after which others take this worker for dead if they hear nothing of it.
         max_block: seconds a blocked loop is kept alive; then its stack is logged and the process ended. The same holds

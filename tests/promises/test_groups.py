@@ -74,9 +74,9 @@ async def test_in_memory(task: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> str:
     """Where brokers of several processes keep their messages."""
-    return f"sqlite:///{tmp_path / 'shop.db'}" if request.param == "sqlite" else request.getfixturevalue("redis_url")
+    return f"sqlite:///{tmp_path / 'shop.db'}" if request.param == "sqlite" else redis_url
 
 
 @pytest.mark.timeout(180)

@@ -13,7 +13,20 @@ from asyncq.rabbitmq.issuing import claim_ms
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
-from asyncq.transport import Again, Dead, Envelope, Outcome, Owned, Return, Revival, Revived, UniqueTerm
+from asyncq.transport import (
+    Again,
+    Change,
+    Changed,
+    Dead,
+    Done,
+    Envelope,
+    Outcome,
+    Owned,
+    Return,
+    Revival,
+    Revived,
+    UniqueTerm,
+)
 from tests.chaos.proxy import Proxy
 from tests.conformance.backends import Redis
 from tests.rabbitmq.backend import RememberingRabbitMQ
@@ -318,3 +331,27 @@ async def test_what_cannot_be(options: dict[str, object], said: str) -> None:
     """A store that is none, and a time that cannot be the server's, are refused before anything is connected."""
     with pytest.raises(ConfigurationError, match=said):
         RabbitMQBroker("amqp://localhost", **options)  # type: ignore[arg-type] - wrong ones, too
+
+
+async def test_a_tick_that_has_ended_is_not_published_again(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler dies between publishing a tick and moving on: the next only moves on, though no result is kept."""
+    timetable = process.transport.timetable()
+    call = Envelope("tick@1", QUEUE, b"tick", 0, 0)
+    change = Change("tick", b"1", b"2", 10**13, (call,))
+    assert list(await timetable.change([Change("tick", None, b"1", 1)])) == [Changed.DONE]
+
+    async def die(changes: object) -> None:
+        raise BrokerUnavailable("It has died.")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(timetable._kept, "change", die)  # type: ignore[attr-defined]
+        with pytest.raises(BrokerUnavailable):
+            await timetable.change([change])
+    consumer = await process.consumer()
+    [delivery] = await consumer.fetch(LIMITS, 10)
+    assert await settle_one(consumer, Done(delivery, Outcome(None)))
+
+    assert list(await timetable.change([change])) == [Changed.DONE]
+    assert list(await consumer.fetch(LIMITS, 10, wait=False)) == []
+    assert list(await process.transport.publish([call])) == [None]
+    assert [each.id for each in await consumer.fetch(LIMITS, 10)] == ["tick@1"]
