@@ -23,6 +23,8 @@ from tests.journeys.conftest import KINDS
 from tests.waiting import wait_until
 from tests.working import working
 
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
+
 ALL = (*KINDS, "rabbitmq")
 """RabbitMQ has a store beside it, where groups take turns once a worker has brought them there."""
 
