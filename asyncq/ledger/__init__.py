@@ -30,6 +30,11 @@ What is not granted is **parked**: it waits in its line in the ledger, which has
 its turn has come (`take_turns`). Its copies are for the day on which the ledger has forgotten it: the transport has
 them come again now and then.
 
+Groups (`Terms.group`) take turns in the line of each limit, and in one more: that of the queue itself, in which a turn
+is always there. A call of a group is parked behind those who wait in it, also where it needs nothing else; and whoever
+has no time for what has come lets it wait there (`line_up`), whether or not it has a group. So what one group has a lot
+of does not hold up the few of another behind it.
+
 Every verb raises `BrokerUnavailable` when the server does not answer. All times are milliseconds since 1970 by the
 ledger's clock (`now_ms`).
 """

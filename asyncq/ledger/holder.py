@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
-from asyncq.ledger.verdicts import Copy, Turns, Verdict
+from asyncq.ledger.verdicts import Copy, Held, Parked, Turns, Verdict
 from asyncq.transport import Lease, Settlement
 
 
@@ -38,11 +38,22 @@ class Holder(ABC):
         """
 
     @abstractmethod
+    async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
+        """Let copies that have come wait in the lines of their queues, in order, as `take` does, and lend none of them.
+
+        Those of a group wait in its lane, all others in one together. Somebody who waits is called.
+
+        Raises:
+            LeaseLost: this consumer is no member any more.
+        """
+
+    @abstractmethod
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         """Ask for calls that were parked and whose turn has come, in one atomic step.
 
-        Lines take turns. A call that lacks something else by now moves to the line of that. What an earlier one had
-        lent whose answer was lost is let go by the next, or a `take`: an orphan, unless it stands in line again.
+        Lines take turns, and in each of them groups. A call that lacks something else by now, or has others before it
+        who do, moves to the line of that. What an earlier one had lent whose answer was lost is let go by the next, or
+        a `take`: an orphan, unless it stands in line again.
 
         Args:
             limits: how many of each queue may be taken.

@@ -129,7 +129,7 @@ class Ledger(ABC):
 
     @abstractmethod
     async def parked(self, queues: Sequence[str]) -> Sequence[int]:
-        """Return how many calls of each queue wait in the lines of limits."""
+        """Return how many calls of each queue wait in lines."""
 
     def limits(self) -> LimitOffice:
         """Return where limits are declared and changed. Raises NotSupported where there are none."""

@@ -55,7 +55,9 @@ class Held(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """The call waits in the line of a limit, and is lent by `take_turns`: the copy is to come again in `PARKED_MS`.
+    """The call waits in the line of a limit, or of its queue, and is lent by `take_turns`.
+
+    The copy is to come again in `PARKED_MS`.
 
     Attributes:
         due_ms: when asking for its line may help; past: now; None: only a freed slot can, or a change.

@@ -26,6 +26,7 @@ from asyncq.memory.line import Member
 from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
 from asyncq.store import Place
+from asyncq.terms import Terms
 from asyncq.transport import (
     Again,
     Dead,
@@ -102,25 +103,16 @@ class Book:
         self._claims.strike(envelope, now_ms)
 
     def lend(self, member: Member, copy: Copy, now_ms: int) -> Verdict:
-        """Lend a copy that has come, unless it is held, has to wait for limits, or is not wanted."""
-        entry = self.space.entries.get(copy.id)
-        if entry is None:
-            if copy.generation < next_life(self._last_generation(copy.id, now_ms)):
-                return None
-            entry = self._begun(copy, now_ms)
-        elif copy.generation < entry.generation:
-            return None
-        elif entry.place is Place.RUNNING:
-            return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
-        if copy.generation > entry.generation:
-            entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
-            self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
-        elif entry.terms is None:
-            entry.terms = copy.terms
-        if entry.terms is not None and (parked := self._parked(entry, now_ms)) is not None:
-            self._orphans.pop(entry.id, None)
-            return parked
-        return self._lend(member, entry)
+        """Lend a copy that has come, unless it is held, has to wait for limits, or for others, or is not wanted."""
+        asked = self._asked(copy, now_ms, is_put_off=False)
+        return self._lend(member, asked) if isinstance(asked, Entry) else asked
+
+    def line_up(self, copy: Copy, now_ms: int) -> Held | Parked | None:
+        """Let a copy that has come wait, unless it is held, or not wanted."""
+        terms = Terms() if copy.terms is None else copy.terms
+        asked = self._asked(copy._replace(terms=terms), now_ms, is_put_off=True)
+        assert not isinstance(asked, Entry), "what is put off is not to be lent"
+        return asked
 
     def take_turns(self, member: Member, limits: Mapping[str, int], count: int, suspects: int, now_ms: int) -> Turns:
         """Lend calls that were parked and whose turn has come."""
@@ -242,6 +234,31 @@ class Book:
         entry.priority = envelope.priority
         return Replaced(owned, self._send_on(entry, was_due_ms, now_ms))
 
+    def _asked(self, copy: Copy, now_ms: int, *, is_put_off: bool) -> Entry | Held | Parked | None:
+        """Return the call that is to be lent now, or why none is."""
+        entry = self.space.entries.get(copy.id)
+        if entry is None:
+            if copy.generation < next_life(self._last_generation(copy.id, now_ms)):
+                return None
+            entry = self._begun(copy, now_ms)
+        elif copy.generation < entry.generation:
+            return None
+        elif entry.place is Place.RUNNING:
+            return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
+        if copy.generation > entry.generation:
+            entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
+            self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
+        elif entry.terms is None and copy.terms is not None:
+            self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
+        if entry.terms is None:
+            return entry
+        line = self.space.lines.line(entry.queue)
+        if not line.park(entry, now_ms, is_put_off=is_put_off):
+            return entry
+        self._orphans.pop(entry.id, None)
+        self._remember(entry, AFTER_PARKING_MS, now_ms)
+        return Parked(line.turns.due_ms(entry))
+
     def _begun(self, copy: Copy, now_ms: int) -> Entry:
         """Return a call that nobody has heard of, or that begins a later life."""
         self.space.records.forget(copy.id)
@@ -250,19 +267,6 @@ class Book:
             self.space.add(entry, 0, now_ms)
         self._begin(entry, now_ms)
         return entry
-
-    def _parked(self, entry: Entry, now_ms: int) -> Parked | None:
-        """Let a call wait for what it needs; None: it is granted."""
-        line = self.space.lines.line(entry.queue)
-        if entry not in line.turns:
-            line.remove(entry)
-            entry.place = Place.READY
-            if entry.is_suspect:
-                line.turns.stand(entry, now_ms)
-            elif line.turns.admit(entry, now_ms):
-                return None
-        self._remember(entry, AFTER_PARKING_MS, now_ms)
-        return Parked(line.turns.due_ms(entry))
 
     def _lend(self, member: Member, entry: Entry) -> Lent:
         self._orphans.pop(entry.id, None)

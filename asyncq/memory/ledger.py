@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import ClaimReceipt, Copy, Holder, Ledger, Turns, Verdict
+from asyncq.ledger import ClaimReceipt, Copy, Held, Holder, Ledger, Parked, Turns, Verdict
 from asyncq.limits import LimitOffice
 from asyncq.memory.book import Book
 from asyncq.memory.line import Member as Entrant
@@ -28,6 +28,13 @@ class MemoryHolder(MemoryMembership, Holder):
             self._check()
             now_ms = self._state.now_ms()
             return [self._book.lend(self._member, copy, now_ms) for copy in copies]
+
+    async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
+        await pass_turns()
+        with self._state.lock:
+            self._check()
+            now_ms = self._state.now_ms()
+            return [self._book.line_up(copy, now_ms) for copy in copies]
 
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         with self._state.lock:

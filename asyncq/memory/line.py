@@ -136,6 +136,26 @@ class Line:
         entry.place = Place.RUNNING
         self._running.add(entry)
 
+    def park(self, entry: Entry, now_ms: int, *, is_put_off: bool) -> bool:
+        """Let a ledger's call stand in line unless it is granted what it needs; return whether it does.
+
+        `is_put_off`: nobody has time for it just now.
+        """
+        if entry in self.turns:
+            return True
+        self.remove(entry)
+        if entry.place is Place.SCHEDULED:
+            entry.serial, entry.ready_ms = next(self._serials), now_ms
+        entry.place = Place.READY
+        if is_put_off:
+            self.turns.wait(entry, now_ms)
+            self._ring()
+            return True
+        if entry.is_suspect and (entry.group or (entry.terms and entry.terms.needs_grant)):
+            self.turns.stand(entry, now_ms)
+            return True
+        return not self.turns.admit(entry, now_ms)
+
     def remove(self, entry: Entry) -> None:
         """Take a message out, wherever it stands."""
         match entry.place:

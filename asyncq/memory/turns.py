@@ -1,19 +1,25 @@
 """The turns: the lines of one queue in which calls wait for what limits grant."""
 
 from itertools import count
+from typing import Final
 
+from asyncq.limits import Kind, LimitId
 from asyncq.memory.entry import Entry
 from asyncq.memory.keyed import LimitKey
 from asyncq.memory.lanes import Lanes
-from asyncq.memory.limiter import FAR_MS, Limiter, keys_of
+from asyncq.memory.limiter import FAR_MS, Lacking, Limiter, keys_of
 from asyncq.memory.ranking import Ranking
 from asyncq.terms import Terms
+
+OWN: Final = LimitKey(LimitId(Kind.SLOTS, ""), "")
+"""What the line of a ledger's queue itself is of, in which a turn is always there."""
 
 
 class Turns:
     """A line for each count of a limit, in order of priority and then of becoming ready. Each has a time of its own.
 
-    In a line groups take turns, as they do in the queue.
+    In a line groups take turns, as they do in the queue. A ledger, whose queues are elsewhere, has one line more: that
+    of the queue itself (`OWN`).
 
     Args:
         limiter: of the namespace.
@@ -51,17 +57,23 @@ class Turns:
         return True
 
     def join(self, entry: Entry) -> bool:
-        """Let a call stand behind those who wait for one of its terms; False: nobody does."""
-        for of in keys_of(entry.terms) if entry.terms is not None else ():
-            if of in self._lines:
-                self._stand(entry, of, FAR_MS)
-                return True
-        return False
+        """Let a call stand behind those who wait for one of its terms, or with its group; False: nobody does."""
+        if entry.terms is None:
+            return False
+        of = OWN if entry.group and OWN in self._lines else self._line_of_one(entry.terms)
+        if of is not None:
+            self._stand(entry, of, FAR_MS)
+        return of is not None
+
+    def wait(self, entry: Entry, now_ms: int) -> None:
+        """Let a ledger's call wait for nothing but somebody who has time."""
+        self._stand(entry, OWN, now_ms)
+        self._time(OWN, now_ms)
 
     def stand(self, entry: Entry, due_ms: int) -> None:
         """Let a call stand in line that is not asked for now; a line that is new is asked for at that time."""
         if entry.terms is not None and not self.join(entry):
-            self._stand(entry, keys_of(entry.terms)[0], due_ms)
+            self._stand(entry, next(iter(keys_of(entry.terms)), OWN), due_ms)
 
     def due_ms(self, entry: Entry) -> int | None:
         """Return when the line is asked for in which a call stands; None: nothing but a call can help."""
@@ -85,7 +97,8 @@ class Turns:
                 self.discard(entry)
                 apart.append(entry)
                 continue
-            lacking = self._limiter.lacking(entry.terms, now_ms)
+            behind = self._line_of_one(entry.terms) if of == OWN else None
+            lacking = Lacking(behind, FAR_MS) if behind else self._limiter.lacking(entry.terms, now_ms)
             if lacking is None:
                 self._grant(entry, entry.terms, now_ms)
                 self._time(of, now_ms)
@@ -137,6 +150,9 @@ class Turns:
         """Have all lines asked for: limits have changed."""
         for of in self._lines:
             self._time(of, 0)
+
+    def _line_of_one(self, terms: Terms) -> LimitKey | None:
+        return next((of for of in keys_of(terms) if of in self._lines), None)
 
     def _grant(self, entry: Entry, terms: Terms, now_ms: int) -> None:
         if not terms.has_expired(now_ms):

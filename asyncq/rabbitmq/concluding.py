@@ -11,7 +11,7 @@ from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.loans import Loan, parked_ms
 from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.sending import Parcel, Sending
-from asyncq.rabbitmq.wire import Wire, facts_of, ungrouped
+from asyncq.rabbitmq.wire import Wire, facts_of
 from asyncq.transport import Again, Dead, DeadLetter, Delivery, Done, Envelope, Return, Settlement
 
 End = tuple[int, Settlement, Loan]
@@ -81,7 +81,7 @@ class Concluding:
             token = settlement.delivery.token
             loan = self._loans.get(token)
             if loan is not None and token not in ends:
-                ends[token] = (index, _ungrouped(settlement), loan)
+                ends[token] = (index, settlement, loan)
         return list(ends.values())
 
     async def _conclude(self, ends: Sequence[End], effects: list[bool]) -> None:
@@ -222,12 +222,6 @@ class Concluding:
             message = self._wire.letter(delivery, settlement.reason, record, died_us=loan.died_us, ttl_ms=ttl_ms)
             return Parcel(message, delivery.queue)
         return None
-
-
-def _ungrouped(settlement: Settlement) -> Settlement:
-    if isinstance(settlement, Return) and settlement.terms is not None:
-        return settlement._replace(terms=ungrouped(settlement.terms))
-    return settlement
 
 
 def _then(settlement: Settlement) -> Sequence[Envelope]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.ledger import Held, Holder, Parked
+from asyncq.ledger import Copy, Held, Holder, Parked
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.concluding import Concluding
 from asyncq.rabbitmq.deliveries import Arrival
@@ -18,11 +19,14 @@ from asyncq.rabbitmq.outliving import Outliving
 from asyncq.rabbitmq.placing import Placing
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.sending import Sending
+from asyncq.rabbitmq.sorting import Sorting
 from asyncq.rabbitmq.tenure import PlacingLease
 from asyncq.rabbitmq.turning import Turning
 from asyncq.rabbitmq.wire import copy_of, due_of, remembered_facts
 from asyncq.rabbitmq.yielding import Yielding
 from asyncq.transport import SUSPECT_CRASHES, Delivery, Settlement
+
+T = TypeVar("T")
 
 
 class LedgerConsumer(FetchingConsumer):
@@ -63,6 +67,7 @@ class LedgerConsumer(FetchingConsumer):
         self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
         self._yielding = Yielding(holder, self._returning, now_ms, self._told)
         self._turning = Turning(holder, placing, queues, now_ms, self._told)
+        self._sorting = Sorting(self._intakes, self._turning, self._line_up, lambda: len(self._loans))
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Keep the queues consumed, hear of what is withdrawn, and see to what is left behind."""
@@ -76,9 +81,19 @@ class LedgerConsumer(FetchingConsumer):
             severed(tokens)
 
         async with asyncio.TaskGroup() as doers:
-            doing = (self._keep_up(), self._holder.run(lose), self._placing.run())
-            for doer in (*doing, self._outliving.run(), self._yielding.run(), self._turning.run()):
+            doing = (self._keep_up(), self._holder.run(lose), self._placing.run(), self._outliving.run())
+            for doer in (*doing, self._yielding.run(), self._turning.run(), self._sorting.run()):
                 doers.create_task(doer)
+
+    async def fetch(
+        self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
+    ) -> Sequence[Delivery]:
+        self._sorting.fetched = [queue for queue, limit in limits.items() if limit > 0]
+        try:
+            return await super().fetch(limits, count, wait=wait, suspects=suspects)
+        finally:
+            self._sorting.fetched = ()
+            self._sorting.wake()  # there may be no time for the rest
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         effects = await self._concluding.settle(settlements)
@@ -113,9 +128,13 @@ class LedgerConsumer(FetchingConsumer):
         return count
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
-        has_others = any(self._intakes[queue].buffer for queue in limits)
+        if crowded := [queue for queue in limits if self._is_crowded(queue, min(limits[queue], count))]:
+            async with self._giving_up_if_lost():
+                await self._sorting.sort(crowded)
+        has_others = any(self._intakes[queue].buffer and not self._sorting.has(queue) for queue in limits)
         if self._turning.comes_first(limits) and not (has_others and self._is_others_turn):
             share = -(-count // 2) if has_others else count
+            self._want(limits, count)  # what comes of that has its turn after this
             # By itself: what comes after this may fail, or be cancelled, and nobody would run what was lent here.
             if deliveries := await self._from_lines(limits, share, suspects):
                 self._is_others_turn = True
@@ -125,21 +144,38 @@ class LedgerConsumer(FetchingConsumer):
             if deliveries := await self._lent(arrivals, suspects):
                 return deliveries
         # Maybe because it was parked.
-        return await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
+        deliveries = await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
+        if not deliveries:
+            self._look_again(limits)
+        return deliveries
+
+    def _look_again(self, queues: Collection[str]) -> None:
+        """Leave nothing behind that was passed over for the sake of lines, in which nobody may wait any more."""
+        if any(self._intakes[queue].buffer and not self._sorting.has(queue) for queue in queues):
+            self._event.set()
+        self._sorting.wake()
+
+    def _want(self, limits: Mapping[str, int], count: int) -> None:
+        for queue, limit in limits.items():
+            if not self._sorting.has(queue):
+                self._intakes[queue].want(limit, min(limit, count))
+
+    def _is_crowded(self, queue: str, limit: int) -> bool:
+        """Tell whether more has come from a queue with groups than may be lent: it has to be in turn."""
+        intake = self._intakes[queue]
+        return intake.is_sorted and len(intake.buffer) > limit
 
     async def _from_lines(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Delivery]:
         """Return what is lent of calls that were parked."""
         try:
-            turns = await self._turning.take(limits, count, suspects)
-        except LeaseLost:
-            self._lose()
-            await self._abandon()
-            raise
+            async with self._giving_up_if_lost():
+                turns = await self._turning.take(limits, count, suspects)
         except BrokerUnavailable:
             if any(self._intakes[queue].buffer for queue in limits):
                 raise  # nothing of it could be lent either
             return []
         self._loans |= {lent.token: Loan(copy, None) for copy, lent in turns}
+        self._see_groups(copy for copy, _ in turns)
         return [Delivery(*copy[:4], *lent) for copy, lent in turns]
 
     async def _wait(self) -> None:
@@ -150,8 +186,10 @@ class LedgerConsumer(FetchingConsumer):
             self._turning.end_wait()
 
     async def _probe(self, limits: Mapping[str, int]) -> None:
-        self._turning.hurry()
         await super()._probe(limits)
+        async with self._giving_up_if_lost():
+            await self._sorting.sort(limits)
+        self._turning.hurry()
 
     def _picked(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Arrival]:
         """Take what may be taken out of the buffers, after a suspect that waits, and let the server send more."""
@@ -161,6 +199,8 @@ class LedgerConsumer(FetchingConsumer):
             limits = {**limits, suspect.queue: limits[suspect.queue] - 1}
         for queue, limit in limits.items():
             intake = self._intakes[queue]
+            if self._sorting.has(queue):
+                continue
             before, most = len(picked), min(limit, count - len(picked))
             if intake.buffer and most:
                 self._pick(intake, most, picked)
@@ -181,15 +221,9 @@ class LedgerConsumer(FetchingConsumer):
     async def _lent(self, arrivals: Sequence[Arrival], suspects: int) -> list[Delivery]:
         """Return what is lent of what has come, and let go of the rest."""
         copies = [copy_of(arrival) for arrival in arrivals]
-        try:
-            verdicts = await self._holder.take(copies)
-        except LeaseLost:
-            self._lose()
-            await self._abandon()
-            raise
-        except BaseException:
-            self._put_back(arrivals)
-            raise
+        async with self._giving_up_if_lost():
+            verdicts = await self._answered(self._holder.take(copies), arrivals)
+        self._see_groups(copies)
         deliveries: list[Delivery] = []
         for arrival, copy, verdict in zip(arrivals, copies, verdicts, strict=True):
             if verdict is None:
@@ -204,6 +238,23 @@ class LedgerConsumer(FetchingConsumer):
                 deliveries.append(Delivery(*copy[:4], *verdict))
         return deliveries
 
+    async def _line_up(self, intake: Intake, count: int) -> None:
+        """Let no more than so many of what has come wait in their lanes."""
+        arrivals: list[Arrival] = []
+        self._pick(intake, count, arrivals)
+        copies = [copy_of(arrival) for arrival in arrivals]
+        verdicts = await self._answered(self._holder.line_up(copies), arrivals)
+        self._see_groups(copies)
+        for arrival, verdict in zip(arrivals, verdicts, strict=True):
+            if verdict is None:
+                arrival.acknowledge()
+            else:
+                self._send_round(arrival, verdict)
+
+    def _see_groups(self, copies: Iterable[Copy]) -> None:
+        for queue in {copy.queue for copy in copies if copy.terms is not None and copy.terms.group}:
+            self._sorting.see(queue)
+
     def _send_round(self, arrival: Arrival, verdict: Held | Parked) -> None:
         """Let a copy come again: when its call may be free, or when the ledger may have forgotten it."""
         facts, now_ms = remembered_facts(arrival), self._now_ms()
@@ -213,6 +264,28 @@ class LedgerConsumer(FetchingConsumer):
         else:
             away_ms = round_ms(verdict.lease_end_ms - now_ms, facts.rounds)
         self._returning.send_round(arrival, now_ms + away_ms, facts._replace(rounds=facts.rounds + 1))
+
+    def _told(self) -> None:
+        super()._told()
+        self._sorting.wake()
+
+    async def _answered(self, asking: Awaitable[T], arrivals: Sequence[Arrival]) -> T:
+        """Return what the ledger says of what has come; where it says nothing all of that is where it was."""
+        try:
+            return await asking
+        except BaseException:
+            self._put_back(arrivals)
+            raise
+
+    @asynccontextmanager
+    async def _giving_up_if_lost(self) -> AsyncGenerator[None, None]:
+        """Give all back to the server where somebody else has taken over."""
+        try:
+            yield
+        except LeaseLost:
+            self._lose()
+            await self._abandon()
+            raise
 
     def _put_back(self, arrivals: Sequence[Arrival]) -> None:
         for arrival in reversed(arrivals):

@@ -41,6 +41,7 @@ class Intake:
         buffer: what has arrived, in order.
         arrivals: how many have arrived in all.
         fault: why there is no channel; None: there is one, or nobody knows yet.
+        is_sorted: all that arrives is taken out of the buffer, whatever there are slots for.
         losses_ms: when the latest of its channels have ended that it did not end itself, in ms since 1970.
     """
 
@@ -49,6 +50,7 @@ class Intake:
         self.buffer: deque[Arrival] = deque()
         self.arrivals = 0
         self.fault: BrokerUnavailable | None = None
+        self.is_sorted = False
         self.losses_ms: deque[int] = deque(maxlen=MAX_LOSSES)
         self._client = client
         self._told = told
@@ -85,6 +87,11 @@ class Intake:
         self._ceiling = max(self._ceiling, limit + channel.outstanding)
         if self._wanted < self._ceiling and channel.outstanding + count > self._wanted:
             self._change(min(self._ceiling, max(2 * self._wanted, channel.outstanding + count)))
+
+    def want_at_least(self, count: int) -> None:
+        """Let the server have sent so many that are not acknowledged."""
+        if self._wanted < count:
+            self._change(count)
 
     def take_older_than(self, at: float) -> list[Arrival]:
         """Take out of the buffer what has arrived before, by `time.monotonic()`."""

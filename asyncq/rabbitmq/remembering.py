@@ -39,6 +39,7 @@ class RememberingTransport(RabbitTransport):
         counts_calls=False,
         shows_line=False,
         has_limits=True,
+        has_groups=True,
         has_schedules=True,
     )
 

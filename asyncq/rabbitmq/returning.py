@@ -139,15 +139,15 @@ class Returning:
         self._sent()
 
     async def _relieve(self) -> None:
-        while any(intake.buffer for intake in self._intakes) and not self._early:
+        while any(intake.buffer for intake in self._left_alone()) and not self._early:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CROWDED):
                     await self._is_urgent.wait()
             now = time.monotonic()
             if not self._is_fetching and now - self._fetched_at >= CROWDED:
-                for intake in self._intakes:
+                for intake in self._left_alone():
                     intake.pause()
-            for intake in self._intakes:
+            for intake in self._left_alone():
                 stale = [arrival for arrival in intake.take_older_than(now - STALE) if not self._is_known(arrival)]
                 if stale:  # it has been let too much
                     intake.pause()
@@ -156,6 +156,10 @@ class Returning:
                 except BrokerUnavailable:
                     intake.buffer.extendleft(reversed(stale))
                     raise
+
+    def _left_alone(self) -> list[Intake]:
+        """Return those whose buffers nobody else looks after."""
+        return [intake for intake in self._intakes if not intake.is_sorted]
 
     async def _send(self, pairs: Sequence[tuple[Arrival, Parcel]]) -> None:
         refusals = await self._sending.send([parcel for _, parcel in pairs])

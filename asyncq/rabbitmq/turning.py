@@ -60,6 +60,11 @@ class Turning:
         self._failures = 0
         self._random = Random()
 
+    @property
+    def are_waiting(self) -> bool:
+        """Whether calls are known to wait in lines."""
+        return self._are_waiting
+
     def is_due(self, queues: Collection[str]) -> bool:
         """Tell whether it is to be asked for calls of these queues."""
         if self._due_ms <= self._now_ms():

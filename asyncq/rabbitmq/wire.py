@@ -145,14 +145,7 @@ def copy_of(arrival: Arrival) -> Copy:
 
 def facts_of(copy: Copy) -> Facts:
     """Return what a message says of which a ledger knows this."""
-    return Facts(generation=copy.generation, terms="" if copy.terms is None else encode_terms(copy.terms))
-
-
-def ungrouped(terms: Terms | None) -> Terms | None:
-    """Return terms without the group, which a message of another broker may have: here groups do not take turns."""
-    if terms is None or not terms.group:
-        return terms
-    return msgspec.structs.replace(terms, group="") if terms.needs_grant else None
+    return Facts(generation=copy.generation, terms="" if copy.terms in (None, Terms()) else encode_terms(copy.terms))
 
 
 def envelope_in(id: str, body: bytes) -> Envelope | None:
@@ -161,7 +154,7 @@ def envelope_in(id: str, body: bytes) -> Envelope | None:
         message = decode_message(body)
     except MessageError:
         return None
-    return Envelope(id, message.queue, body, message.priority, message.due_ms, terms=ungrouped(terms_of(message)))
+    return Envelope(id, message.queue, body, message.priority, message.due_ms, terms=terms_of(message))
 
 
 def remembered_facts(arrival: Arrival) -> Facts:
@@ -256,7 +249,7 @@ def _terms_in(arrival: Arrival) -> Terms | None:
     text = headers.get(HEADER_TERMS) if headers else None
     if isinstance(text, str):
         with suppress(msgspec.DecodeError):
-            return ungrouped(decode_terms(text))
+            return decode_terms(text)
     return None
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Holder, Lent, Turns, Verdict
+from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Turns, Verdict
 from asyncq.redis.client import RedisClient
 from asyncq.redis.holdings import Holdings
 from asyncq.redis.keys import KeySpace
@@ -62,6 +62,15 @@ class RedisHolder(Holder):
                 raise LeaseLost(f"Holder {self.name!r} has left.")
             return await self._take(copies)
 
+    async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
+        if not copies:
+            return []
+        async with self._taking:
+            if self._has_left:
+                raise LeaseLost(f"Holder {self.name!r} has left.")
+            verdicts = await self._take(copies, is_put_off=True)
+        return [None if isinstance(verdict, Lent) else verdict for verdict in verdicts]  # none is lent
+
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         async with self._taking:
             if self._has_left:
@@ -118,12 +127,12 @@ class RedisHolder(Holder):
                 await self._holdings.reconcile(self._client.server.command_timeout)
         self._recovering.doubt()
 
-    async def _take(self, copies: Sequence[Copy]) -> list[Verdict]:
+    async def _take(self, copies: Sequence[Copy], *, is_put_off: bool = False) -> list[Verdict]:
         seconds = self._client.server.command_timeout
         if self._holdings.is_doubtful:
             await self._holdings.reconcile(seconds)
         self._holdings.ask({copy.queue for copy in copies})
-        taking = Taking(copies, self.name, self._holdings.number)
+        taking = Taking(copies, self.name, self._holdings.number, is_put_off=is_put_off)
         replies = await self._link.attempt(taking.calls(self._space.queue), wanted="take", seconds=seconds)
         self._holdings.answer()
         verdicts = taking.verdicts(replies)

@@ -26,11 +26,13 @@ class Taking:
         copies: that have come.
         name: of the holder.
         number: of this take, among the holder's.
+        is_put_off: none is to be lent.
     """
 
-    def __init__(self, copies: Sequence[Copy], name: str, number: int) -> None:
+    def __init__(self, copies: Sequence[Copy], name: str, number: int, *, is_put_off: bool) -> None:
         self._name = name
         self._number = number
+        self._is_put_off = is_put_off
         self._parts = parts_of(copies, _measure)
         self._count = len(copies)
 
@@ -39,7 +41,7 @@ class Taking:
         calls: list[Call] = []
         offset = 0
         for part in self._parts:
-            arguments: list[Argument] = [self._name, self._number, offset]
+            arguments: list[Argument] = [self._name, self._number, offset, int(self._is_put_off)]
             for id, _, body, priority, generation, _, terms in part.items:
                 said = generation if terms is None else f"{generation} {encode_terms(terms)}"
                 arguments += (f"{priority}{id}", said, body)
@@ -110,7 +112,8 @@ class Asking:
             for member, body, token, crash, generation, text in zip(*lists, strict=True):
                 id, priority, number, terms = member[1:].decode(), member[0] - 48, int(crash), terms_in(text)
                 copy = Copy(id, queue, body, priority, int(generation), 0, terms and terms.once_lent())
-                lent.append((copy, Lent(token.decode(), abs(number), number < 0, terms is not None)))
+                has_terms = terms is not None and terms.needs_grant
+                lent.append((copy, Lent(token.decode(), abs(number), number < 0, has_terms)))
         return Turns(lent, turn_ms(due) if due else None, bool(are_waiting))
 
 

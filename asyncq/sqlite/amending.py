@@ -17,7 +17,7 @@ _SEND_ON: Final = f"""
 UPDATE calls SET generation = generation + 1, priority = ?3, orphaned_ms = ifnull(orphaned_ms, ?4)
 WHERE id = ?1 AND space = ?2 AND state < {RUNNING}
 RETURNING id, (SELECT name FROM queues WHERE queues.id = queue), body, priority, generation,
-    iif(state = {SCHEDULED}, due_ms, 0), terms
+    iif(state = {SCHEDULED}, due_ms, 0), terms, lane
 """
 _WAITING: Final = f"""
 SELECT seq, iif(state = {SCHEDULED}, due_ms, 0), CASE state WHEN {LINED} THEN line END FROM calls

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from asyncq.clock import Clock
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Holder, Turns, Verdict
+from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Turns, Verdict
 from asyncq.sqlite.concluding import conclude
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.engine import Transaction
@@ -47,10 +47,21 @@ class SQLiteHolder(SQLiteMembership, Holder):
             return []
 
         def work(transaction: Transaction, number: int) -> list[Verdict] | None:
-            space = transaction.space(self._namespace)
-            return take(transaction, space, self._number, number, copies, self._clock.now_ms())
+            space, lending = transaction.space(self._namespace), Lending(self._number, number)
+            return take(transaction, space, lending, copies, self._clock.now_ms())
 
         return await self._lend(work, self._lost_takes)
+
+    async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
+        if not copies:
+            return []
+
+        def work(transaction: Transaction, number: int) -> list[Verdict] | None:
+            space, lending = transaction.space(self._namespace), Lending(self._number, number)
+            return take(transaction, space, lending, copies, self._clock.now_ms(), is_put_off=True)
+
+        verdicts = await self._lend(work, self._lost_takes)
+        return [None if isinstance(verdict, Lent) else verdict for verdict in verdicts]  # none is lent
 
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         self._rung.clear()  # before the look, so that what comes after it is not slept through

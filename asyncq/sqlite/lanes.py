@@ -12,7 +12,7 @@ from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.candidates import COLUMNS, Candidate, by_waiting, candidates
 from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import PLACE_IN_LANE
-from asyncq.terms import Terms, encode_terms
+from asyncq.terms import Terms, decode_terms, encode_terms
 
 # ?1 rows of [stand, lane], in order
 _JOIN: Final = """
@@ -42,6 +42,11 @@ def filed(terms: Terms | None) -> tuple[str | None, str | None]:
         return None, None
     lane = terms.group.partition("\0")[0]  # where SQLite takes a text to end
     return encode_terms(terms) if terms.needs_grant else None, lane or None
+
+
+def unfiled(text: str | None, lane: str | None) -> Terms | None:
+    """Return terms of what the file knows of them."""
+    return decode_terms(text) if text else Terms(group=lane) if lane else None
 
 
 def join(transaction: Transaction, lanes: Iterable[tuple[int, str]]) -> None:

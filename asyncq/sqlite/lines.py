@@ -29,6 +29,11 @@ WHERE line = ?1 AND state = {LINED} AND lane IS NULL AND {IS_PLAIN} ORDER BY pri
 _HEAD_OF_LANE: Final = f"""
 SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 ORDER BY {PLACE_IN_LANE}, seq LIMIT 1
 """
+_PLAIN_HEAD_OF_LANE: Final = f"""
+SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 AND {IS_PLAIN} ORDER BY {PLACE_IN_LANE}, seq LIMIT 1
+"""
+_LANES: Final = 20
+"""In which nobody may stand but suspects."""
 _STAND: Final = f"""
 UPDATE calls SET state = {LINED}, line = json_extract(value, '$[1]')
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?1)) WHERE seq = own
@@ -119,8 +124,12 @@ class Lines:
         return _first_in_turn(self._transaction, line) if self._have_lanes else _first(self._transaction, line, _HEAD)
 
     def plain_head(self, line: int) -> Candidate | None:
-        """Return who is first in a line without groups of those who are no suspects."""
-        return _first(self._transaction, line, _PLAIN_HEAD)
+        """Return who is first in a ledger's line of those who are no suspects."""
+        for lane in (first_lanes(self._transaction, line, _LANES) if self._have_lanes else []) or [""]:
+            sql, parameters = (_PLAIN_HEAD_OF_LANE, (line, lane)) if lane else (_PLAIN_HEAD, (line,))
+            if found := self._transaction.rows(sql, parameters):
+                return Candidate(*found[0])
+        return None
 
     def serve(self, line: int, head: Candidate) -> None:
         """Have the lane of who was first use up a turn."""

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from asyncq.ledger import LIFE, Copy
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.schema import ENDED, READY
-from asyncq.terms import decode_terms
 from asyncq.transport import Outcome
 
 # ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, priority, generation, start, length], ?4 the time, ?5 the
@@ -25,7 +25,7 @@ ON CONFLICT(id, space) DO UPDATE SET
     queue = excluded.queue, priority = excluded.priority, generation = excluded.generation, body = excluded.body,
     due_ms = excluded.due_ms, state = excluded.state, holder = excluded.holder, fetch = excluded.fetch,
     is_reopened = excluded.is_reopened, crashes = 0, blamed = NULL, expires_ms = NULL, progress = NULL,
-    progress_end_ms = NULL, orphaned_ms = excluded.orphaned_ms, terms = NULL, line = NULL
+    progress_end_ms = NULL, orphaned_ms = excluded.orphaned_ms, terms = NULL, line = NULL, lane = NULL
 RETURNING id, seq
 """
 
@@ -72,7 +72,8 @@ class Known(NamedTuple):
         crashes, is_doubtful: as in `Delivery`.
         lease_end_ms: of who runs it; None: nobody.
         terms: what it needs, encoded; None: nothing.
-        line: in which it waits for that; None: in none.
+        lane: its group; None: none.
+        line: in which it waits; None: in none.
     """
 
     seq: int
@@ -81,6 +82,7 @@ class Known(NamedTuple):
     is_doubtful: bool
     lease_end_ms: int | None
     terms: str | None
+    lane: str | None
     line: int | None
 
 
@@ -134,9 +136,18 @@ def begin(
     return dict(transaction.rows(_BEGIN, parameters))
 
 
-def copy_in(id: str, queue: str, body: bytes, priority: int, generation: int, due_ms: int, terms: str | None) -> Copy:
+def copy_in(
+    id: str,
+    queue: str,
+    body: bytes,
+    priority: int,
+    generation: int,
+    due_ms: int,
+    terms: str | None,
+    lane: str | None,
+) -> Copy:
     """Return what a call has become, of a row."""
-    return Copy(id, queue, body, priority, generation, due_ms, decode_terms(terms) if terms else None)
+    return Copy(id, queue, body, priority, generation, due_ms, unfiled(terms, lane))
 
 
 def become(transaction: Transaction, newer: Iterable[tuple[int, int, int, bytes]]) -> None:

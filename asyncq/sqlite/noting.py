@@ -7,22 +7,24 @@ from asyncq.ledger import Claimed, ClaimReceipt, Replaced, next_life
 from asyncq.sqlite.amending import replaced
 from asyncq.sqlite.bundle import as_json, bundled
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lanes import filed
 from asyncq.sqlite.lives import last_generations
 from asyncq.sqlite.schema import ENDED, READY, SCHEDULED
 from asyncq.sqlite.uniques import claim_keys, confirm_keys, hold_keys, owners_of, strike_keys, take_keys
-from asyncq.terms import Terms, encode_terms
 from asyncq.transport import Envelope, KeyOwner, Owned, Taken
 
-# ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, state, priority, due_ms, terms, start, length], ?4 the time.
+# ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, state, priority, due_ms, terms, lane, start, length], ?4 the
+# time.
 # What is known stays, and so does an end that is remembered, unless its id was claimed since.
 _NOTE: Final = """
-INSERT INTO calls(space, id, queue, state, priority, due_ms, terms, generation, body)
-SELECT ?1, own, queue, state, priority, due_ms, terms, ifnull(claims.generation, 0), own_body
+INSERT INTO calls(space, id, queue, state, priority, due_ms, terms, lane, generation, body)
+SELECT ?1, own, queue, state, priority, due_ms, terms, lane, ifnull(claims.generation, 0), own_body
 FROM (
     SELECT key, json_extract(value, '$[0]') AS own, json_extract(value, '$[1]') AS queue,
         json_extract(value, '$[2]') AS state, json_extract(value, '$[3]') AS priority,
         json_extract(value, '$[4]') AS due_ms, json_extract(value, '$[5]') AS terms,
-        ifnull(substr(?2, json_extract(value, '$[6]'), json_extract(value, '$[7]')), x'') AS own_body
+        json_extract(value, '$[6]') AS lane,
+        ifnull(substr(?2, json_extract(value, '$[7]'), json_extract(value, '$[8]')), x'') AS own_body
     FROM json_each(?3)
 )
 LEFT JOIN claims ON claims.space = ?1 AND claims.id = own AND claims.body = own_body
@@ -76,7 +78,7 @@ def note(transaction: Transaction, space: int, envelopes: Sequence[Envelope], no
     """Remember messages that are on their way, unless they are known or have ended."""
     queues = {queue: transaction.queue(space, queue) for queue in {envelope.queue for envelope in envelopes}}
     rows, bodies = bundled(
-        (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), _text(terms), body)
+        (id, queues[queue], SCHEDULED if due_ms > now_ms else READY, priority, max(due_ms, now_ms), *filed(terms), body)
         for id, queue, body, priority, due_ms, _, _, terms in envelopes
     )
     firsts: dict[str, Envelope] = {}
@@ -152,10 +154,6 @@ def strike(transaction: Transaction, space: int, envelopes: Sequence[Envelope]) 
     struck = [id for (id,) in transaction.rows(_STRIKE, (space, bodies, rows))]
     if struck:
         strike_keys(transaction, space, struck)
-
-
-def _text(terms: Terms | None) -> str | None:
-    return None if terms is None else encode_terms(terms)
 
 
 def _begun(transaction: Transaction, space: int, envelopes: Sequence[Envelope], now_ms: int) -> set[str]:

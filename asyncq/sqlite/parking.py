@@ -7,26 +7,31 @@ from typing import Any, Final
 from asyncq.ledger import AFTER_PARKING_MS, PUT_OFF_MS, Copy, Lent, Parked, Turns
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.limiter import Lacking, Limiter, needs_of
+from asyncq.sqlite.lanes import filed, unfiled
+from asyncq.sqlite.limiter import Lacking, Limiter, Need, needs_of
 from asyncq.sqlite.lines import Lines, leave_line
-from asyncq.sqlite.lives import Known, Lending, become, begin, remember
+from asyncq.sqlite.lives import Known, Lending, become, begin, copy_in, remember
 from asyncq.sqlite.publishing import wake_for_turns
-from asyncq.sqlite.schema import FAR_MS, READY, RUNNING
+from asyncq.sqlite.schema import FAR_MS, HAS_TERMS, READY, RUNNING
 from asyncq.sqlite.settling import token_of
 from asyncq.sqlite.uniques import END_AT_START, give_back
-from asyncq.terms import Terms, decode_terms, encode_terms
+from asyncq.terms import Terms
 from asyncq.transport import SUSPECT_CRASHES
 
 MAX_MOVES: Final = 1_000
 """Calls of one queue that one question moves, or lends."""
 
+OWN: Final = ""
+"""The key of the line of a queue itself, in which a turn is always there."""
+
 _LINES: Final = 100
 
 _MEMBER: Final = f"SELECT {END_AT_START} FROM consumers WHERE id = ?1"
-_SET_TERMS: Final = "UPDATE calls SET terms = ?2 WHERE seq = ?1"
+_SET_TERMS: Final = "UPDATE calls SET terms = ?2, lane = ?3 WHERE seq = ?1"
 _NOT_REOPENED: Final = "UPDATE calls SET is_reopened = 0, orphaned_ms = NULL WHERE seq = ?1"
 _FORGET_CLAIM: Final = "DELETE FROM claims WHERE space = ?1 AND id = ?2"
 _PARKED: Final = "UPDATE calls SET orphaned_ms = NULL WHERE seq = ?1"
+_HAVE_LANES: Final = f"SELECT 1 FROM calls WHERE queue = ?1 AND lane IS NOT NULL AND {HAS_TERMS} LIMIT 1"
 _ARE_LINES: Final = "SELECT EXISTS(SELECT 1 FROM lines WHERE queue = ?1)"
 _TURN: Final = "SELECT turn_ms FROM lines WHERE id = ?1"
 _LEND: Final = f"""
@@ -38,7 +43,7 @@ UPDATE calls SET orphaned_ms = ?3
 WHERE state = {RUNNING} AND holder = ?1 AND fetch IN (SELECT value FROM json_each(?2))
 """
 _LENT: Final = """
-SELECT seq, calls.id, body, priority, generation, terms, crashes, blamed > ' ' FROM calls
+SELECT seq, calls.id, body, priority, generation, terms, lane, crashes, blamed > ' ' FROM calls
 WHERE seq IN (SELECT value FROM json_each(?1))
 """
 
@@ -50,37 +55,47 @@ class Parking:
         transaction: the transaction.
         space: the namespace's number.
         now_ms: the time.
+        have_groups: some of the copies do.
 
     Attributes:
         begun: ids of the calls that begin by that.
     """
 
-    def __init__(self, transaction: Transaction, space: int, now_ms: int) -> None:
+    def __init__(self, transaction: Transaction, space: int, now_ms: int, *, have_groups: bool) -> None:
         self.begun: list[str] = []
+        self._have_groups = have_groups
+        self._called: set[str] = set()
         self._transaction = transaction
         self._space = space
         self._now_ms = now_ms
         self._limiter = Limiter(transaction, space, now_ms)
         self._lines: dict[str, Lines] = {}
 
-    def ask(self, copy: Copy, call: Known, terms: Terms) -> tuple[Known, Parked | None]:
-        """Return the call as it is now, which is not lent yet, and why it is not to be lent; None: it is granted."""
+    def ask(self, copy: Copy, call: Known, terms: Terms, *, is_put_off: bool) -> tuple[Known, Parked | None]:
+        """Return the call as it is now, which is not lent yet, and why it is not to be lent; None: it is granted.
+
+        `is_put_off`: nobody has time for it.
+        """
         call = self._noted(copy, call)
-        if (text := encode_terms(terms)) != call.terms:
-            self._transaction.change(_SET_TERMS, (call.seq, text))
+        text, lane = filed(terms)
+        if (text, lane) != (call.terms, call.lane):
+            self._transaction.change(_SET_TERMS, (call.seq, text, lane))
+            call = call._replace(terms=text, lane=lane)
         line = call.line
         if line is None:
-            lacking = self._lacking(copy.queue, call, terms)
+            lacking = self._lacking(copy.queue, call, terms, is_put_off=is_put_off)
             if lacking is None:
                 self._limiter.grant(terms, call.seq)
                 if terms.expires_ms:  # also without a grant: what was in a dead holder's hands does not expire
-                    self._transaction.change(_SET_TERMS, (call.seq, encode_terms(terms.once_lent())))
-                return call._replace(terms=text), None
+                    self._transaction.change(_SET_TERMS, (call.seq, *filed(terms.once_lent())))
+                return call, None
             line = _stand(self._lines_of(copy.queue), call.seq, lacking, self._now_ms)
+            if is_put_off:
+                self._call(copy.queue, line)
         self._transaction.change(_PARKED, (call.seq,))
         remember(self._transaction, self._space, copy.id, self._now_ms + AFTER_PARKING_MS)
         turn_ms: int = self._transaction.rows(_TURN, (line,))[0][0]
-        return call._replace(terms=text, line=line), Parked(None if turn_ms >= FAR_MS else turn_ms)
+        return call._replace(line=line), Parked(None if turn_ms >= FAR_MS else turn_ms)
 
     def write(self) -> None:
         """Write down what was granted."""
@@ -93,7 +108,7 @@ class Parking:
             self._transaction.change(_NOT_REOPENED, (seq,))
             self._transaction.change(_FORGET_CLAIM, (self._space, copy.id))
             self.begun.append(copy.id)
-            return Known(seq, copy.generation, 0, False, None, None, None)
+            return Known(seq, copy.generation, 0, False, None, None, None, None)
         if copy.generation > call.generation:
             if call.line is not None:
                 queues = leave_line(self._transaction, call.seq, call.line, self._now_ms)
@@ -102,20 +117,30 @@ class Parking:
             return call._replace(generation=copy.generation, line=None)
         return call
 
-    def _lacking(self, queue: str, call: Known, terms: Terms) -> Lacking | None:
+    def _lacking(self, queue: str, call: Known, terms: Terms, *, is_put_off: bool) -> Lacking | None:
         """Return what a call has to wait for, also where others do who were first; None: it lacks nothing."""
-        needs = needs_of(terms)
-        for need in needs:
-            if self._lines_of(queue).find(need.limit_key) is not None:
-                return Lacking(need.limit_key, FAR_MS)
-        if call.crashes >= SUSPECT_CRASHES and needs:
-            return Lacking(needs[0].limit_key, self._now_ms)
+        if is_put_off:
+            return Lacking(OWN, self._now_ms)
+        lines, needs = self._lines_of(queue), needs_of(terms)
+        if terms.group and lines.find(OWN) is not None:
+            return Lacking(OWN, FAR_MS)
+        if (behind := _behind_others(lines, needs)) is not None:
+            return behind
+        if call.crashes >= SUSPECT_CRASHES and (needs or terms.group):
+            return Lacking(needs[0].limit_key if needs else OWN, self._now_ms)
         return self._limiter.lacking(terms)
+
+    def _call(self, queue: str, line: int) -> None:
+        """Have the line of a queue itself asked for, by whoever has time."""
+        self._lines_of(queue).time(line, self._now_ms)
+        if queue not in self._called:
+            self._called.add(queue)
+            wake_for_turns(self._transaction, [self._transaction.queue(self._space, queue)])
 
     def _lines_of(self, queue: str) -> Lines:
         if queue not in self._lines:
             number = self._transaction.queue(self._space, queue)
-            self._lines[queue] = Lines(self._transaction, self._space, number)
+            self._lines[queue] = Lines(self._transaction, self._space, number, have_lanes=self._have_groups)
         return self._lines[queue]
 
 
@@ -140,6 +165,7 @@ class Service:
         now_ms = self._limiter.now_ms
         due = deque(self._lines.due(now_ms, _LINES) if limit > 0 else ())
         visited = [line for line, _ in due]
+        served: set[int] = set()
         taken: list[int] = []
         for _ in range(MAX_MOVES):
             if not due or len(taken) >= limit:
@@ -149,24 +175,35 @@ class Service:
             if head is None:  # an empty line goes
                 self._lines.time(line, now_ms + PUT_OFF_MS)
                 continue
-            assert head.terms is not None, "what stands in a line needs something"
-            terms = decode_terms(head.terms)
-            lacking = self._limiter.lacking(terms)
+            terms = unfiled(head.terms, head.lane) or Terms()
+            lacking = self._lacking(limit_key, terms)
             if lacking is not None and lacking.limit_key == limit_key:
                 self._lines.time(line, lacking.due_ms)
+                served.discard(line)
                 continue
             due.append((line, limit_key))
             if lacking is not None:
                 _stand(self._lines, head.seq, lacking, now_ms)
+                self._lines.serve(line, head)
                 continue
             self._limiter.grant(terms, head.seq)
             if terms.expires_ms:
-                self._transaction.change(_SET_TERMS, (head.seq, encode_terms(terms.once_lent())))
+                self._transaction.change(_SET_TERMS, (head.seq, *filed(terms.once_lent())))
             self._transaction.change(_LEND, (*lending, as_json([head.seq])))
+            self._lines.serve(line, head)
             self.suspects -= head.crashes >= SUSPECT_CRASHES
+            served.add(line)
             taken.append(head.seq)
+        for line in served:  # behind those that were not served
+            self._lines.time(line, now_ms)
         self._lines.drop_empty(visited)
         return taken
+
+    def _lacking(self, limit_key: str, terms: Terms) -> Lacking | None:
+        """Return what the head of a line lacks; in that of the queue itself, also where others wait who were first."""
+        if limit_key == OWN and (behind := _behind_others(self._lines, self._limiter.needs_of(terms))) is not None:
+            return behind
+        return self._limiter.lacking(terms)
 
 
 def take_turns(
@@ -190,7 +227,8 @@ def take_turns(
     first_ms, are_waiting = FAR_MS, False
     for queue, limit in limits.items():
         number = transaction.queue(space, queue)
-        lines = Lines(transaction, space, number)
+        have_lanes = limit > 0 and bool(transaction.rows(_HAVE_LANES, (number,)))
+        lines = Lines(transaction, space, number, have_lanes=have_lanes)
         service = Service(transaction, limiter, lines, suspects)
         taken = service.lend(min(limit, count - len(lent)), lending)
         suspects = service.suspects
@@ -201,6 +239,12 @@ def take_turns(
     if lent and member[0][0]:
         give_back(transaction, space, [copy.id for copy, _ in lent], at_start=True)
     return Turns(lent, None if first_ms >= FAR_MS else first_ms, are_waiting)
+
+
+def _behind_others(lines: Lines, needs: Sequence[Need]) -> Lacking | None:
+    """Return the first of these for which others wait."""
+    waited = (need.limit_key for need in needs if lines.find(need.limit_key) is not None)
+    return next((Lacking(limit_key, FAR_MS) for limit_key in waited), None)
 
 
 def _stand(lines: Lines, seq: int, lacking: Lacking, now_ms: int) -> int:
@@ -225,7 +269,7 @@ def _lent(transaction: Transaction, queue: str, seqs: Sequence[int], fetch: int)
     rows: dict[int, Any] = {row[0]: row for row in transaction.rows(_LENT, (as_json(seqs),))} if seqs else {}
     lent: list[tuple[Copy, Lent]] = []
     for seq in seqs:
-        _, id, body, priority, generation, terms, crashes, is_doubtful = rows[seq]
-        copy = Copy(id, queue, body, priority, generation, 0, decode_terms(terms))
-        lent.append((copy, Lent(token_of(seq, fetch), crashes, bool(is_doubtful), has_terms=True)))
+        _, id, body, priority, generation, terms, lane, crashes, is_doubtful = rows[seq]
+        copy = copy_in(id, queue, body, priority, generation, 0, terms, lane)
+        lent.append((copy, Lent(token_of(seq, fetch), crashes, bool(is_doubtful), has_terms=terms is not None)))
     return lent

@@ -19,7 +19,7 @@ WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))
 """
 
 _ORPHANS: Final = f"""
-SELECT calls.id, queues.name, body, priority, generation, iif(state = {SCHEDULED}, due_ms, 0), terms
+SELECT calls.id, queues.name, body, priority, generation, iif(state = {SCHEDULED}, due_ms, 0), terms, lane
 FROM calls CROSS JOIN queues ON queues.id = calls.queue
 WHERE calls.space = (SELECT id FROM spaces WHERE name = ?1) AND state < {RUNNING} AND orphaned_ms IS NOT NULL
 ORDER BY orphaned_ms, seq LIMIT ?2

@@ -6,17 +6,19 @@ from typing import Final
 from asyncq.ledger import Copy, Held, Lent, Verdict, next_life
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.lives import Known, Lending, become, begin, last_generations
 from asyncq.sqlite.parking import Parking
 from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import token_of
 from asyncq.sqlite.uniques import ARE_CLAIMED, END_AT_START, confirm_keys, give_back
-from asyncq.terms import Terms, decode_terms
+from asyncq.terms import Terms
 
 # And whether calls have unique keys that change hands when they are lent.
 _MEMBER: Final = f"SELECT lease_end_ms, {END_AT_START}, {ARE_CLAIMED} FROM consumers WHERE id = ?1"
 _KNOWN: Final = f"""
-SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms, terms, CASE state WHEN {LINED} THEN line END
+SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms, terms, lane,
+    CASE state WHEN {LINED} THEN line END
 FROM json_each(?2) AS ids CROSS JOIN calls ON calls.id = ids.value AND calls.space = ?1 AND state <> {ENDED}
 LEFT JOIN consumers ON state = {RUNNING} AND consumers.id = holder
 """
@@ -29,19 +31,25 @@ _FORGET_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND id IN (SELECT v
 
 
 def take(
-    transaction: Transaction, space: int, holder: int, fetch: int, copies: Sequence[Copy], now_ms: int
+    transaction: Transaction,
+    space: int,
+    lending: Lending,
+    copies: Sequence[Copy],
+    now_ms: int,
+    *,
+    is_put_off: bool = False,
 ) -> list[Verdict] | None:
     """Lend a holder those copies that are wanted. Returns None where it is no member any more.
 
     Args:
         transaction: the transaction.
         space: the namespace's number.
-        holder: the holder's number.
-        fetch: which of its takes this is.
+        lending: the holder, and which of its takes this is.
         copies: what has come, in order.
         now_ms: the time.
+        is_put_off: none is lent: they wait in the lines of their queues.
     """
-    member = transaction.rows(_MEMBER, (holder,))
+    member = transaction.rows(_MEMBER, (lending.holder,))
     if not member:
         return None
     known = _known(transaction, space, copies)
@@ -49,8 +57,8 @@ def take(
     last = last_generations(transaction, space, unknown, now_ms) if unknown else {}
     taken: dict[int, tuple[Copy, Known]] = {}
     verdicts: list[Verdict] = [None] * len(copies)
-    parking = Parking(transaction, space, now_ms)
-    granted: set[int] = set()
+    parking = Parking(transaction, space, now_ms, have_groups=_have_groups(copies))
+    granted: dict[int, bool] = {}
     for index, copy in enumerate(copies):
         call = known.get(copy.id)
         if copy.generation < (next_life(last.get(copy.id)) if call is None else call.generation):
@@ -58,16 +66,18 @@ def take(
         if call is not None and call.lease_end_ms is not None:
             verdicts[index] = Held(now_ms if copy.generation > call.generation else call.lease_end_ms)
             continue
-        call = call or Known(0, copy.generation, 0, False, None, None, None)
-        if (terms := _needs(copy, call)) is not None:
-            call, parked = parking.ask(copy, call, terms)
+        call = call or Known(0, copy.generation, 0, False, None, None, None, None)
+        terms = _needs(copy, call)
+        if terms is not None or is_put_off:
+            terms = terms or Terms()
+            call, parked = parking.ask(copy, call, terms, is_put_off=is_put_off)
             if parked is not None:
                 known[copy.id], verdicts[index] = call, parked
                 continue
-            granted.add(index)
+            granted[index] = terms.needs_grant
         taken[index] = copy, call
         known[copy.id] = call._replace(generation=copy.generation, lease_end_ms=member[0][0])
-    seqs = _lend(transaction, space, Lending(holder, fetch), list(taken.values()), now_ms)
+    seqs = _lend(transaction, space, lending, list(taken.values()), now_ms)
     parking.write()
     _, ends_at_start, are_claimed = member[0]
     if are_claimed and (begun := [*seqs, *parking.begun]):
@@ -75,23 +85,27 @@ def take(
     if (ends_at_start or are_claimed) and taken:
         give_back(transaction, space, [copy.id for copy, _ in taken.values()], at_start=True)
     for index, (copy, call) in taken.items():
-        token = token_of(call.seq or seqs[copy.id], fetch)
-        verdicts[index] = Lent(token, call.crashes, call.is_doubtful, index in granted)
+        token = token_of(call.seq or seqs[copy.id], lending.fetch)
+        verdicts[index] = Lent(token, call.crashes, call.is_doubtful, granted.get(index, False))
     return verdicts
+
+
+def _have_groups(copies: Sequence[Copy]) -> bool:
+    return any(copy.terms is not None and copy.terms.group for copy in copies)
 
 
 def _needs(copy: Copy, call: Known) -> Terms | None:
     """Return what a call needs: what was heard of it, unless its copy is newer and says otherwise."""
-    if call.terms is None or (copy.terms is not None and copy.generation > call.generation):
+    if (call.terms is None and call.lane is None) or (copy.terms is not None and copy.generation > call.generation):
         return copy.terms
-    return decode_terms(call.terms)
+    return unfiled(call.terms, call.lane)
 
 
 def _known(transaction: Transaction, space: int, copies: Sequence[Copy]) -> dict[str, Known]:
     ids = as_json(list({copy.id for copy in copies}))
     return {
-        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms, terms, line)
-        for id, seq, generation, crashes, is_doubtful, lease_end_ms, terms, line in transaction.rows(
+        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms, terms, lane, line)
+        for id, seq, generation, crashes, is_doubtful, lease_end_ms, terms, lane, line in transaction.rows(
             _KNOWN, (space, ids)
         )
     }

@@ -79,8 +79,9 @@ def without_limits(what: str) -> NotSupported:
 def without_groups(task: str) -> NotSupported:
     """Return the error of who asks for groups that take turns where a queue knows no groups."""
     return NotSupported(
-        f"{task!r} with group=: queues of this broker know no groups. MemoryBroker, SQLiteBroker and RedisBroker have "
-        "them; here, give large tenants a queue of their own, options(queue=...): queues of a worker take turns."
+        f"{task!r} with group=: queues of this broker know no groups without a store. Add one: "
+        'RabbitMQBroker(..., store="redis://localhost"). Or give large tenants a queue of their own, '
+        "options(queue=...): queues of a worker take turns."
     )
 
 

@@ -1,11 +1,11 @@
-"""Whatever befalls calls that need slots of a ledger: never more run than there are slots, and each ends in the end."""
+"""Whatever befalls calls of groups that need slots of a ledger: never do more run, and each ends in the end."""
 
 import random
 from pathlib import Path
 
 import pytest
 
-from asyncq.ledger import Copy, Holder, Lent, next_attempt
+from asyncq.ledger import Copy, Held, Holder, Lent, Parked, next_attempt
 from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.terms import SlotTerm, Terms
 from asyncq.testing.conformance import LedgerBackend
@@ -17,6 +17,7 @@ from tests.conformance.backends import MovedMemory, Redis, SQLite
 SLOTS, STEPS = 2, 120
 ROOM = LimitId(Kind.SLOTS, "room")
 KEYS = ("one", "two")
+GROUPS = ("", "a", "b")
 
 
 class World:
@@ -41,7 +42,7 @@ class World:
         if not self._holders:
             self._holders.append(await self._process.holder())
         verb = self._random.choice(
-            [self._bear, self._take, self._take, self._turn, self._turn, self._end, self._withdraw]
+            [self._bear, self._take, self._take, self._line_up, self._turn, self._turn, self._end, self._withdraw]
         )
         verb = self._random.choice([self._die, self._move]) if self._random.random() < 0.1 else verb
         self.steps.append(verb.__name__)
@@ -70,7 +71,8 @@ class World:
             assert [isinstance(verdict, Lent) for verdict in verdicts] == [True] * SLOTS + [False]
 
     def _copy(self, id: str) -> Copy:
-        return Copy(id, QUEUE, id.encode(), 0, 0, terms=Terms(slots=(SlotTerm(ROOM.name, self._key_of(id)),)))
+        terms = Terms(slots=(SlotTerm(ROOM.name, self._key_of(id)),), group=GROUPS[len(self._copies) % len(GROUPS)])
+        return Copy(id, QUEUE, id.encode(), 0, 0, terms=terms)
 
     def _key_of(self, id: str) -> str:
         return id.partition("-")[0]
@@ -83,6 +85,11 @@ class World:
     async def _take(self) -> None:
         copies = self._random.sample(list(self._copies.values()), min(3, len(self._copies)))
         await self._taken(self._random.choice(self._holders), copies)
+
+    async def _line_up(self) -> None:
+        copies = self._random.sample(list(self._copies.values()), min(3, len(self._copies)))
+        for copy, verdict in zip(copies, await self._random.choice(self._holders).line_up(copies), strict=True):
+            assert isinstance(verdict, Held if copy.id in self._lent else Parked), copy
 
     async def _turn(self) -> None:
         await self._turned(self._random.choice(self._holders))

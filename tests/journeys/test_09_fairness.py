@@ -19,13 +19,14 @@ from asyncq import (
     Status,
 )
 from asyncq.terms import Terms
+from tests.journeys.conftest import KINDS
+from tests.waiting import wait_until
 from tests.working import working
 
+pytestmark = pytest.mark.usefixtures("rabbitmq_server")
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Which broker: those whose queues know groups."""
-    return request.param
+ALL = (*KINDS, "rabbitmq")
+"""RabbitMQ has a store beside it, where groups take turns once a worker has brought them there."""
 
 
 async def test_a_small_tenant_beside_a_large_one(broker: Broker) -> None:
@@ -41,6 +42,30 @@ async def test_a_small_tenant_beside_a_large_one(broker: Broker) -> None:
     async with working(broker, concurrency=1):
         await asyncio.gather(*handles)
     assert sent[:10].count("small") == 5
+
+
+@pytest.mark.parametrize("kind", ["rabbitmq"])
+async def test_a_small_tenant_behind_a_large_one(broker: Broker) -> None:
+    """On RabbitMQ with a store a busy worker brings what waits to its lanes: then it takes turns as everywhere."""
+    sent: list[str] = []
+    may_go_on = asyncio.Event()
+
+    @broker.task(group=lambda customer, **_: customer)
+    async def send(customer: str, number: int) -> None:
+        await may_go_on.wait()
+        sent.append(customer)
+
+    async def are_in_lanes() -> bool:
+        (counts,) = await broker.queue_counts()
+        return counts.waiting == 203
+
+    await broker.kiq_many(send.message("large", n) for n in range(200))
+    handles = [await send.kiq("small", n) for n in range(5)]
+    async with working(broker, concurrency=2):
+        await wait_until(are_in_lanes, "all but what runs are in their lanes")
+        may_go_on.set()
+        await asyncio.gather(*handles)
+    assert sent[:14].count("small") == 5
 
 
 async def test_a_retry_waits_in_its_lane(broker: Broker) -> None:
@@ -99,6 +124,7 @@ async def test_priority_counts_within_a_group_alone(broker: Broker) -> None:
     assert sent.index("b1") <= 3
 
 
+@pytest.mark.parametrize("kind", ALL)
 async def test_a_failure_handler_may_have_groups(broker: Broker, worker: None) -> None:
     """What follows a failure takes turns by its own group; so does a letter that is put back."""
     told: list[str] = []
@@ -123,6 +149,7 @@ async def test_a_failure_handler_may_have_groups(broker: Broker, worker: None) -
     assert told == ["a"]
 
 
+@pytest.mark.parametrize("kind", ALL)
 async def test_what_a_group_may_be(broker: Broker, worker: None) -> None:
     """Texts, numbers and UUIDs; an empty text is no group. Anything else is an error where the call is published."""
 
@@ -152,13 +179,13 @@ def test_wrong_values_are_refused_where_they_are_declared() -> None:
 
 def test_other_brokers_say_what_to_do() -> None:
     """Where queues know no groups, the declaration says so, and what there is instead."""
-    for broker in (RabbitMQBroker(), RabbitMQBroker(store="redis://localhost")):
-        with pytest.raises(NotSupported, match=r"'mail.send' with group=.*queue of their own"):
+    with pytest.raises(NotSupported, match=r"'mail.send' with group=.*store=.*queue of their own"):
 
-            @broker.task(name="mail.send", group=lambda user_id, **_: user_id)
-            async def send(user_id: int) -> None: ...
+        @RabbitMQBroker().task(name="mail.send", group=lambda user_id, **_: user_id)
+        async def send(user_id: int) -> None: ...
 
 
+@pytest.mark.parametrize("kind", ALL)
 async def test_a_limit_that_is_newer_than_a_message(broker: Broker, worker: None) -> None:
     """Calls whose publisher knew of their group, and of no limit, wait for the limit that the worker knows of."""
     running, most = 0, 0

@@ -6,7 +6,7 @@ from signal import SIGKILL
 
 import pytest
 
-from asyncq import Broker, ConcurrencyLimit, MemoryBroker, broker_from_url
+from asyncq import Broker, ConcurrencyLimit, MemoryBroker, RabbitMQBroker, broker_from_url
 from tests.cli.programs import programs
 from tests.waiting import wait_until
 from tests.working import working
@@ -18,11 +18,17 @@ TASK_TIMES = 20
 BUSY = 3
 """Starts that may be on their way when the few are published: each process runs one, and may be killed once."""
 
+MOVED = 60
+"""Seconds within which what was published behind 50,000 calls has been brought from RabbitMQ to its lane, and runs."""
+
+BROUGHT = 10
+"""Starts of others while a call is brought there that comes when nothing else is on its way."""
+
 APP = """
 import asyncio, os
 from asyncq import ConcurrencyLimit, broker_from_url
 
-broker = broker_from_url({url!r}, namespace={namespace!r})
+broker = broker_from_url({url!r}, namespace={namespace!r}{options})
 lines = os.open("journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
@@ -77,7 +83,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> str:
 @pytest.mark.parametrize("task", ["send", "export"])
 async def test_over_processes(tmp_path: Path, url: str, namespace: str, task: str) -> None:
     """The same with two worker processes on a server or a file, of which one is killed."""
-    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace))
+    (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace, options=""))
     journal = tmp_path / "journal"
 
     def starts() -> list[str]:
@@ -96,6 +102,43 @@ async def test_over_processes(tmp_path: Path, url: str, namespace: str, task: st
         workers[0].signal(SIGKILL)
         await asyncio.gather(*(handle.result(timeout=30) for handle in handles))
     assert position_of_last(starts()) - before <= TASK_TIMES + BUSY
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("task", ["send", "export"])
+async def test_on_rabbitmq(tmp_path: Path, rabbitmq_url: str, redis_url: str, namespace: str, task: str) -> None:
+    """On RabbitMQ with a store ten behind 50,000 start within a minute; once all is in its lanes, within 20 others."""
+    (tmp_path / "shop.py").write_text(
+        APP.format(url=rabbitmq_url, namespace=namespace, options=f", store={redis_url!r}")
+    )
+    journal = tmp_path / "journal"
+
+    def starts() -> list[str]:
+        return journal.read_text().split() if journal.exists() else []
+
+    async with (
+        RabbitMQBroker(rabbitmq_url, store=redis_url, namespace=namespace) as broker,
+        programs(tmp_path) as start,
+    ):
+        declare(broker, [])
+        message = broker.tasks[task].message
+        await broker.kiq_many(message("large", n) for n in range(MANY))
+        behind = await broker.kiq_many(message("behind", n) for n in range(FEW))
+        workers = [await start("worker", "shop:broker", "--lease", "1", "--concurrency", "1") for _ in range(2)]
+        for worker in workers:
+            await worker.says("Ready.", timeout=20)
+        await asyncio.gather(*(handle.result(timeout=MOVED) for handle in behind))
+
+        async def are_in_lanes() -> bool:
+            (counts,) = await broker.queue_counts()
+            return counts.ready == 0
+
+        await wait_until(are_in_lanes, "all are in their lanes", timeout=MOVED)
+        handles = await broker.kiq_many(message("small", n) for n in range(FEW))
+        before = len(starts())
+        workers[0].signal(SIGKILL)
+        await asyncio.gather(*(handle.result(timeout=30) for handle in handles))
+    assert position_of_last(starts()) - before <= TASK_TIMES + BUSY + BROUGHT
 
 
 def position_of_last(starts: list[str]) -> int:

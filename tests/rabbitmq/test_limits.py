@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.rabbitmq import loans
 from asyncq.terms import RateTerm, SlotTerm, Terms
-from asyncq.testing.conformance.stage import LIMITS, QUEUE, Process, Stage, finish, settle_one
-from asyncq.transport import Envelope, Return
+from asyncq.testing.conformance.stage import LIMITS, QUEUE, Process, Stage, finish
+from asyncq.transport import Envelope
 from tests.conformance import backends
 from tests.rabbitmq.backend import RememberingRabbitMQ
 from tests.redis.test_costs import cost_of
@@ -106,17 +106,3 @@ async def test_a_copy_that_comes_again(stage: Stage, process: Process, monkeypat
     await finish(consumer, [first])
     assert await stage.outcome(fetching, "the second") == ["00001"]
     assert (await process.counts()).waiting == 0
-
-
-async def test_a_group_is_passed_over(process: Process, stage: Stage) -> None:
-    """Terms that a message of another broker brings are kept to without its group: lines have no lanes here."""
-    await process.transport.limits().declare({ROOM: Numbers(1)})
-    await process.publish(*envelopes(2, None))
-    consumer = await process.consumer()
-    for delivery in await stage.fetch(consumer, 2):
-        assert await settle_one(consumer, Return(delivery, terms=Terms(slots=SLOT.slots, group="acme")))
-    for n in range(2):
-        [delivery] = await stage.fetch(consumer, 1)
-        assert (delivery.id, delivery.has_terms) == (f"{n:05}", True)
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        await finish(consumer, [delivery])

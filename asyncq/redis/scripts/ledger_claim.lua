@@ -14,7 +14,7 @@ for i = 3, #ARGV, WIDTH do
 end
 local known, ends, claims = find_known(ids, nil), ends_of(ids), claims_of(ids)
 local here = {} -- what was claimed in this very step
--- LATER: with_limits(need) terms lanes replacing
+-- LATER: with_limits(need) terms groups lanes replacing
 
 -- Let the call that has a key be what this one would have been, if it waits. Returns body, generation and due time.
 local function replace(i, taken_ms, owner_queue, owner)

@@ -13,7 +13,7 @@ local queue = queue_of(messages, 'messages')
 remember_copy(prefix_of(queue), id, now)
 redis.call('HSET', messages, id, ARGV[3])
 wait_until(prefix_of(queue), member, tonumber(ARGV[4]), now)
--- LATER: with_limits(expire_at) terms lanes replacing
+-- LATER: with_limits(expire_at) terms groups lanes replacing
 local text = redis.call('HGET', terms, id) or ''
 if text ~= '' then
   local limits = with_limits()

@@ -1,14 +1,14 @@
 -- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique terms
 -- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
--- ARGV: name of the consumer, number of this take, how many copies of it are in other calls; then of each copy its
---       member, its generation with, behind a space, the terms of one that says any, its body
+-- ARGV: name of the consumer, number of this take, how many copies of it are in other calls, 1 or 0 for whether none is to
+--       be lent: what could be waits in the line of its queue; then of each copy its member, its generation with, behind a space, the terms of one that says any, its body
 -- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or is with
 --       crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone), and the
 --       crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at which the lease
 --       of its holder ends, 0: it is over, or it has sent the copy on itself.
-local WIDTH, FIRST = 3, 4
-local name, number, offset = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local WIDTH, FIRST = 3, 5
+local name, number, offset, is_put_off = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local lowest = redis.call('GET', consumer .. name)
 if not lowest or number < tonumber(lowest) then
   return -1
@@ -27,7 +27,7 @@ local heard_of, counted = fields_of(generations, ids), fields_of(crashes, member
 local kept = redis.call('EXISTS', orphans, uniques, terms)
 local has_orphans, has_keys = kept > 0 and redis.call('EXISTS', orphans) == 1, kept > 0
 local needed = kept > 0 and fields_of(terms, ids) or {}
--- LATER: with_limits(park parked_ms prefix_by) terms grants holders admitting lanes parking
+-- LATER: with_limits(park parked_ms prefix_by call_others) terms grants holders admitting groups lanes parking
 local limits = nil -- until a call needs something
 local here, stands_here = {}, {} -- the generations of what is lent, and parked, in this very step
 
@@ -105,7 +105,7 @@ end
 -- Let a call wait for what it needs. Returns when its line is asked for; or nothing, and whether it was granted anything.
 local function park(i, id, generation, said)
   local is_newer = not bodies[i] or generation > generation_in(heard_of[i])
-  local text = is_newer and said or needed[i] or said
+  local text = is_newer and said or needed[i] or said or is_put_off and '{}'
   if not text then
     return nil, false
   end
@@ -113,7 +113,8 @@ local function park(i, id, generation, said)
   local is_suspect = times_in(counted[i] or nil) >= SUSPECT_CRASHES
   local priority = string.byte(ARGV[FIRST + (i - 1) * WIDTH]) - 48
   local turn_ms, has_terms = limits.park(
-    limits.prefix_by(messages, 'messages'), members[i], priority, text, needed[i], is_suspect, is_newer and not stands_here[id]
+    limits.prefix_by(messages, 'messages'), members[i], priority, text, needed[i], is_suspect, is_newer and not stands_here[id],
+    is_put_off
   )
   if turn_ms then
     stands_here[id] = generation
@@ -156,6 +157,9 @@ end
 
 if #parked_members > 0 then
   redis.call('ZREM', due, unpack(parked_members))
+  if is_put_off then
+    limits.call_others(limits.prefix_by(messages, 'messages'))
+  end
 end
 if #lent > 0 then
   redis.call('HSET', running, unpack(lent))

@@ -1,5 +1,5 @@
 -- KEYS* consumer messages running crashes due turns terms wake generations orphans uniques unique
--- USES: queue suspects uniques terms grants holders admitting lanes
+-- USES: queue suspects uniques terms grants holders admitting groups lanes parking
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many in all, how many suspects among them; then of each queue
 --       how many at most
@@ -7,8 +7,8 @@
 --       {when the first line is to be asked for, in ms (empty: nobody can say), 1 or 0 for whether there are lines,
 --        then of each queue: its members, with the digits of their priorities, their bodies, their tokens, their crashes (0:
 --        none), negative if some are in a name, their generations, and their terms}.
--- What waits in lines whose time has come is lent, which take turns. With none to be taken, somebody else is called.
-local WIDTH, MOVES, HEADS, SUSPECT_HEADS, PUT_OFF_MS = 12, 500, 1, 10, 1000
+-- What waits in lines whose time has come is lent, which take turns, and in which groups do. With none to be taken, somebody else is called.
+local WIDTH, MOVES, HEADS, SUSPECT_HEADS, LANES, PUT_OFF_MS = 12, 500, 1, 10, 20, 1000
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, count, first_due = now_ms(), 0, nil
 
@@ -32,17 +32,19 @@ if redis.call('EXISTS', unpack(lines)) == 0 then
 end
 
 local function names_of(at)
+  local prefix = prefix_by(KEYS[at + 2], 'messages')
   return {
+    has_lanes = redis.call('EXISTS', prefix .. 'laned') == 1,
     messages = KEYS[at + 2], running = KEYS[at + 3], crashes = KEYS[at + 4], due = KEYS[at + 5], turns = KEYS[at + 6],
     terms = KEYS[at + 7], wake = KEYS[at + 8], generations = KEYS[at + 9], orphans = KEYS[at + 10],
-    uniques = KEYS[at + 11], unique = KEYS[at + 12], prefix = prefix_by(KEYS[at + 2], 'messages'),
+    uniques = KEYS[at + 11], unique = KEYS[at + 12], prefix = prefix,
   }
 end
 
--- Returns the first in line that may be taken, its place, and its crashes; nil: there is none.
-local function head_of(key, of)
+-- Returns the first in a lane that may be taken, its place, and its crashes; nil: there is none.
+local function head_of_lane(key, of, group)
   local heads = suspects_left > 0 and HEADS or SUSPECT_HEADS
-  local found = redis.call('ZRANGE', key.prefix .. 'turn:' .. of, 0, heads - 1, 'WITHSCORES')
+  local found = redis.call('ZRANGE', part_of_line(key.prefix, of, group), 0, heads - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
     local crash = redis.call('HGET', key.crashes, found[i])
     if suspects_left > 0 or times_in(crash or nil) < SUSPECT_CRASHES then
@@ -51,10 +53,30 @@ local function head_of(key, of)
   end
 end
 
-local function lend(key, member, place, crash, text, lists)
+-- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none.
+local function head_of(key, of)
+  local lanes = key.has_lanes and redis.call('ZRANGE', lanes_of(key.prefix, of), 0, LANES - 1) or {}
+  for _, group in ipairs(#lanes > 0 and lanes or {''}) do
+    local member, place, crash = head_of_lane(key, of, group)
+    if member then
+      return member, place, crash, group
+    end
+  end
+end
+
+-- Let the first leave its line, whose lane has had its turn.
+local function leave_in_turn(key, of, member, group)
+  leave_line_of(key.prefix, of, member, group)
+  if key.has_lanes then
+    local lanes = lanes_of(key.prefix, of)
+    redis.call('ZADD', lanes, 'XX', last_turn(lanes) + 1, group)
+  end
+end
+
+local function lend(key, member, crash, text, lists)
   local id = string.sub(member, 2)
   local heard = redis.call('HGET', key.generations, id) or '0'
-  local priority = 9 - math.floor(tonumber(place) / STEP)
+  local priority = priority_in(text)
   local token = string.format('%s/%s/%d%d', name, ARGV[2], count, priority)
   redis.call('HSET', key.running, member, token)
   redis.call('ZREM', key.due, member)
@@ -81,26 +103,30 @@ local function serve(key, most, lists)
       return
     end
     local of = first[1]
-    local member, place, crash = head_of(key, of)
+    local member, place, crash, group = head_of(key, of)
     if not member then -- nobody stands there; or suspects do, and others may have time for one
-      local is_empty = redis.call('EXISTS', key.prefix .. 'turn:' .. of) == 0
+      local is_empty = redis.call('EXISTS', key.prefix .. 'turn:' .. of, lanes_of(key.prefix, of)) == 0
       redis.call(is_empty and 'ZREM' or 'ZADD', key.turns, unpack(is_empty and {of} or {now + PUT_OFF_MS, of}))
     else
       local id = string.sub(member, 2)
       local text = redis.call('HGET', key.terms, id)
       local needs = text and read_terms(text) or {}
-      local lacking, at = admit(needs, holder_of(key.prefix, member), nil, now)
+      local lacking, at = of == OWN and line_of_one(key.prefix, needs) or nil, nil
+      if not lacking then
+        lacking, at = admit(needs, holder_of(key.prefix, member), nil, now)
+      end
       if lacking == of then
         redis.call('ZADD', key.turns, at, of)
       else
-        leave_line_of(key.prefix, of, member)
+        leave_in_turn(key, of, member, group)
         redis.call('ZADD', key.turns, 'XX', now + move / 1000, of)
         if lacking then
-          stand_in_line(key.prefix, lacking, member, place, at)
+          wait_in_line(key.prefix, lacking, member, place, at, group)
+          key.has_lanes = key.has_lanes or group ~= ''
         elseif redis.call('HEXISTS', key.messages, id) == 1 then
           forget_expiry(needs, key.terms, id, text)
           suspects_left = suspects_left - (times_in(crash or nil) >= SUSPECT_CRASHES and 1 or 0)
-          lend(key, member, place, crash, text or '', lists)
+          lend(key, member, crash, text or '', lists)
         end
       end
     end

@@ -11,14 +11,14 @@ end
 if not sever({member}, running, orders, order_ms) then
   return 0
 end
--- LATER: with_limits(prefix_by free_slots leave_line_to_next) terms lanes
+-- LATER: with_limits(prefix_by free_slots leave_line_to_next group_in) terms groups lanes
 local needs = redis.call('HGET', terms, id) or nil
 if needs then
   local limits = with_limits()
   local prefix = limits.prefix_by(messages, 'messages')
   local of = redis.call('HGET', prefix .. 'stands', member)
   if of then
-    limits.leave_line_to_next(prefix, of, member)
+    limits.leave_line_to_next(prefix, of, member, limits.group_in(needs))
   else
     limits.free_slots(prefix, {member})
   end

@@ -19,6 +19,7 @@ from asyncq.testing.conformance.ledger.remembering import RememberingSuite
 from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
 from asyncq.testing.conformance.ledger.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.ledger.settling import SettlingSuite
+from asyncq.testing.conformance.ledger.sharing import SharingSuite
 from asyncq.testing.conformance.ledger.taking import TakingSuite
 from asyncq.testing.conformance.ledger.turning import TurningSuite
 from asyncq.testing.conformance.ledger.withdrawing import WithdrawingSuite
@@ -39,6 +40,7 @@ class LedgerSuite(
     ReschedulingSuite,
     ParkingSuite,
     TurningSuite,
+    SharingSuite,
     RememberingSuite,
 ):
     """All that is promised of a ledger beside its store."""

@@ -1,0 +1,138 @@
+"""Groups on RabbitMQ with a store: a worker or RabbitMQ is killed while calls go to their lanes, or wait there."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from asyncq import Broker, Handle, Task, broker_from_url
+from tests.cli.programs import StartProgram, programs
+from tests.promises.pair import Pair
+from tests.promises.publisher import started, stopped
+from tests.redis_keys import assert_no_keys_left
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+STAY = tuple(f"{{{{namespace}}}}:{name}" for name in ("q:default:sequence", "q:default:wake", "queues", "ledger"))
+
+APP = """
+import asyncio
+from pathlib import Path
+
+from asyncq import broker_from_url
+from asyncq.rabbitmq import loans, placing
+
+loans.PARKED_ROUND_MS = 1_000  # what takes a minute
+placing.LOOK = 1.0
+broker = broker_from_url({url!r}, namespace={namespace!r}, store={store!r}, heartbeat=2)
+
+
+@broker.task(name="send", group=lambda tenant, **_: tenant)
+async def send(tenant: str, number: int) -> int:
+    with Path("begun").open("a") as begun:
+        begun.write(f"{{tenant}}-{{number}}\\n")
+    while not Path("go").exists():
+        await asyncio.sleep(0.02)
+    return number
+"""
+
+
+@pytest.fixture
+def kind() -> str:
+    """With a store."""
+    return "rabbitmq"
+
+
+@pytest.fixture
+async def asyncq(tmp_path: Path, server: Pair, namespace: str) -> AsyncIterator[StartProgram]:
+    """Start `asyncq ARGUMENTS...` in a folder with the application in it."""
+    text = APP.format(url=server.url, namespace=namespace, store=server.store.url)
+    (tmp_path / "app.py").write_text(text)
+    async with programs(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+async def broker(server: Pair, namespace: str) -> AsyncIterator[Broker]:
+    """The test's own connection."""
+    async with broker_from_url(server.url, namespace=namespace, store=server.store.url, heartbeat=2) as broker:
+        yield broker
+
+
+@pytest.fixture
+def send(broker: Broker) -> Task[..., int]:
+    """The task, as a publisher knows it."""
+
+    @broker.task(name="send", group=lambda tenant, **_: tenant)
+    async def send(tenant: str, number: int) -> int: ...
+
+    return send
+
+
+def begun_in(folder: Path) -> list[str]:
+    """Return the calls that were started, in order."""
+    path = folder / "begun"
+    return path.read_text().split() if path.exists() else []
+
+
+async def publish(broker: Broker, send: Task[..., int], large: int, small: int) -> list[Handle[int]]:
+    """Publish calls of two tenants, one behind the other."""
+    handles = await broker.kiq_many(send.message("large", n) for n in range(large))
+    return [*handles, *await broker.kiq_many(send.message("small", n) for n in range(small))]
+
+
+async def wait_in_lanes(broker: Broker, count: int) -> None:
+    """Wait until so many calls, or more, stand in lanes."""
+
+    async def are_waiting() -> bool:
+        (counts,) = await broker.queue_counts()
+        return (counts.waiting or 0) >= count
+
+    await wait_until(are_waiting, f"{count} calls stand in lanes", timeout=20)
+
+
+async def ends_of(handles: list[Handle[int]]) -> list[int]:
+    """Return what calls return."""
+    async with asyncio.timeout(60):
+        return [await handle for handle in handles]
+
+
+async def test_killed_while_calls_are_brought(
+    tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
+) -> None:
+    """A worker that dies while it moves calls to their lanes loses none, and none but what it ran runs twice."""
+    handles = await publish(broker, send, 4_000, 5)
+    worker = await started(asyncq, "--lease", "1", "--concurrency", "1")
+    await wait_in_lanes(broker, 500)
+    worker.signal(SIGKILL)
+    (tmp_path / "go").touch()
+    other = await started(asyncq, "--lease", "1")
+    assert await ends_of(handles) == [*range(4_000), *range(5)]
+    await stopped(other)
+    times = Counter(begun_in(tmp_path))
+    assert len(times) == 4_005
+    assert times.total() <= 4_006
+
+
+async def test_rabbitmq_is_killed(
+    tmp_path: Path, server: Pair, broker: Broker, send: Task[..., int], asyncq: StartProgram, namespace: str
+) -> None:
+    """Lanes outlast a restart of RabbitMQ: each call runs once, in turn, and nothing is left behind."""
+    handles = await publish(broker, send, 300, 3)
+    worker = await started(asyncq, "--lease", "2", "--concurrency", "1")
+    await wait_in_lanes(broker, 302)
+    await asyncio.to_thread(server.node.flush)
+    await asyncio.to_thread(server.node.kill)
+    await asyncio.to_thread(server.node.start)
+    (tmp_path / "go").touch()
+    assert await ends_of(handles) == [*range(300), *range(3)]
+    await stopped(worker)
+    begun = begun_in(tmp_path)
+    assert sorted(begun) == sorted([*(f"large-{n}" for n in range(300)), *(f"small-{n}" for n in range(3))])
+    assert {f"small-{n}" for n in range(3)} <= set(begun[:9])
+    await broker.close()
+    await assert_no_keys_left(server.store.url, namespace, allowed=STAY)
