@@ -33,6 +33,7 @@ from asyncq.testing.conformance.suspecting import SuspectingSuite
 from asyncq.testing.conformance.telling import TellingSuite
 from asyncq.testing.conformance.ticking import TickingSuite, UntickingSuite
 from asyncq.testing.conformance.uniqueness import UniquenessSuite
+from asyncq.testing.conformance.waking import WakingSuite
 
 __all__ = ["Backend", "LedgerBackend", "LedgerSuite", "StoreSuite", "TransportSuite", "needs"]
 
@@ -52,6 +53,7 @@ class TransportSuite(
     GrantingSuite,
     HoldingSuite,
     SharingSuite,
+    WakingSuite,
     ForgettingSuite,
     UniquenessSuite,
     ReschedulingSuite,
