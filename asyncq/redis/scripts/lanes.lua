@@ -163,9 +163,9 @@ local function wake_limits(limits)
       ring(prefix .. 'wake')
     end
   end
-  for _, of in ipairs(redis.call('SMEMBERS', TAG .. ':waited')) do
+  for _, of in ipairs(redis.call('ZRANGE', TAG .. ':waited', 0, -1)) do
     if redis.call('EXISTS', TAG .. ':waiters:' .. of) == 0 then
-      redis.call('SREM', TAG .. ':waited', of)
+      redis.call('ZREM', TAG .. ':waited', of)
     elseif is_one(of) then
       call_first(of)
     end
@@ -177,7 +177,7 @@ local function stop_waiting(of, waiter)
   redis.call('ZREM', TAG .. ':waiters:' .. of, waiter)
   redis.call('ZREM', TAG .. ':waiting:' .. of, waiter)
   if redis.call('EXISTS', TAG .. ':waiters:' .. of) == 0 then
-    redis.call('SREM', TAG .. ':waited', of)
+    redis.call('ZREM', TAG .. ':waited', of)
   end
   call_first(of)
 end
