@@ -183,7 +183,7 @@ class Book:
         if entry is not None:
             if not entry.is_reopened:
                 return None
-            entry.body, entry.priority = body, priority
+            entry.body, entry.priority, entry.is_changed = body, priority, False
             self.space.lines.line(entry.queue).move(entry, 0, now_ms)
             self._orphans.setdefault(entry.id, entry)
             return entry.generation
@@ -241,12 +241,15 @@ class Book:
             if copy.generation < next_life(self._last_generation(copy.id, now_ms)):
                 return None
             entry = self._begun(copy, now_ms)
-        elif copy.generation < entry.generation:
+        elif copy.generation < entry.generation or (
+            entry.is_changed and copy.generation == entry.generation and copy.body != entry.body
+        ):
             return None
         elif entry.place is Place.RUNNING:
             return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
         if copy.generation > entry.generation:
             entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
+            entry.is_changed = False
             self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
         elif entry.terms is None and copy.terms is not None:
             self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
@@ -270,7 +273,7 @@ class Book:
 
     def _lend(self, member: Member, entry: Entry) -> Lent:
         self._orphans.pop(entry.id, None)
-        entry.is_reopened = False
+        entry.is_reopened = entry.is_changed = False
         delivery = self.space.lend(member, entry)
         return Lent(delivery.token, delivery.crashes, delivery.is_doubtful, delivery.has_terms)
 
@@ -285,7 +288,7 @@ class Book:
     def _send_on(self, entry: Entry, was_due_ms: int, now_ms: int) -> Copy:
         """Let what a call has become be published: until then it is an orphan. The copy before it may come late."""
         self._remember(entry, max(was_due_ms - now_ms, 0) + WITHDRAWN_MS, now_ms)
-        entry.generation = next_attempt(entry.generation)
+        entry.generation, entry.is_changed = next_attempt(entry.generation), True
         self._orphans.setdefault(entry.id, entry)
         return self._copy_of(entry)
 

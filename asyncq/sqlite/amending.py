@@ -14,7 +14,7 @@ from asyncq.transport import Envelope, KeyOwner
 
 # What it has become is still to be published: an orphan.
 _SEND_ON: Final = f"""
-UPDATE calls SET generation = generation + 1, priority = ?3, orphaned_ms = ifnull(orphaned_ms, ?4)
+UPDATE calls SET generation = generation + 1, priority = ?3, is_changed = 1, orphaned_ms = ifnull(orphaned_ms, ?4)
 WHERE id = ?1 AND space = ?2 AND state < {RUNNING}
 RETURNING id, (SELECT name FROM queues WHERE queues.id = queue), body, priority, generation,
     iif(state = {SCHEDULED}, due_ms, 0), terms, lane

@@ -66,14 +66,18 @@ local function except(i, what, number)
   exceptions[#exceptions + 1] = number
 end
 
--- Know a call as its copy says it is. That it was reopened is known until it is lent.
+-- Know a call as its copy says it is. That it was reopened, or changed, is known until it is lent.
 local function note(i, id, generation, body, is_lent)
   local heard = heard_of[i]
   if generation > generation_in(heard) or not bodies[i] then
     noted[#noted + 1] = id
     noted[#noted + 1] = body
   end
-  local told = generation .. (is_lent and '' or string.match(heard or '', 'r$') or '')
+  local marks = is_lent and '' or string.match(heard or '', '%a*$')
+  if generation > generation_in(heard) then
+    marks = string.gsub(marks, 'c', '')
+  end
+  local told = generation .. marks
   if told ~= (heard or '0') then
     sent_on[#sent_on + 1] = id
     sent_on[#sent_on + 1] = told
@@ -124,6 +128,12 @@ local function park(i, id, generation, said)
   return turn_ms, has_terms
 end
 
+-- Whether a copy is none of what its call was changed to, although it is of that generation.
+local function is_other(i, generation, body)
+  local heard = heard_of[i]
+  return heard and string.sub(heard, -1) == 'c' and generation == generation_in(heard) and body ~= bodies[i]
+end
+
 local unknown = {}
 for i, id in ipairs(ids) do
   if not bodies[i] then
@@ -140,7 +150,7 @@ for i, id in ipairs(ids) do
   end
   local wanted = here[id] or stands_here[id] or oldest[id] or generation_in(heard_of[i])
   local end_ms = end_of_lease(holder_of(i, id))
-  if generation < wanted then
+  if generation < wanted or is_other(i, generation, ARGV[at + 2]) then
     except(i, 'gone', 0)
   elseif end_ms then
     except(i, 'held', generation > wanted and 0 or end_ms)
