@@ -1,10 +1,11 @@
 """What is promised to consumers that wait: whoever has a slot starts what is due in time, whatever the others do."""
 
+from asyncq.terms import Terms
 from asyncq.testing.conformance.granting import PER, allow, limited
 from asyncq.testing.conformance.onlooker import QUEUE
-from asyncq.testing.conformance.stage import OTHER_QUEUE, SOON, Process, Stage
+from asyncq.testing.conformance.stage import LIMITS, OTHER_QUEUE, SOON, Process, Stage
 from asyncq.testing.conformance.suite import Suite, needs
-from asyncq.transport import Consumer, Delivery
+from asyncq.transport import Consumer, Delivery, Envelope
 
 A_MOMENT = 0.05
 """Seconds in which a fetch has come to wait."""
@@ -41,6 +42,28 @@ class WakingSuite(Suite):
         ids = [id for each in fetches for id in await stage.outcome(each, "a turn for each")]
         assert sorted(ids) == ["a", "b"]
         assert process.transport.now_ms() - start_ms < (PER + SOON) * 1000
+
+
+    @needs(has_groups=True, keeps_place=True)
+    async def test_what_becomes_due_at_once_takes_turns(self, stage: Stage, process: Process) -> None:
+        """Of the many calls of one group and the few of another that are due at once, the few are among the first."""
+        due_ms = process.transport.now_ms() + 2_000
+        calls = [("large", n) for n in range(4_000)] + [("small", n) for n in range(2)]
+        await process.publish(
+            *(
+                Envelope(f"{group}-{n:04}", QUEUE, b"", due_ms=due_ms, is_fresh=True, terms=Terms(group=group))
+                for group, n in calls
+            )
+        )
+        consumer = await process.consumer()
+        assert not await consumer.fetch(LIMITS, 10, wait=False)
+
+        async def is_due() -> bool:
+            return process.transport.now_ms() > due_ms
+
+        await stage.until(is_due, "all to be due")
+        fetched = await consumer.fetch(LIMITS, 10, wait=False)
+        assert [delivery.id for delivery in fetched if delivery.id.startswith("small")] == ["small-0000", "small-0001"]
 
 
 async def _fetch_of(consumer: Consumer, queue: str) -> Delivery:
