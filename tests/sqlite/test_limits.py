@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from asyncq.clock import SystemClock
 from asyncq.limits import GrantLog, Kind, LimitId, Numbers
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.grants import Grants
 from asyncq.sqlite.schema import TABLES
 from asyncq.sqlite.sweeper import Sweeper
+from asyncq.sqlite.transaction import Transaction
 from asyncq.terms import RateTerm, SlotTerm, Terms
 from asyncq.transport import Again, Done, Envelope, Outcome, Return
 from tests.sqlite.pairs import KEPT, LIMITS, QUEUE, opened
