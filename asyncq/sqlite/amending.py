@@ -3,13 +3,13 @@
 from typing import Final
 
 from asyncq.ledger import WITHDRAWN_MS, Copy
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lines import leave_line
 from asyncq.sqlite.lives import copy_in, remember
-from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rescheduling import reschedule
 from asyncq.sqlite.schema import LINED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
+from asyncq.sqlite.waking import wake_for_turns
 from asyncq.transport import Envelope, KeyOwner
 
 # What it has become is still to be published: an orphan.

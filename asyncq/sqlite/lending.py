@@ -5,14 +5,14 @@ from typing import Any, Final, NamedTuple
 
 from asyncq.sqlite.admitting import HAVE_TERMS, Admissions
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free_of_fetches
 from asyncq.sqlite.lanes import first_lanes
 from asyncq.sqlite.lives import Lending
-from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.schema import HANDED_BACK, IS_ALONE, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import END_AT_START, give_back
+from asyncq.sqlite.waking import wake_for_returned
 from asyncq.transport import SUSPECT_CRASHES, Delivery
 
 MAX_PROMOTED: Final = 1_000

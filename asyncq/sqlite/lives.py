@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 from asyncq.ledger import LIFE, Copy
 from asyncq.sqlite.bundle import as_json, bundled
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.schema import ENDED, READY
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Outcome
 
 # ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, priority, generation, start, length], ?4 the time, ?5 the

@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from asyncq.ledger import AFTER_PARKING_MS, PUT_OFF_MS, Copy, Lent, Parked, Turns
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import filed, unfiled
 from asyncq.sqlite.limiter import Lacking, Limiter, Need, needs_of
 from asyncq.sqlite.lines import Lines, leave_line
 from asyncq.sqlite.lives import Known, Lending, become, begin, copy_in, remember
-from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.schema import FAR_MS, HAS_TERMS, READY, RUNNING
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import END_AT_START, give_back
+from asyncq.sqlite.waking import wake_for_turns
 from asyncq.terms import Terms
 from asyncq.transport import SUSPECT_CRASHES
 

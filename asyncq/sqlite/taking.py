@@ -5,12 +5,12 @@ from typing import Final
 
 from asyncq.ledger import Copy, Held, Lent, Verdict, next_life
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.lives import Known, Lending, become, begin, last_generations
 from asyncq.sqlite.parking import Parking
 from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import ARE_CLAIMED, END_AT_START, confirm_keys, give_back
 from asyncq.terms import Terms
 

@@ -61,8 +61,8 @@ local function leave_line_to_next(prefix, of, member, group)
   end
 end
 
--- Let those stand behind others in line who need what these wait for; returns the rest. `place_of` is called with each and its
--- group.
+-- Let those stand behind others in line who need what these wait for; returns the rest. `place_of` is called with each
+-- and its group.
 local function join_lines(prefix, members, place_of)
   if #members == 0 or redis.call('EXISTS', prefix .. 'turns') == 0 then
     return members

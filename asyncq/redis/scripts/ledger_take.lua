@@ -1,12 +1,13 @@
 -- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique terms
 -- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
--- ARGV: name of the consumer, number of this take, how many copies of it are in other calls, 1 or 0 for whether none is to
---       be lent: what could be waits in the line of its queue; then of each copy its member, its generation with, behind a space, the terms of one that says any, its body
--- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or is with
---       crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone), and the
---       crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at which the lease
---       of its holder ends, 0: it is over, or it has sent the copy on itself.
+-- ARGV: name of the consumer, number of this take, how many copies of it are in other calls, 1 or 0 for whether none is
+--       to be lent: what could be waits in the line of its queue; then of each copy its member, its generation with,
+--       behind a space, the terms of one that says any, its body
+-- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or
+--       is with crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone),
+--       and the crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at
+--       which the lease of its holder ends, 0: it is over, or it has sent the copy on itself.
 local WIDTH, FIRST = 3, 5
 local name, number, offset, is_put_off = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local lowest = redis.call('GET', consumer .. name)
