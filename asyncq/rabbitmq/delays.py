@@ -5,9 +5,9 @@ queue for each value but 0: for a 3 in the second level, one in which messages w
 begins with the digits, the highest level first; where one is 0, the message goes past. It enters at its highest digit,
 so that nothing above that has to exist.
 
-In a queue all messages wait for the same time, so none waits behind one that is due later. But RabbitMQ 4.0 to 4.2 looks
-first at those of a quorum queue that are urgent to it, also when others have waited for longer: these would come hours
-late, or never while urgent ones go on coming. So those have a ladder of their own.
+In a queue all messages wait for the same time, so none waits behind one that is due later. But of a quorum queue,
+RabbitMQ 4.0 to 4.2 looks first at what is urgent to it, also when others have waited for longer: these would come hours
+late, or never while urgent ones go on coming. So urgent ones have a ladder of their own.
 
 Why base 4: each wait costs the server up to a millisecond of CPU; each queue some memory, some milliseconds when it is
 first declared, and time when a node that was killed starts again. A delay of seconds is four waits, and there are 18

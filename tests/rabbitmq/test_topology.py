@@ -41,7 +41,7 @@ def test_a_ladder_leads_down() -> None:
 
 
 def test_what_is_urgent_has_a_ladder_of_its_own() -> None:
-    """Calls of a priority that RabbitMQ 4.0 puts before others wait apart from them, and meet them when they are due."""
+    """Calls of a priority that RabbitMQ 4.0 puts before others wait apart from them, until they are due."""
     assert [is_urgent_at(priority) for priority in range(10)] == [False] * 3 + [True] * 7
     assert [Topology(Names("shop"), {"urgent": most}).has_urgent for most in (2, 3)] == [False, True]
     ladder = TOPOLOGY.ladder([delays.Rung(1, 3, is_urgent=True), delays.Rung(0, 3)])
