@@ -37,7 +37,7 @@ Count = fun(Queue) ->
             case amqqueue:get_pid(Queue) of
                 none -> 0;
                 Leader ->
-                    case ra:leader_query(Leader, fun rabbit_fifo:query_messages_total/1) of
+                    case ra:leader_query(Leader, {rabbit_fifo, query_messages_total, []}) of
                         {ok, {_, Total}, _} -> Total;
                         _ -> -1
                     end

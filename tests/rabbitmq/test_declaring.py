@@ -93,7 +93,7 @@ async def test_what_is_never_settled_becomes_a_dead_letter(channels: Channels, t
     waiting, dead = topology.names.queue("mail"), topology.names.dead_letters("mail")
     for count in range(DELIVERY_LIMIT + 1):
         assert await hand_back(channel, waiting) == count
-    assert await hand_back(channel, dead) == 0
+    assert await hand_back(channel, dead) in (0, DELIVERY_LIMIT + 1)  # RabbitMQ 4.3 goes on counting
     await channel.close()
 
 
