@@ -43,7 +43,6 @@ class WakingSuite(Suite):
         assert sorted(ids) == ["a", "b"]
         assert process.transport.now_ms() - start_ms < (PER + SOON) * 1000
 
-
     @needs(has_groups=True, keeps_place=True)
     async def test_what_becomes_due_at_once_takes_turns(self, stage: Stage, process: Process) -> None:
         """Of the many calls of one group and the few of another that are due at once, the few are among the first."""
