@@ -4,7 +4,8 @@
 -- ARGV: name of the consumer, number of this take, how many in all, how many suspects among them; then of each queue
 --       how many at most
 -- Returns -1: the consumer is no member (any more), or has given this take up. Else
---       {when the first line is to be asked for, in ms (empty: nobody can say), 1 or 0 for whether there are lines,
+--       {when the first line is to be asked for, in ms (empty: nobody can say; 0: at once), 1 or 0 for whether there are
+--        lines,
 --        then of each queue: its members, with the digits of their priorities, their bodies, their tokens, their crashes (0:
 --        none), negative if some are in a name, their generations, and their terms}.
 -- What waits in lines whose time has come is lent, which take turns, and in which groups do. With none to be taken, somebody else is called.
@@ -95,6 +96,7 @@ local function lend(key, member, crash, text, lists)
   count = count + 1
 end
 
+-- Returns whether there may be more than one question moves.
 local function serve(key, most, lists)
   local until_count = count + most
   for move = 1, MOVES do
@@ -131,12 +133,13 @@ local function serve(key, most, lists)
       end
     end
   end
+  return true
 end
 
-local reply = {'', 0}
+local reply, is_cut = {'', 0}, false
 for at = 0, #KEYS - 1, WIDTH do
   local key, lists, before = names_of(at), {{}, {}, {}, {}, {}, {}}, count
-  serve(key, math.min(left, tonumber(ARGV[5 + at / WIDTH])), lists)
+  is_cut = serve(key, math.min(left, tonumber(ARGV[5 + at / WIDTH])), lists) or is_cut
   left = left - (count - before)
   for _, list in ipairs(lists) do
     reply[#reply + 1] = list
@@ -151,5 +154,8 @@ for at = 0, #KEYS - 1, WIDTH do
   if first and first ~= 'inf' and (not first_due or tonumber(first) < first_due) then
     first_due, reply[1] = tonumber(first), first
   end
+end
+if is_cut then
+  reply[1] = '0'
 end
 return reply

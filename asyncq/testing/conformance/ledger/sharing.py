@@ -316,6 +316,20 @@ class SharingSuite(Suite):
         assert ids_of(found) in (["a0", "b0", "a2", "b1"], ["b0", "a0", "b1", "a2"])
         assert all(delivery.has_terms for delivery in found)
 
+    async def test_many_that_lack_something(self, process: LedgerProcess) -> None:
+        """However many of a group come to the head and lack something, who stands behind them is reached at once."""
+        await allow(process, 1)
+        holder = await process.holder()
+        await lend_one(holder, limited("first"))
+        await line_up(holder, *many("a", 1_200, needs=TURN))
+        await line_up(holder, grouped("last", "a"))
+        while not (turns := await holder.take_turns(LIMITS, 5)).lent:
+            assert turns.due_ms == 0
+        assert [copy.id for copy, _ in turns.lent] == ["last"]
+        turns = await holder.take_turns(LIMITS, 5)
+        assert (turns.lent, turns.are_waiting) == ([], True)
+        assert turns.due_ms != 0
+
     async def test_nobody_is_overtaken_who_waits_for_a_limit(self, process: LedgerProcess) -> None:
         """Who comes to the head of its queue's line stands behind those who wait for the same limit."""
         await allow_at_once(process, 1)
