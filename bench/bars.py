@@ -10,7 +10,7 @@ from bench.scenarios import SCENARIOS, Scenario
 
 SUBJECT = "asyncq"
 EMBEDDED = "asyncq-sqlite"
-RABBITMQ, RABBITMQ_STORED = "asyncq-rabbitmq", "asyncq-rabbitmq-store"
+RABBITMQ, RABBITMQ_STORED, RABBITMQ_CLASSIC = "asyncq-rabbitmq", "asyncq-rabbitmq-store", "asyncq-rabbitmq-classic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,11 @@ BARS: Sequence[Bar] = (
         "RabbitMQ, round trip, idle",
         "p50 no worse than dramatiq's",
         of_peer("rabbitmq-round-trip", "p50", 1, "dramatiq", subject=RABBITMQ),
+    ),
+    Bar(
+        "RabbitMQ, round trip, idle",
+        "p50 no worse than dramatiq's, on a classic queue as it has",
+        of_peer("rabbitmq-round-trip", "p50", 1, "dramatiq", subject=RABBITMQ_CLASSIC),
     ),
     Bar("RabbitMQ, delays", "p99 under 100 ms", at_most("rabbitmq-delays", "p99", 100, subject=RABBITMQ)),
     Bar("RabbitMQ, delays", "nothing lost", at_most("rabbitmq-delays", "lost", 0, subject=RABBITMQ)),

@@ -188,6 +188,15 @@ PEERS: Mapping[str, Peer] = {
             is_rival=False,
         ),
         Peer(
+            "asyncq-rabbitmq-classic",
+            "asyncq_peer",
+            ASYNCQ_WORKER,
+            unsettled=(ASYNCQ_RABBITMQ_QUEUE,),
+            variables={"BENCH_ASYNCQ_CLASSIC": "on"},
+            broker="rabbitmq",
+            is_rival=False,
+        ),
+        Peer(
             "taskiq-rabbitmq",
             "taskiq_rabbitmq_peer",
             taskiq_worker("taskiq_rabbitmq_peer"),

@@ -64,6 +64,7 @@ class Session:
         )
         self.followers = Followers(self.subscription)
         self.limits_declared = 0
+        self._declaring = asyncio.Lock()
         self._closing = asyncio.Event()
         self._opened: asyncio.Future[None] = self.loop.create_future()
         self._doers: list[asyncio.Task[None]] = []
@@ -106,9 +107,11 @@ class Session:
 
     async def declare(self, limits: Mapping[LimitId, Numbers]) -> None:
         """Say what limits allow of which nobody has said anything: a call must not wait for a worker to say it."""
-        count = len(limits)
-        await self.transport.declare_limits(dict(limits))
-        self.limits_declared = count
+        async with self._declaring:  # the first calls of a process come together: one of them says it
+            count = len(limits)
+            if self.limits_declared < count:
+                await self.transport.declare_limits(dict(limits))
+                self.limits_declared = count
 
     def start(self, doer: Coroutine[Any, Any, None]) -> None:
         """Run a doer until the session closes."""

@@ -29,7 +29,7 @@ class Taking:
         is_put_off: none is to be lent.
     """
 
-    def __init__(self, copies: Sequence[Copy], name: str, number: int, *, is_put_off: bool) -> None:
+    def __init__(self, copies: Sequence[Copy], name: str, number: int, *, is_put_off: bool = False) -> None:
         self._name = name
         self._number = number
         self._is_put_off = is_put_off

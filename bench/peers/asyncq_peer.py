@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from asyncq import (
     Broker,
     ConcurrencyLimit,
+    Queue,
     RabbitMQBroker,
     RateLimit,
     RedisBroker,
@@ -23,8 +24,10 @@ broker: Broker
 if settings.url.startswith("redis:"):
     broker = RedisBroker(settings.url, defaults=defaults)
 elif settings.url.startswith("amqp:"):
-    store = {"store": settings.results_url} if "BENCH_ASYNCQ_STORE" in os.environ else {}
-    broker = RabbitMQBroker(settings.url, defaults=defaults, **store)
+    store = settings.results_url if "BENCH_ASYNCQ_STORE" in os.environ else None
+    # A queue with priorities is a classic one.
+    queues = [Queue("default", max_priority=1)] if "BENCH_ASYNCQ_CLASSIC" in os.environ else []
+    broker = RabbitMQBroker(settings.url, defaults=defaults, store=store, queues=queues)
 else:
     broker = SQLiteBroker(settings.url, defaults=defaults)
 noop = broker.task(name="noop")(tasks.noop)

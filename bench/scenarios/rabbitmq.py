@@ -81,7 +81,7 @@ DELAYS = (
     Column("published", "published/s"),
 )
 
-PLAIN, STORED = "asyncq-rabbitmq", "asyncq-rabbitmq-store"
+PLAIN, STORED, CLASSIC = "asyncq-rabbitmq", "asyncq-rabbitmq-store", "asyncq-rabbitmq-classic"
 RIVALS = ("taskiq-rabbitmq", "dramatiq")
 ALL = (PLAIN, *RIVALS, "aiormq")
 
@@ -114,7 +114,7 @@ SCENARIOS = (
         ALL,
         partial(enqueue, do="concurrent"),
     ),
-    Scenario("rabbitmq-round-trip", "RabbitMQ: round trip, idle", (P50, P99, CALLS, LOST), ALL, idle),
+    Scenario("rabbitmq-round-trip", "RabbitMQ: round trip, idle", (P50, P99, CALLS, LOST), (*ALL, CLASSIC), idle),
     Scenario(
         "rabbitmq-delays",
         "RabbitMQ: delays of 0.1 to 20 s, 500 published a second",

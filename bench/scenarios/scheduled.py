@@ -14,7 +14,7 @@ SPREAD = 1.0
 
 
 async def scheduled(stage: Stage, peer: Peer) -> Sample:
-    """Schedule tasks and let them fall due, beside a server that knows of no others, pair by pair."""
+    """Schedule tasks and let them fall due, beside a server, or a file, that knows of no others, pair by pair."""
     count = stage.scale.due_with_room
     async with redis_server() as loaded_server:
         loaded = await stage.run(peer, expected=count, server=loaded_server)
@@ -53,19 +53,29 @@ async def _due(stage: Stage, run: Run) -> tuple[float, float, float]:
     return busy["count"] / busy["seconds"], p50, p99
 
 
+COLUMNS = (
+    Column("scheduling", "scheduling ratio", 2),
+    Column("p50_behind", "lateness p50 ms behind", 1, is_less_better=True),
+    Column("p50", "p50 ms alone", 1, is_less_better=True),
+    Column("p99_behind", "lateness p99 ms behind", 1, is_less_better=True),
+    Column("p99", "p99 ms alone", 1, is_less_better=True),
+    Column("rate_behind", "scheduled/s behind"),
+)
+
 SCENARIOS = (
     Scenario(
         "scheduled",
         "With a million scheduled for much later, against none",
-        (
-            Column("scheduling", "scheduling ratio", 2),
-            Column("p50_behind", "lateness p50 ms behind", 1, is_less_better=True),
-            Column("p50", "p50 ms alone", 1, is_less_better=True),
-            Column("p99_behind", "lateness p99 ms behind", 1, is_less_better=True),
-            Column("p99", "p99 ms alone", 1, is_less_better=True),
-            Column("rate_behind", "scheduled/s behind"),
-        ),
+        COLUMNS,
         ("asyncq",),
+        scheduled,
+        rounds=1,
+    ),
+    Scenario(
+        "sqlite-scheduled",
+        "SQLite: with a million scheduled for much later, against none",
+        COLUMNS,
+        ("asyncq-sqlite",),
         scheduled,
         rounds=1,
     ),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from redis.asyncio import Redis
 
+from asyncq import RateLimit, RedisBroker
 from asyncq.message import Message, encode_message, new_id
 from asyncq.redis.consumer import BLOCK_SECONDS
 from asyncq.redis.keys import KeySpace
@@ -167,6 +168,20 @@ async def test_without_crashes_and_limits_these_cost_nothing(own_redis: StartRed
         assert await cost_of(redis, fetch, besides=("info", "time")) == 13
         assert await cost_of(redis, lambda: finish(consumer, deliveries), besides=("info", "time")) == 16
         assert len(deliveries) == 10
+
+
+async def test_calls_that_come_together_say_once_what_limits_allow(own_redis: StartRedis) -> None:
+    """The first calls of a process are many where requests have waited for it."""
+    server = own_redis()
+    broker = RedisBroker(server.url)
+
+    @broker.task(rate_limit=RateLimit(100, per=60))
+    async def limited() -> None: ...
+
+    async with broker, Redis.from_url(server.url) as redis:
+        await asyncio.gather(*[limited.kiq() for _ in range(50)])
+        # One of the limit, and one for the body of each call.
+        assert (await redis.info("commandstats"))["cmdstat_hsetnx"]["calls"] == 1 + 50
 
 
 async def test_waiting_beside_suspects_costs_nothing(own_redis: StartRedis) -> None:
