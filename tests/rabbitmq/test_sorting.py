@@ -1,7 +1,6 @@
 """The sorting of calls into their lanes, while something is in its way: the store, RabbitMQ, the end of a worker."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -119,24 +118,6 @@ async def test_a_burst_behind_many_that_lack_something(stage: Stage, process: Pr
     assert [delivery.id for delivery in found] == ["last0000"]
     assert not await consumer.fetch(LIMITS, 5, wait=False)
     await finish(consumer, [first, *found])
-
-
-async def test_a_fetch_does_not_wait_for_the_rest(rabbitmq_url: str, tmp_path: Path) -> None:
-    """Who has time gets something at once, however many are still to be brought to their lanes."""
-    stage = Stage(RememberingRabbitMQ(rabbitmq_url, backends.SQLite(tmp_path / "file.db")))
-    try:
-        process = await stage.process()
-        await process.publish(*envelopes("a", 10_000, "a"))
-        consumer = await process.consumer()
-        await stage.fetch(consumer, 1)
-        longest = 0.0
-        while await waiting(process) < 9_000:
-            since = time.monotonic()
-            await finish(consumer, await stage.fetch(consumer, 1))
-            longest = max(longest, time.monotonic() - since)
-        assert longest < 1
-    finally:
-        await stage.close()
 
 
 async def test_rabbitmq_is_cut_off(
