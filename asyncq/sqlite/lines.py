@@ -32,7 +32,7 @@ SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 ORDER BY {PLACE_IN_LA
 _PLAIN_HEAD_OF_LANE: Final = f"""
 SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 AND {IS_PLAIN} ORDER BY {PLACE_IN_LANE}, seq LIMIT 1
 """
-_LANES: Final = 20
+_LANES: Final = 1_000
 """In which nobody may stand but suspects."""
 _STAND: Final = f"""
 UPDATE calls SET state = {LINED}, line = json_extract(value, '$[1]')
@@ -124,11 +124,18 @@ class Lines:
         return _first_in_turn(self._transaction, line) if self._have_lanes else _first(self._transaction, line, _HEAD)
 
     def plain_head(self, line: int) -> Candidate | None:
-        """Return who is first in a ledger's line of those who are no suspects."""
+        """Return who is first in a ledger's line of those who are no suspects.
+
+        A lane in which only suspects are has had its turn when it is passed over, so that nobody meets many of them
+        again and again.
+        """
+        passed: list[str] = []
         for lane in (first_lanes(self._transaction, line, _LANES) if self._have_lanes else []) or [""]:
             sql, parameters = (_PLAIN_HEAD_OF_LANE, (line, lane)) if lane else (_PLAIN_HEAD, (line,))
             if found := self._transaction.rows(sql, parameters):
+                serve(self._transaction, line, passed)
                 return Candidate(*found[0])
+            passed.append(lane)
         return None
 
     def serve(self, line: int, head: Candidate) -> None:

@@ -9,7 +9,7 @@
 --        then of each queue: its members, with the digits of their priorities, their bodies, their tokens, their crashes (0:
 --        none), negative if some are in a name, their generations, and their terms}.
 -- What waits in lines whose time has come is lent, which take turns, and in which groups do. With none to be taken, somebody else is called.
-local WIDTH, MOVES, HEADS, SUSPECT_HEADS, LANES, PUT_OFF_MS = 12, 500, 1, 10, 20, 1000
+local WIDTH, MOVES, SUSPECTS, LANES, PUT_OFF_MS = 12, 500, 2000, 1000, 1000
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, count, first_due = now_ms(), 0, nil
 
@@ -42,25 +42,48 @@ local function names_of(at)
   }
 end
 
+local passed = {} -- of each lane, how many suspects are passed over that stand at its head
+
 -- Returns the first in a lane that may be taken, its place, and its crashes; nil: there is none.
 local function head_of_lane(key, of, group)
-  local heads = suspects_left > 0 and HEADS or SUSPECT_HEADS
-  local found = redis.call('ZRANGE', part_of_line(key.prefix, of, group), 0, heads - 1, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    local crash = redis.call('HGET', key.crashes, found[i])
-    if suspects_left > 0 or times_in(crash or nil) < SUSPECT_CRASHES then
-      return found[i], found[i + 1], crash
+  local lane = part_of_line(key.prefix, of, group)
+  if suspects_left > 0 then
+    local found = redis.call('ZRANGE', lane, 0, 0, 'WITHSCORES')
+    return found[1], found[2], found[1] and redis.call('HGET', key.crashes, found[1])
+  end
+  local first, size = passed[lane] or 0, 4
+  while first < SUSPECTS do
+    local found, members = redis.call('ZRANGE', lane, first, first + size - 1, 'WITHSCORES'), {}
+    for i = 1, #found, 2 do
+      members[#members + 1] = found[i]
     end
+    for i, crash in ipairs(#members > 0 and redis.call('HMGET', key.crashes, unpack(members)) or {}) do
+      if times_in(crash or nil) < SUSPECT_CRASHES then
+        return members[i], found[2 * i], crash
+      end
+      first = first + 1
+      passed[lane] = first
+    end
+    if #members < size then
+      return nil
+    end
+    size = 2 * size
   end
 end
 
--- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none.
+-- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none. A lane in which
+-- only suspects are has had its turn when it is passed over, so that nobody meets many of them again and again.
 local function head_of(key, of)
-  local lanes = key.has_lanes and redis.call('ZRANGE', lanes_of(key.prefix, of), 0, LANES - 1) or {}
-  for _, group in ipairs(#lanes > 0 and lanes or {''}) do
+  local lanes = lanes_of(key.prefix, of)
+  local groups = key.has_lanes and redis.call('ZRANGE', lanes, 0, LANES - 1) or {}
+  for _, group in ipairs(#groups > 0 and groups or {''}) do
     local member, place, crash = head_of_lane(key, of, group)
     if member then
       return member, place, crash, group
+    elseif group == '' and not has_plain(key.prefix, of) then
+      redis.call('ZREM', lanes, group) -- who stands behind it is the first
+    elseif #groups > 0 then
+      redis.call('ZADD', lanes, last_turn(lanes) + 1, group)
     end
   end
 end

@@ -7,7 +7,7 @@ import pytest
 from asyncq.ledger import PUT_OFF_MS, Copy, Held, Holder, Lent, Parked, Replaced
 from asyncq.limits import Numbers
 from asyncq.store import Place
-from asyncq.terms import Terms
+from asyncq.terms import RateTerm, Terms
 from asyncq.testing.conformance.ledger.parking import (
     API,
     SLOT,
@@ -259,6 +259,23 @@ class SharingSuite(Suite):
         (delivery,) = await lend_turns(holder)
         assert (delivery.id, delivery.crashes) == ("a0", 2)
 
+    @pytest.mark.parametrize("groups", [1, 30])
+    async def test_many_suspects_hold_up_nobody(self, process: LedgerProcess, groups: int) -> None:
+        """However many suspects stand before it, in its lane or in others, what is none is lent to who may take none."""
+        suspects = [grouped(f"s{n}", f"g{n % groups}") for n in range(60)]
+        for _ in range(2):
+            dead = await process.holder()
+            await lend(dead, *suspects)
+            await process.ledger.release([dead.name])
+        holder = await process.holder()
+        await park(holder, *suspects)
+        innocent = [*many("g0", 2), *many("z", 2), copy_of("plain")]
+        await line_up(holder, *innocent)
+        found = [each.id for _ in innocent for each in await lend_turns(holder, 1, suspects=0)]
+        assert sorted(found) == sorted(copy.id for copy in innocent)
+        assert await lend_turns(holder, suspects=0) == []
+        assert await parked(process) == 60
+
     async def test_rescheduled_out_of_its_lane(self, process: LedgerProcess) -> None:
         """A call that gets another time leaves its lane, and has its group when it comes again."""
         holder = await process.holder()
@@ -301,6 +318,18 @@ class SharingSuite(Suite):
         assert sorted(id[0] for id in found[:3]) == ["a", "b", "p"]
         assert sorted(id[0] for id in found[3:5]) == ["a", "b"]
         assert found[5:] == ["a3", "a4"]
+
+    async def test_a_heavy_head_of_a_group_gives_way(self, process: LedgerProcess) -> None:
+        """When a head is withdrawn that counts for more than there is, the next of its group need not wait."""
+        await allow(process, 2)
+        heavy = Terms(rates=(RateTerm("api", weight=2),))
+        holder = await process.holder()
+        await lend_one(holder, limited("first"))
+        await park(holder, limited("plain", heavy), grouped("a0", needs=heavy), grouped("a1", needs=TURN))
+        assert await process.ledger.withdraw("plain", QUEUE, KEPT)
+        assert await lend_turns(holder) == []
+        assert await process.ledger.withdraw("a0", QUEUE, KEPT)
+        assert ids_of(await lend_turns(holder)) == ["a1"]
 
     async def test_from_the_line_of_the_queue_to_that_of_a_limit(self, process: LedgerProcess) -> None:
         """What comes to the head and lacks something waits for that in the lane of its group, and holds up nobody."""
