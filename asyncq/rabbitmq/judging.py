@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from asyncq.ledger import Copy, Held, Holder, Parked
 from asyncq.rabbitmq.deliveries import Arrival
-from asyncq.rabbitmq.loans import Loan, parked_ms, round_ms
+from asyncq.rabbitmq.loans import Loan, held_ms, parked_ms
 from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.turning import Turning
 from asyncq.rabbitmq.wire import copy_of, remembered_facts
@@ -98,5 +98,5 @@ class Judging:
             away_ms = parked_ms(facts.rounds)
             self._turning.expect(verdict.due_ms)
         else:
-            away_ms = round_ms(verdict.lease_end_ms - now_ms, facts.rounds)
+            away_ms = held_ms(verdict.lease_end_ms - now_ms, facts.rounds)
         self._returning.send_round(arrival, now_ms + away_ms, facts._replace(rounds=facts.rounds + 1))

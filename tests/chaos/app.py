@@ -55,6 +55,7 @@ journal = Journal(FOLDER / "runs")
 # last: here all are gone soon. And a queue is one with groups for a minute.
 loans.PARKED_ROUND_MS = 500
 loans.PARKED_MS = 4_000
+loans.LONGEST_ROUND_MS = 4_000
 sorting.REMEMBERED = 1.0
 note_stalls(journal)
 resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))

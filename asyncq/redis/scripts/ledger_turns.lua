@@ -74,16 +74,20 @@ end
 -- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none. A lane in which
 -- only suspects are has had its turn when it is passed over, so that nobody meets many of them again and again.
 local function head_of(key, of)
-  local lanes = lanes_of(key.prefix, of)
-  local groups = key.has_lanes and redis.call('ZRANGE', lanes, 0, LANES - 1) or {}
-  for _, group in ipairs(#groups > 0 and groups or {''}) do
+  local lanes, is_passed = lanes_of(key.prefix, of), {}
+  for _ = 1, LANES do
+    local group = key.has_lanes and redis.call('ZRANGE', lanes, 0, 0)[1] or ''
     local member, place, crash = head_of_lane(key, of, group)
     if member then
       return member, place, crash, group
-    elseif group == '' and not has_plain(key.prefix, of) then
+    elseif is_passed[group] then
+      return nil
+    end
+    is_passed[group] = true
+    if group == '' and not has_plain(key.prefix, of) then
       redis.call('ZREM', lanes, group) -- who stands behind it is the first
-    elseif #groups > 0 then
-      redis.call('ZADD', lanes, last_turn(lanes) + 1, group)
+    else
+      redis.call('ZADD', lanes, 'XX', last_turn(lanes) + 1, group)
     end
   end
 end

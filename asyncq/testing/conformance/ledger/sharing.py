@@ -261,7 +261,7 @@ class SharingSuite(Suite):
 
     @pytest.mark.parametrize("groups", [1, 30])
     async def test_many_suspects_hold_up_nobody(self, process: LedgerProcess, groups: int) -> None:
-        """However many suspects stand before it, in its lane or in others, what is none is lent to who may take none."""
+        """However many suspects stand before it, in its lane or in others, what is none is lent to who takes none."""
         suspects = [grouped(f"s{n}", f"g{n % groups}") for n in range(60)]
         for _ in range(2):
             dead = await process.holder()
