@@ -27,6 +27,10 @@ STARTING = 0.5
 SETTLING = 0.5
 """Seconds from a run's end until that is settled."""
 
+CONFIRMING = 2.0
+"""Seconds more on RabbitMQ where something has to be published first, a retry or a letter: in which it has to confirm
+that, on a machine that is busy with others. It is tried again only then."""
+
 BACKOFF = 2.0
 """Seconds after a disturbance in which nothing may get through: who has met it tries again each 2 s, or sooner."""
 
@@ -74,6 +78,7 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._publishers = history.accepted
+        self._is_late = history.is_late
         stalls = filter(costs_calls, [*history.idle, *stalls_by_hogs(history)])
         self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history), *stalls]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
@@ -168,7 +173,9 @@ class Explanations:
             for other in self._runs[run.id]
             if other.begin > run.begin and other.attempt == run.attempt and not self._was_fetched_before(other, run)
         ]
-        return min(self._undisturbed(run, run.end, SETTLING), min(later, default=inf))
+        is_published = self._is_late and run.how not in ("", "returned")
+        seconds = SETTLING + (CONFIRMING if is_published else 0)
+        return min(self._undisturbed(run, run.end, seconds), min(later, default=inf))
 
     def _was_fetched_before(self, other: Run, run: Run) -> bool:
         """Tell whether a run may have been given out before an earlier one: its process woke, and started it late."""
