@@ -14,7 +14,7 @@ from tests.leftovers import Running
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.redis_keys import assert_no_keys_left
 from tests.servers import RedisServer, StartRedis
-from tests.topologies import RedisCluster, Sentinels
+from tests.topologies import TOPOLOGIES, Masters, RedisCluster, Sentinels, masters_of
 
 try:
     from uvloop import new_event_loop
@@ -104,6 +104,13 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
     """A master with its sentinels that all tests share: leave them running, and write under `namespace` only."""
     with Sentinels(tmp_path_factory.mktemp("sentinels")) as sentinels:
         yield sentinels
+
+
+@pytest.fixture(params=TOPOLOGIES)
+def masters(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Masters]:
+    """A cluster, and a master with sentinels, that the test may break."""
+    with masters_of(request.param, tmp_path, namespace) as masters:
+        yield masters
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ Count = fun(Queue) ->
             case amqqueue:get_pid(Queue) of
                 none -> 0;
                 Leader ->
-                    case ra:leader_query(Leader, fun rabbit_fifo:query_messages_total/1) of
+                    case ra:leader_query(Leader, {rabbit_fifo, query_messages_total, []}) of
                         {ok, {_, Total}, _} -> Total;
                         _ -> -1
                     end
@@ -78,7 +78,7 @@ class Distribution(NamedTuple):
 
     def start_epmd(self) -> subprocess.Popen[bytes]:
         """Start who knows the ports. A node that found none would start one, which outlives it."""
-        command = ["epmd", "-port", str(self.epmd_port), "-address", HOST]
+        command = [_beside_server("epmd"), "-port", str(self.epmd_port), "-address", HOST]
         epmd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _wait_for_listener(self.epmd_port)
         return epmd
@@ -247,7 +247,8 @@ class RabbitMQServer:
     def evaluate(self, expressions: str) -> str:
         """Let the node evaluate Erlang, in some 5 ms, and return what its last value is. RuntimeError: it cannot."""
         answer = self._run(
-            ["erl_call", "-sname", self.node, "-timeout", str(COMMAND_TIMEOUT), "-e"], f"{expressions}\n"
+            [_beside_server("erl_call"), "-sname", self.node, "-timeout", str(COMMAND_TIMEOUT), "-e"],
+            f"{expressions}\n",
         )
         if not answer.startswith("{ok, "):
             raise RuntimeError(f"The node answers {answer!r} to: {expressions}")
@@ -257,7 +258,7 @@ class RabbitMQServer:
 
     def control(self, *arguments: str) -> str:
         """Return what rabbitmqctl prints, in some 0.5 s. RuntimeError: it fails."""
-        return self._run([str(Path(self._program).with_name("rabbitmqctl")), "--quiet", *arguments], "")
+        return self._run([_beside_server("rabbitmqctl"), "--quiet", *arguments], "")
 
     def _set_watermark(self, fraction: str) -> None:
         self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({fraction}).")
@@ -352,6 +353,12 @@ def rabbitmq_server_path() -> str:
             "These tests need rabbitmq-server. `make test` finds or installs it, or says what to install."
         )
     return path
+
+
+def _beside_server(name: str) -> str:
+    """Return a program of the server's own version, where one lies beside it; else the one on PATH."""
+    path = Path(rabbitmq_server_path()).with_name(name)
+    return str(path) if path.exists() else name
 
 
 def speaks_amqp(port: int) -> bool:

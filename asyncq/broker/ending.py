@@ -3,8 +3,9 @@
 from typing import Protocol
 
 from asyncq.errors import TaskCancelled, TaskExpired, TaskFailed
+from asyncq.failure import Failure
 from asyncq.message import Message
-from asyncq.result import Failure, Status, encode_record, record_of
+from asyncq.result import Status, encode_record, record_of
 from asyncq.transport import Outcome
 
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from asyncq.errors import DecodeError
+from asyncq.failure import Failure
 from asyncq.message import Message, decode_message
-from asyncq.result import Attempt, Failure, Record, Status, decode_record, instant
+from asyncq.result import Attempt, Record, Status, decode_record, instant
 from asyncq.transport import DeadLetter as Letter
 
 

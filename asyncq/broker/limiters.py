@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost, LimitExceeded
 from asyncq.limits import ConcurrencyLimit, LimitId, LimitOffice, Numbers, RateLimit, shown_limit
@@ -19,6 +19,18 @@ LEASE = 15.0
 
 FORGET_SECONDS = 2.0
 """Seconds that giving a turn back may take whose caller is being cancelled."""
+
+
+class Granted(NamedTuple):
+    """A turn, or a slot.
+
+    Attributes:
+        waiter: the name under which it was asked for; it holds the slot.
+        asked_at: when, by the loop's clock: the lease begins no earlier.
+    """
+
+    waiter: str
+    asked_at: float
 
 
 class _Limit:
@@ -54,17 +66,18 @@ class _Limit:
             self._is_declared = True
         return office
 
-    async def _granted(self, weight: int, timeout: float | None) -> str:
-        """Wait for a turn; return the name under which it was asked for. Raises LimitExceeded on time."""
+    async def _granted(self, weight: int, timeout: float | None) -> Granted:
+        """Wait for a turn. Raises LimitExceeded on time."""
         _check_timeout(timeout)
         office, waiter = await self._office(), f"{os.getpid()}-{secrets.token_hex(8)}"
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         try:
             while True:
+                asked_at = loop.time()
                 asked = await office.ask(self.id, self.key, weight, waiter, round(LEASE * 1000))
                 if asked.is_granted:
-                    return waiter
+                    return Granted(waiter, asked_at)
                 seconds = asked.wait_ms / 1000
                 if end is not None and loop.time() >= end:
                     break
@@ -156,16 +169,16 @@ class ConcurrencyLimiter(_Limit):
             del self._holds[task]
         await hold.__aexit__(kind, error, trace)
 
-    async def take(self, timeout: float | None) -> str:
-        """Wait for a slot; return the name of its holder."""
+    async def take(self, timeout: float | None) -> Granted:
+        """Wait for a slot."""
         return await self._granted(1, timeout)
 
     async def renew(self, holder: str) -> bool:
         """Hold a slot for a further lease; False: it was lost."""
         return await (await self._office()).renew(self.id, self.key, holder, round(LEASE * 1000))
 
-    async def give_back(self, holder: str) -> bool:
-        """Give a slot back; False: it was lost before."""
+    async def give_back(self, holder: str) -> bool | None:
+        """Give a slot back; False: it was lost before; None: it may have been."""
         return await (await self._office()).leave(self.id, self.key, holder)
 
 
@@ -176,11 +189,13 @@ class Hold:
         self._limiter = limiter
         self._timeout = timeout
         self._holder = ""
+        self._ends_at = 0.0  # its lease, at the earliest
         self._is_lost = False
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._holder = await self._limiter.take(self._timeout)
+        self._holder, asked_at = await self._limiter.take(self._timeout)
+        self._ends_at = asked_at + LEASE
         self._renewing = asyncio.create_task(self._renew())
         return self
 
@@ -199,6 +214,8 @@ class Hold:
         except BrokerUnavailable as fault:  # it lapses with its lease
             logger.warning("Could not give back a slot of %r; it is free in %g s: %s", self._limiter, LEASE, fault)
             return
+        if is_held is None:
+            is_held = asyncio.get_running_loop().time() < self._ends_at
         if (self._is_lost or not is_held) and error is None:
             raise LeaseLost(
                 f"A slot of {self._limiter!r} was lost while it was held, by an outage or a blocked loop of more than "
@@ -206,10 +223,13 @@ class Hold:
             )
 
     async def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
         while not self._is_lost:
             await asyncio.sleep(LEASE / 3)
+            asked_at = loop.time()
             with suppress(BrokerUnavailable):  # asked again; the lease tells in the end
                 self._is_lost = not await self._limiter.renew(self._holder)
+                self._ends_at = asked_at + LEASE
 
 
 def _check_timeout(timeout: object) -> None:

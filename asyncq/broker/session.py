@@ -62,7 +62,7 @@ class Session:
             if letterbox is None
             else Recipients(self.subscription, letterbox, transport.capabilities)
         )
-        self.followers = Followers(self.subscription)
+        self.followers = Followers(self.subscription, self.expiring, transport.now_ms)
         self.limits_declared = 0
         self._declaring = asyncio.Lock()
         self._closing = asyncio.Event()

@@ -8,7 +8,7 @@ from asyncq.broker.inspection import QueueCounts, WorkerInfo, counts_of, workers
 from asyncq.broker.uniqueness import UniqueOwner, owners_of
 from asyncq.errors import BrokerUnavailable, ConfigurationError, NotSupported
 from asyncq.findings import Finding, Severity
-from asyncq.tasks.options import check_count
+from asyncq.tasks.checks import check_count
 from asyncq.transport import Capabilities, Transport
 
 

@@ -49,11 +49,11 @@ def change(app: str, app_dir: Path, as_json: bool, name: str, limit: int, per: f
     broker = load(app, app_dir)
     try:
         if per is not None:
-            numbers = RateLimit(limit, per, burst=burst, name=name).numbers
+            numbers = RateLimit(limit, per, burst=burst).numbers
         elif burst is not None:
             raise Refused("--burst is of a rate limit: say --per as well.")
         else:
-            numbers = ConcurrencyLimit(limit, name=name).numbers
+            numbers = ConcurrencyLimit(limit).numbers
     except ConfigurationError as error:
         raise Refused(str(error)) from error
     kind = Kind.SLOTS if per is None else Kind.RATE

@@ -30,8 +30,10 @@ class Holder(ABC):
 
         Lending notes the message, whether or not it was known. A copy of an older generation than the ledger has heard
         of is not wanted; one of a newer generation is what the call has become; of a call that has ended only a copy of
-        a later life. What a `take` had lent whose answer was lost, or that was cancelled, is let go by the next one,
-        unharmed.
+        a later life. Nor is one of the same generation wanted, with another body than the call was given while it
+        waited: somebody has published that who had lost the call.
+
+        What a `take` had lent whose answer was lost, or that was cancelled, is let go by the next one, unharmed.
 
         Raises:
             LeaseLost: this consumer is no member any more.

@@ -13,6 +13,9 @@ MAX_PER = 366 * 24 * 3600.0
 
 MAX_NAME = 200
 
+POSITION = "#"
+"""Stands before the position of a limit without a name among the several of its task. No name has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -24,8 +27,8 @@ class RateLimit:
         key: returns which of the limit's counts a call belongs to; it is called where the call is published, with all
             arguments by name, and returns a text, a number or a UUID. None: the limit has one count.
         burst: how many may start at once; it only lowers that. None: `limit`.
-        name: limits of one name are one limit, whoever declares it. None: the task's name, and the position where the
-            task has several.
+        name: limits of one name are one limit, whoever declares it. None: the task's name; where the task has several,
+            with `#` and the position, which no other limit can be called.
         weight: how many starts a call counts for; a number, or a function of the arguments as `key` is.
     """
 
@@ -110,10 +113,11 @@ def check_name(what: str, name: object) -> None:
     if (
         not isinstance(name, str)
         or not 1 <= len(name) <= MAX_NAME
-        or any(not each.isprintable() or each.isspace() for each in name)
+        or any(not each.isprintable() or each.isspace() or each == POSITION for each in name)
     ):
         raise ConfigurationError(
-            f"{what}: name= is a word of 1 to {MAX_NAME} printable characters without spaces; got {name!r}."
+            f"{what}: name= is a word of 1 to {MAX_NAME} printable characters without spaces and {POSITION!r}; "
+            f"got {name!r}."
         )
 
 

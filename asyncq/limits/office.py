@@ -86,5 +86,9 @@ class LimitOffice(ABC):
         """Go on holding a slot. False: it was lost, and may be somebody else's."""
 
     @abstractmethod
-    async def leave(self, id: LimitId, key: str, waiter: str) -> bool:
-        """Give a slot back, or leave the line. Returns whether there was something to give back, or a place."""
+    async def leave(self, id: LimitId, key: str, waiter: str) -> bool | None:
+        """Give a slot back, or leave the line.
+
+        Returns whether there was something to give back, or a place; None: there is nothing now, and may have been, for
+        the reply to an earlier try was lost.
+        """

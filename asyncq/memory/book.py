@@ -1,7 +1,7 @@
 """The book: what a ledger keeps of one namespace beside its calls, and each transition of a call."""
 
 from collections.abc import Mapping
-from itertools import count, islice
+from itertools import islice
 
 from asyncq.ledger import (
     AFTER_PARKING_MS,
@@ -23,8 +23,8 @@ from asyncq.ledger import (
 from asyncq.memory.claims import Claim, Claims
 from asyncq.memory.entry import Entry
 from asyncq.memory.line import Member
-from asyncq.memory.ranking import Ranking
 from asyncq.memory.space import Space
+from asyncq.memory.tombstones import Tombstones
 from asyncq.store import Place
 from asyncq.terms import Terms
 from asyncq.transport import (
@@ -51,10 +51,8 @@ class Book:
     def __init__(self, space: Space) -> None:
         self.space = space
         self._claims = Claims(space.uniques)
-        self._last_generations: dict[str, int] = {}
-        self._tombstone_ends = Ranking[str]()
+        self._tombstones = Tombstones()
         self._orphans: dict[str, Entry] = {}
-        self._serials = count(1)
 
     @property
     def members(self) -> dict[str, Member]:
@@ -68,7 +66,7 @@ class Book:
             return
         claim = self._claims.find(id, now_ms)
         is_claimed = claim is not None and claim.body == body
-        if not is_claimed and self._last_generation(id, now_ms) is not None:
+        if not is_claimed and self._tombstones.generation(id, now_ms) is not None:
             return
         generation = claim.generation if claim is not None and is_claimed else 0
         entry = Entry(id, queue, body, priority, generation=generation, terms=envelope.terms)
@@ -91,7 +89,7 @@ class Book:
             owner = None if term is None else self.space.uniques.owner(term.key, now_ms)
             if owner is not None:
                 return self._owned(owner, envelope, ttl_ms, now_ms)
-            generation = next_life(self._last_generation(id, now_ms))
+            generation = next_life(self._tombstones.generation(id, now_ms))
             claim = Claim(body, generation, 0, envelope.queue, term)
             if term is not None:
                 self.space.uniques.claim(term, id, envelope.queue, now_ms, ttl_ms)
@@ -183,7 +181,7 @@ class Book:
         if entry is not None:
             if not entry.is_reopened:
                 return None
-            entry.body, entry.priority = body, priority
+            entry.body, entry.priority, entry.is_changed = body, priority, False
             self.space.lines.line(entry.queue).move(entry, 0, now_ms)
             self._orphans.setdefault(entry.id, entry)
             return entry.generation
@@ -194,7 +192,7 @@ class Book:
         if owner is not None and owner.id != letter.id:
             return None
         self.space.records.forget(letter.id)
-        generation = next_life(self._last_generation(letter.id, now_ms))
+        generation = next_life(self._tombstones.generation(letter.id, now_ms))
         entry = Entry(letter.id, letter.queue, body, priority, generation=generation, is_reopened=True, unique=term)
         self.space.add(entry, 0, now_ms)
         self._orphans[entry.id] = entry
@@ -238,15 +236,18 @@ class Book:
         """Return the call that is to be lent now, or why none is."""
         entry = self.space.entries.get(copy.id)
         if entry is None:
-            if copy.generation < next_life(self._last_generation(copy.id, now_ms)):
+            if copy.generation < next_life(self._tombstones.generation(copy.id, now_ms)):
                 return None
             entry = self._begun(copy, now_ms)
-        elif copy.generation < entry.generation:
+        elif copy.generation < entry.generation or (
+            entry.is_changed and copy.generation == entry.generation and copy.body != entry.body
+        ):
             return None
         elif entry.place is Place.RUNNING:
             return Held(now_ms if copy.generation > entry.generation else self._lease_end_ms(entry))
         if copy.generation > entry.generation:
             entry.body, entry.priority, entry.generation = copy.body, copy.priority, copy.generation
+            entry.is_changed = False
             self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
         elif entry.terms is None and copy.terms is not None:
             self.space.lines.line(entry.queue).change_terms(entry, copy.terms)
@@ -270,7 +271,7 @@ class Book:
 
     def _lend(self, member: Member, entry: Entry) -> Lent:
         self._orphans.pop(entry.id, None)
-        entry.is_reopened = False
+        entry.is_reopened = entry.is_changed = False
         delivery = self.space.lend(member, entry)
         return Lent(delivery.token, delivery.crashes, delivery.is_doubtful, delivery.has_terms)
 
@@ -285,7 +286,7 @@ class Book:
     def _send_on(self, entry: Entry, was_due_ms: int, now_ms: int) -> Copy:
         """Let what a call has become be published: until then it is an orphan. The copy before it may come late."""
         self._remember(entry, max(was_due_ms - now_ms, 0) + WITHDRAWN_MS, now_ms)
-        entry.generation = next_attempt(entry.generation)
+        entry.generation, entry.is_changed = next_attempt(entry.generation), True
         self._orphans.setdefault(entry.id, entry)
         return self._copy_of(entry)
 
@@ -302,12 +303,5 @@ class Book:
         return holder.ends_ms
 
     def _remember(self, entry: Entry, ms: int, now_ms: int) -> None:
-        """Know for so long in which generation a call has ended, and for no less than its earlier lives."""
-        self._last_generations[entry.id] = entry.generation
-        end_ms = max(now_ms + ms, self._tombstone_ends.key_of(entry.id) or 0)
-        self._tombstone_ends.add(entry.id, end_ms, next(self._serials))
-
-    def _last_generation(self, id: str, now_ms: int) -> int | None:
-        for over in self._tombstone_ends.pop_through(now_ms):
-            del self._last_generations[over]
-        return self._last_generations.get(id)
+        """Know for so long in which generation a call has ended."""
+        self._tombstones.set(entry.id, entry.generation, now_ms + ms)

@@ -20,6 +20,7 @@ class Entry:
         deaths: for each crash, who was taken for dead while it held it; empty where that is certain.
         generation: of a ledger's call: as in `Copy`.
         is_reopened: of a ledger's call: a letter that has not run since.
+        is_changed: of a ledger's call: it was given another body while it waited, and has not run since.
         unique: the key that it has to itself, until it gives that back.
         terms: what has to be granted before it is lent, and its group; None: nothing, and none.
     """
@@ -35,6 +36,7 @@ class Entry:
     deaths: tuple[str, ...] = ()
     generation: int = 0
     is_reopened: bool = False
+    is_changed: bool = False
     unique: UniqueTerm | None = None
     terms: Terms | None = None
 

@@ -21,7 +21,9 @@ ALARM_SECONDS = 3.0
 def needed(topology: Topology, queues: Iterable[str]) -> Sequence[Declaration]:
     """Return all that these queues need, and delays of any length. Queues of replies are each process's own affair."""
     parts = [part for queue in queues for part in topology.queue(queue)]
-    return list(dict.fromkeys([*parts, *topology.ladder(rungs_up_to(LEVELS - 1))]))
+    ladders = [False, True] if topology.has_urgent else [False]
+    rungs = [rung for is_urgent in ladders for rung in rungs_up_to(LEVELS - 1, is_urgent=is_urgent)]
+    return list(dict.fromkeys([*parts, *topology.ladder(rungs)]))
 
 
 async def examine(

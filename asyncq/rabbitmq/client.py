@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from aiormq import ChannelNotFoundEntity
+from aiormq import ChannelAccessRefused, ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel
 
-from asyncq.errors import BrokerUnavailable
+from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
 from asyncq.rabbitmq.delays import Route
@@ -166,7 +166,7 @@ class RabbitClient:
         return None if answer is None else answer.message_count or 0
 
     async def _ask(self, wanted: str, ask: Callable[[AbstractChannel], Awaitable[T]]) -> T | None:
-        """Return what the server answers; None: what it was asked about is not there. Raises BrokerUnavailable."""
+        """Return what the server answers; None: what it was asked about is not there. Raises as `count` does."""
         async with self._asking, asking(wanted, self.address, seconds=self.command_timeout):
             if self._asked is None or self._asked.is_closed:
                 self._asked = await self._open_channel()
@@ -176,6 +176,10 @@ class RabbitClient:
                 if is_node_down(error):
                     raise
                 return None
+            except ChannelAccessRefused as error:  # from 4.3 on, also of a mere look
+                raise ConfigurationError(
+                    f"The user of RabbitMQ's URL may not {wanted}: {error}. docs/rabbitmq.md says what it needs."
+                ) from error
 
     async def _open_channel(self) -> AbstractChannel:
         if self._publishing is None:

@@ -73,7 +73,7 @@ class Declarer:
         if self._declares:
             rungs = {rung for route in routes for rung in route.rungs}
         else:
-            rungs = set(rungs_up_to(max(route.level for route in routes)))
+            rungs = {rung for route in routes for rung in rungs_up_to(route.level, is_urgent=route.is_urgent)}
         if not rungs <= self._rungs:
             await self._provide(self._topology.ladder(rungs - self._rungs), self._declares)
             self._rungs |= rungs

@@ -5,7 +5,9 @@ queue for each value but 0: for a 3 in the second level, one in which messages w
 begins with the digits, the highest level first; where one is 0, the message goes past. It enters at its highest digit,
 so that nothing above that has to exist.
 
-In a queue all messages wait for the same time, so none waits behind one that is due later.
+In a queue all messages wait for the same time, so none waits behind one that is due later. But of a quorum queue,
+RabbitMQ 4.0 to 4.2 looks first at what is urgent to it, also when others have waited for longer: these would come hours
+late, or never while urgent ones go on coming. So urgent ones have a ladder of their own.
 
 Why base 4: each wait costs the server up to a millisecond of CPU; each queue some memory, some milliseconds when it is
 first declared, and time when a node that was killed starts again. A delay of seconds is four waits, and there are 18
@@ -21,6 +23,8 @@ STEP_MS = 16
 LEVELS = 14
 LONGEST_MS = STEP_MS * (4**LEVELS - 1)
 """49.7 days. The server's longest time to live is 2**32 - 1 ms."""
+URGENT = 5
+"""The priority, to the server, from which on a message is urgent in a quorum queue of RabbitMQ 4.0."""
 
 VALUES = range(1, 4)
 """What a digit can be, but for 0."""
@@ -32,10 +36,12 @@ class Rung(NamedTuple):
     Attributes:
         level: 0 is the lowest.
         value: of the digit there, 1 to 3.
+        is_urgent: it is one of the ladder for what is urgent.
     """
 
     level: int
     value: int
+    is_urgent: bool = False
 
     @property
     def wait_ms(self) -> int:
@@ -48,9 +54,11 @@ class Route(NamedTuple):
 
     Attributes:
         steps: how many times 16 ms it takes, 1 or more.
+        is_urgent: through which of the two.
     """
 
     steps: int
+    is_urgent: bool = False
 
     @property
     def level(self) -> int:
@@ -61,7 +69,7 @@ class Route(NamedTuple):
     def rungs(self) -> list[Rung]:
         """The queues that it goes through, in order."""
         digits = ((level, self.steps >> 2 * level & 3) for level in range(self.level, -1, -1))
-        return [Rung(level, value) for level, value in digits if value]
+        return [Rung(level, value, self.is_urgent) for level, value in digits if value]
 
     def key(self, queue: str) -> str:
         """Return the routing key to a queue."""
@@ -74,7 +82,7 @@ def unit_ms(level: int) -> int:
     return STEP_MS << 2 * level
 
 
-def route(delay_ms: int) -> Route:
+def route(delay_ms: int, *, is_urgent: bool = False) -> Route:
     """Return the way for a delay of 1 ms or more: it takes that long, and less than 16 ms longer.
 
     What is to be delayed for longer than the ladder is long comes out after `LONGEST_MS`, and has to be sent again.
@@ -82,12 +90,12 @@ def route(delay_ms: int) -> Route:
     """
     if delay_ms < 1:
         raise ValueError(f"The ladder delays by 1 ms or more; got {delay_ms!r}.")
-    return Route(-(-min(delay_ms, LONGEST_MS) // STEP_MS))
+    return Route(-(-min(delay_ms, LONGEST_MS) // STEP_MS), is_urgent)
 
 
-def rungs_up_to(level: int) -> list[Rung]:
+def rungs_up_to(level: int, *, is_urgent: bool = False) -> list[Rung]:
     """Return all rungs of the levels up to one."""
-    return [Rung(each, value) for each in range(level + 1) for value in VALUES]
+    return [Rung(each, value, is_urgent) for each in range(level + 1) for value in VALUES]
 
 
 def pattern(level: int, value: int) -> str:

@@ -20,6 +20,7 @@ SLACK = 10
 
 Reopen: TypeAlias = Callable[[Sequence[Revival]], Awaitable[Sequence[int | None]]]
 Placed: TypeAlias = Callable[[Sequence[Copy]], Awaitable[None]]
+Close: TypeAlias = Callable[[Revival], Awaitable[bool]]
 
 
 class LetterBox:
@@ -37,10 +38,11 @@ class LetterBox:
         cap: letters that are kept of each queue; the oldest make room.
         reopen: asked before letters are published again; says for each in which generation, None: not at all.
         placed: told of those that were published.
+        close: told of each that was refused; says whether it stays dead. Else somebody has published it by now.
     """
 
     def __init__(
-        self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int, reopen: Reopen, placed: Placed
+        self, client: RabbitClient, now_ms: Callable[[], int], *, cap: int, reopen: Reopen, placed: Placed, close: Close
     ) -> None:
         self._client = client
         self._sending = Sending(client, now_ms)
@@ -48,6 +50,7 @@ class LetterBox:
         self._cap = cap
         self._reopen = reopen
         self._placed = placed
+        self._close = close
         self._turn = asyncio.Lock()
 
     async def newest(self, queue: str, limit: int, before: int | None) -> list[DeadLetter]:
@@ -74,7 +77,11 @@ class LetterBox:
         return [arrival is not None for arrival in arrivals]
 
     async def revive(self, revivals: Sequence[Revival]) -> list[Revived]:
-        """Let letters of one queue run again: published, confirmed, and then forgotten. Raises PublishRefused."""
+        """Let letters of one queue run again: published, confirmed, and then forgotten.
+
+        Raises:
+            PublishRefused: for one of them at least. It stays dead; those that were taken run, and have no letters.
+        """
         if not revivals:
             return []
         outcomes = [Revived.GONE] * len(revivals)
@@ -82,23 +89,23 @@ class LetterBox:
             arrivals = _claimed([revival.letter for revival in revivals], there)
             found = [index for index, arrival in enumerate(arrivals) if arrival is not None]
             generations = await self._reopen([revivals[index] for index in found])
-            parcels: dict[int, Parcel] = {}
             copies: dict[int, Copy] = {}
             for index, generation in zip(found, generations, strict=True):
                 outcomes[index] = Revived.TAKEN if generation is None else Revived.DONE
                 if generation is not None:
                     letter, body, priority, *_ = revivals[index]
-                    envelope = Envelope(letter.id, letter.queue, body, priority)
                     copies[index] = Copy(letter.id, letter.queue, body, priority, generation)
-                    parcels[index] = self._sending.call(envelope, facts=Facts(generation=generation))
-            refusals = await self._sending.send(list(parcels.values()))
-            for index, refusal in zip(parcels, refusals, strict=True):
-                if refusal is not None:
-                    raise refusal
-                if (arrival := arrivals[index]) is not None:
-                    arrival.acknowledge()
+            refusals = await self._sending.send([self._parcel(copy) for copy in copies.values()])
+            refused = {index: refusal for index, refusal in zip(copies, refusals, strict=True) if refusal is not None}
+            self._forget(arrivals[index] for index in copies if index not in refused)
+            for index in list(refused):
+                if not await self._close(revivals[index]):
+                    del refused[index]
+                    self._forget([arrivals[index]])
         with suppress(BrokerUnavailable):  # they are published once more, and told from the ledger
-            await self._placed(list(copies.values()))
+            await self._placed([copy for index, copy in copies.items() if index not in refused])
+        if refused:
+            raise next(iter(refused.values()))
         return outcomes
 
     async def make_room(self, queues: Iterable[str]) -> None:
@@ -108,6 +115,15 @@ class LetterBox:
                 async with self._opened(queue) as there:
                     for _, arrival in there[: -self._cap]:
                         arrival.acknowledge()
+
+    def _parcel(self, copy: Copy) -> Parcel:
+        id, queue, body, priority, *_ = copy
+        return self._sending.call(Envelope(id, queue, body, priority), facts=Facts(generation=copy.generation))
+
+    def _forget(self, arrivals: Iterable[Arrival | None]) -> None:
+        for arrival in arrivals:
+            if arrival is not None:
+                arrival.acknowledge()
 
     @asynccontextmanager
     async def _opened(self, queue: str) -> AsyncGenerator[Sequence[tuple[DeadLetter, Arrival]]]:

@@ -8,6 +8,7 @@
     asyncq:NS:delay         topic exchange     below the ladder: what becomes due
     asyncq:NS:delay:MS      topic exchange     a level of the ladder, by what its digit counts
     asyncq:NS:delay:MS      queue              where a message waits, by how long
+    asyncq:NS:delay:urgent:MS                  the same for messages of a high priority
     asyncq:NS:stray         fanout exchange    what became due for a queue that is not there, and its queue
     asyncq:NS:reply         direct exchange    results, by the address of the process that waits for them
     asyncq:NS:reply:RANDOM  queue              results for one process; its next one, if need be, ends in :1
@@ -85,14 +86,17 @@ class Names:
         """Return the queue that whoever looks at a queue's dead letters has for himself meanwhile."""
         return f"{self._prefix}:looking:{sha1(name.encode(), usedforsecurity=False).hexdigest()}"
 
-    def level(self, level: int) -> str:
-        """Return the exchange of a level of the ladder; below the lowest, `due`."""
-        return f"{self.due}:{delays.unit_ms(level)}" if level >= 0 else self.due
+    def level(self, level: int, *, is_urgent: bool = False) -> str:
+        """Return the exchange of a level of a ladder; below the lowest, `due`."""
+        return f"{self._ladder(is_urgent)}:{delays.unit_ms(level)}" if level >= 0 else self.due
 
     def rung(self, rung: delays.Rung) -> str:
-        """Return a queue of the ladder."""
-        return f"{self.due}:{rung.wait_ms}"
+        """Return a queue of a ladder."""
+        return f"{self._ladder(rung.is_urgent)}:{rung.wait_ms}"
 
     def reply(self, address: str, number: int = 0) -> str:
         """Return the queue of a process that waits for results; the number says how many it has had before."""
         return f"{self.replies}:{address}:{number}" if number else f"{self.replies}:{address}"
+
+    def _ladder(self, is_urgent: bool) -> str:
+        return f"{self.due}:urgent" if is_urgent else self.due

@@ -19,6 +19,9 @@ from asyncq.transport import Capabilities, Counts, Envelope, KeyOwner, Member, O
 CONSUMER_TIMEOUT = 1_800.0
 """The server's default."""
 
+REFUSED_MS = 3_600_000
+"""How long the result of a dead call is kept whose retry was refused: what its task had said is not known any more."""
+
 
 class RememberingTransport(RabbitTransport):
     """Moves messages through a RabbitMQ server, and knows of their calls from a ledger.
@@ -172,6 +175,10 @@ class RememberingTransport(RabbitTransport):
 
     async def _placed(self, copies: Sequence[Copy]) -> None:
         await self._ledger.placed(copies)
+
+    async def _close_again(self, revival: Revival) -> bool:
+        letter = revival.letter
+        return await self._ledger.withdraw(letter.id, letter.queue, Outcome(letter.record, ttl_ms=REFUSED_MS))
 
     async def _waiting(self, queue: str) -> int:
         await self._noter.tried()

@@ -9,6 +9,7 @@ from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.confirming import Nowhere
 from asyncq.rabbitmq.frames import Message
+from asyncq.rabbitmq.topology import is_urgent_at
 from asyncq.rabbitmq.wire import NOTHING, Facts
 from asyncq.terms import encode_terms
 from asyncq.transport import Delivery, Envelope
@@ -41,7 +42,7 @@ class Sending:
         if terms is not None:
             facts = facts._replace(terms=encode_terms(terms))
         if due_ms and (delay_ms := due_ms - self._now_ms()) > 0:
-            route = delays.route(delay_ms)
+            route = delays.route(delay_ms, is_urgent=is_urgent_at(priority))
             message = self._wire.delayed(id, queue, body, priority, due_ms=due_ms, route=route, facts=facts)
             return Parcel(message, queue, route)
         return Parcel(self._wire.ready(id, queue, body, priority, facts=facts), queue)

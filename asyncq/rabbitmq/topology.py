@@ -134,6 +134,11 @@ class Topology:
         self.names = names
         self._priorities = dict(priorities or {})
 
+    @property
+    def has_urgent(self) -> bool:
+        """Whether calls may be urgent, and so need a ladder of their own."""
+        return any(map(is_urgent_at, self._priorities.values()))
+
     def queue(self, name: str) -> list[Declaration]:
         """Return what has to be there to publish to a queue, now or later, and to consume it."""
         names = self.names
@@ -152,11 +157,12 @@ class Topology:
 
     def ladder(self, rungs: Iterable[Rung]) -> list[Declaration]:
         """Return these rungs, and what is needed for going past the others below the highest of them."""
-        rungs = sorted(rungs)
-        levels = range(max((rung.level for rung in rungs), default=-1) + 1)
+        rungs = sorted(rungs, key=lambda rung: (rung.is_urgent, rung))
+        highest = {rung.is_urgent: rung.level for rung in rungs}
+        levels = [(level, urgent) for urgent, most in highest.items() for level in range(most + 1)]
         return [
             *self._due(),
-            *(part for level in levels for part in self._level(level)),
+            *(part for level, urgent in levels for part in self._level(level, urgent)),
             *(part for rung in rungs for part in self._rung(rung)),
         ]
 
@@ -196,27 +202,32 @@ class Topology:
             Binding(stray, "queue", stray, ""),
         ]
 
-    def _level(self, level: int) -> list[Declaration]:
-        name, below = self.names.level(level), self.names.level(level - 1)
+    def _level(self, level: int, is_urgent: bool) -> list[Declaration]:
+        name, below = (self.names.level(each, is_urgent=is_urgent) for each in (level, level - 1))
         return [Exchange(name, "topic"), Binding(name, "exchange", below, delays.pattern(level, 0))]
 
     def _rung(self, rung: Rung) -> list[Declaration]:
-        name = self.names.rung(rung)
+        name, (level, value, is_urgent) = self.names.rung(rung), rung
         arguments = (
             ("x-queue-type", "quorum"),
             ("x-message-ttl", rung.wait_ms),
-            ("x-dead-letter-exchange", self.names.level(rung.level - 1)),
+            ("x-dead-letter-exchange", self.names.level(level - 1, is_urgent=is_urgent)),
             *_DEAD_LETTERS_STAY,
         )
         return [
             Queue(name, arguments),
-            Binding(self.names.level(rung.level), "queue", name, delays.pattern(*rung)),
+            Binding(self.names.level(level, is_urgent=is_urgent), "queue", name, delays.pattern(level, value)),
         ]
 
 
 def server_priority(priority: int, *, is_handed_back: bool) -> int:
     """Return the priority on the server: each of ours has a second one above, for what was handed back to its place."""
     return 2 * priority + is_handed_back
+
+
+def is_urgent_at(priority: int) -> bool:
+    """Say whether calls of this priority of ours have to go through a ladder of their own."""
+    return server_priority(priority, is_handed_back=False) >= delays.URGENT
 
 
 def _listed(arguments: Arguments) -> str:

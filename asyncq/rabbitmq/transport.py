@@ -56,7 +56,9 @@ class RabbitTransport(Transport):
         self._client = client
         self._clock = SystemClock()
         self._sending = Sending(client, self.now_ms)
-        self._letters = LetterBox(client, self.now_ms, cap=dead_cap, reopen=self._reopen, placed=self._placed)
+        self._letters = LetterBox(
+            client, self.now_ms, cap=dead_cap, reopen=self._reopen, placed=self._placed, close=self._close_again
+        )
         self._queues = {queue.name for queue in queues}
         self._max_lengths = {queue.name: queue.max_length for queue in queues if queue.max_length}
         self._consumers: WeakSet[FetchingConsumer] = WeakSet()
@@ -138,6 +140,10 @@ class RabbitTransport(Transport):
 
     async def _placed(self, copies: Sequence[Copy]) -> None:
         """Take note that letters were published again."""
+
+    async def _close_again(self, revival: Revival) -> bool:
+        """Let one stay dead that was refused: nobody was told that it would run."""
+        return True
 
     async def _ready(self, queue: str) -> int:
         """Return how many messages are ready, there or here. Looks again while some are on their way between."""

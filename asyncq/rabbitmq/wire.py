@@ -113,7 +113,8 @@ class Wire:
         """Return a call that goes through the ladder first. It says when it is due, in case it comes too early."""
         level = server_priority(priority, is_handed_back=False)
         headers = {**facts.headers(), HEADER_DUE: due_ms}
-        return Message(self.names.level(route.level), route.key(queue), body, id, headers, level)
+        exchange = self.names.level(route.level, is_urgent=route.is_urgent)
+        return Message(exchange, route.key(queue), body, id, headers, level)
 
     def letter(self, delivery: Delivery, reason: str, record: bytes | None, *, died_us: int, ttl_ms: int) -> Message:
         """Return a dead letter: the record stands behind the message, as a header it might be too long for a frame."""

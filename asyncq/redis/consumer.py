@@ -162,12 +162,10 @@ class RedisConsumer(Consumer):
             raise self._lost()
         if reply == GIVEN_UP:
             return []
-        due_ms, due_queue, *found = cast(list[Any], reply)
-        self._alarm.set(queues, due_ms, queues[cast(int, due_queue) - 1])
+        waits, *found = (cast(list[Any], reply)[part::6] for part in range(6))
+        self._alarm.set(queues, waits)
         deliveries: list[Delivery] = []
-        for queue, members, bodies, tokens, crashes, marks in zip(
-            queues, *(found[part::5] for part in range(5)), strict=False
-        ):
+        for queue, members, bodies, tokens, crashes, marks in zip(queues, *found, strict=False):
             lent = [
                 Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), 0)
                 for member, body, token in zip(members, bodies, tokens, strict=True)
@@ -202,12 +200,14 @@ class _Alarm:
         self._times: dict[str, float] = {}
         self._has_changed = asyncio.Event()
 
-    def set(self, asked: Iterable[str], ms: int, queue: str) -> None:
-        """Of the queues that were asked, go off in so many ms for this one; less than 0: for none of them."""
-        for each in asked:
-            self._times.pop(each, None)
-        if ms >= 0:
-            self._times[queue] = asyncio.get_running_loop().time() + (ms + 1) / 1000
+    def set(self, asked: Sequence[str], waits: Iterable[int]) -> None:
+        """For each queue that was asked go off in so many ms; less than 0, or not told: not at all."""
+        for queue in asked:
+            self._times.pop(queue, None)
+        now = asyncio.get_running_loop().time()
+        for queue, ms in zip(asked, waits, strict=False):
+            if ms >= 0:
+                self._times[queue] = now + (ms + 1) / 1000
         self._has_changed.set()
 
     async def run(self) -> None:
@@ -232,4 +232,4 @@ class _Alarm:
         except BrokerUnavailable:
             ms = 1000
         if self._times.get(queue) == at:
-            self.set([queue], ms or -1, queue)
+            self.set([queue], [ms or -1])

@@ -33,7 +33,10 @@ _BUSY_WORDS = ("BUSY ", "LOADING ", "MASTERDOWN ", "UNBLOCKED ", "NOREPLICAS ")
 _WRAPPED_WORDS = ("-READONLY ", "-NOREPLICAS ")
 _FULL_WORDS = ("OOM ", "MISCONF ")
 """Anywhere in the text: below Redis 7 a script wraps what it meets in its own error."""
-_FORBIDDEN_WORDS = ("NOPERM ", "can't run this command", "can't access at least one of the keys", "No permissions")
+_FORBIDDEN_WORDS = (
+    *("NOPERM ", "can't run this command", "can't access at least one of the keys", "No permissions"),
+    "ACL failure in script",  # from Redis 7.2 on, and in Valkey
+)
 
 _SOON = Backoff(delay=0.05, max_delay=0.5)
 _BUSY = Backoff(delay=0.1, max_delay=1.0)

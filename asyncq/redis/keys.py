@@ -32,7 +32,8 @@ spread.
                                         below 0: they were handed back
     {ns}:q:QUEUE:laned          SET     OF of the lines that have lanes
     {ns}:q:QUEUE:lanes:OF, ...:lane:SIZE:OFGROUP    as those of the queue, of the line of OF, a text of that size
-    {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits
+    {ns}:q:QUEUE:generations    HASH    id -> its generation where that is not 0; r: it was reopened, and waits; c: it
+                                        was given another body, and waits
     {ns}:q:QUEUE:ended:ID       STRING  generation in which the ledger's last call has ended; expires
     {ns}:q:QUEUE:uniques        HASH    id -> s or e, and the unique key that the call gives back at its start or end
     {ns}:unique:KEY             STRING  ms at which it was taken, a space, its owner's queue, a line feed, and id;
@@ -44,7 +45,7 @@ spread.
                                         while they waited -> number in their order, and a digit: the priority
     {ns}:ledger                 STRING  exists where the messages are elsewhere, and a ledger knows of them
     {ns}:limits                 HASH    `declared LIMIT`, `changed LIMIT` -> how many, in how many ms, and burst
-    {ns}:waited                 SET     OF of which somebody waits outside of tasks
+    {ns}:waited                 ZSET    OF of which somebody waits outside of tasks -> ms until which; expires
     {ns}:lined                  SET     names of queues that have lines of limits
     {ns}:grants:OF              LIST    ms, weight, and the sum of weights up to it, of each grant; expires
     {ns}:paused:LIMIT, ...:OF   STRING  ms until which nothing is granted; expires

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from asyncq.limits import Asked, Kind, LimitId, LimitOffice, LimitState, Numbers
 from asyncq.redis.client import RedisClient
 from asyncq.redis.keys import KeySpace
-from asyncq.redis.server import Argument, call
+from asyncq.redis.server import Argument, Command, call
 
 CALL_MARGIN = 5.0
 """Seconds that a wait to be called may take longer, until its connection counts as dead."""
@@ -75,10 +75,17 @@ class RedisLimits(LimitOffice):
         [is_held] = await self._client.commands.call([command], wanted="renew a slot")
         return bool(is_held)
 
-    async def leave(self, id: LimitId, key: str, waiter: str) -> bool:
+    async def leave(self, id: LimitId, key: str, waiter: str) -> bool | None:
         command = call("limits_leave", self._space.own, f"{id.text} {key}", waiter)
-        [was_there] = await self._client.commands.call([command], wanted="give a turn back")
-        return bool(was_there)
+        is_repeated = False
+
+        def again() -> Sequence[Command]:
+            nonlocal is_repeated
+            is_repeated = True
+            return [command]
+
+        [was_there] = await self._client.commands.call([command], wanted="give a turn back", again=again)
+        return True if was_there else None if is_repeated else False
 
 
 def _packed(numbers: Numbers) -> str:

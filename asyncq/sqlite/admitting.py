@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.candidates import Candidate
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.limiter import Limiter
 from asyncq.sqlite.lines import Lines
 from asyncq.sqlite.lives import Lending
-from asyncq.sqlite.publishing import wake_hungry
 from asyncq.sqlite.ready import Ready
 from asyncq.sqlite.schema import FAR_MS, HAS_TERMS, HUNGER_FOR_ALL, READY, RUNNING
+from asyncq.sqlite.transaction import Transaction
+from asyncq.sqlite.waking import wake_hungry
 from asyncq.terms import Terms, encode_terms
 
 MAX_MOVES: Final = 1_000

@@ -3,18 +3,18 @@
 from typing import Final
 
 from asyncq.ledger import WITHDRAWN_MS, Copy
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lines import leave_line
 from asyncq.sqlite.lives import copy_in, remember
-from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.replacing import replace
 from asyncq.sqlite.rescheduling import reschedule
 from asyncq.sqlite.schema import LINED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
+from asyncq.sqlite.waking import wake_for_turns
 from asyncq.transport import Envelope, KeyOwner
 
 # What it has become is still to be published: an orphan.
 _SEND_ON: Final = f"""
-UPDATE calls SET generation = generation + 1, priority = ?3, orphaned_ms = ifnull(orphaned_ms, ?4)
+UPDATE calls SET generation = generation + 1, priority = ?3, is_changed = 1, orphaned_ms = ifnull(orphaned_ms, ?4)
 WHERE id = ?1 AND space = ?2 AND state < {RUNNING}
 RETURNING id, (SELECT name FROM queues WHERE queues.id = queue), body, priority, generation,
     iif(state = {SCHEDULED}, due_ms, 0), terms, lane

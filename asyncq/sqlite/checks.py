@@ -1,4 +1,4 @@
-"""What is checked before a file is trusted with messages: the place, the library, the file itself."""
+"""What is checked before a file is trusted with messages: the place and the library."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -84,24 +84,6 @@ def mount_type(folder: Path, mounts: Path = MOUNTS) -> str:
         if len(point) >= len(best) and folder.is_relative_to(point):
             best, kind = point, after.split()[0]
     return kind
-
-
-def refusal(error: sqlite3.Error, path: Path) -> ConfigurationError | None:
-    """Return what is wrong with the file where opening it failed for good; None: it may pass."""
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_NOTADB:
-            return ConfigurationError(f"{str(path)!r} is not a SQLite database. Name another file, or remove it.")
-        case sqlite3.SQLITE_READONLY:
-            return ConfigurationError(
-                f"The database file {str(path)!r} cannot be written: {error}. "
-                "This user needs to write the file and its folder."
-            )
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return ConfigurationError(
-                f"The database file {str(path)!r} cannot be opened: {error}. Check the rights of it and its folder."
-            )
-        case _:
-            return None
 
 
 def findings_of(path: Path, synchronous: str) -> Sequence[Finding]:

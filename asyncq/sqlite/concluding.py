@@ -5,11 +5,11 @@ from typing import Final
 
 from asyncq.ledger import remembered_ms, without_transport
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import End, Lending, entomb
 from asyncq.sqlite.schema import ENDED, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import numbers_in, settle
 from asyncq.sqlite.severing import withdraw
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Again, Dead, Done, Outcome, Settlement
 
 _SEND_ON: Final = "UPDATE calls SET generation = generation + 1 WHERE seq IN (SELECT value FROM json_each(?1))"

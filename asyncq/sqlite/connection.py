@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
-from asyncq.sqlite.checks import check_place, refusal
+from asyncq.sqlite.checks import check_place
+from asyncq.sqlite.faults import is_locked, refusal, unavailable
 from asyncq.sqlite.schema import APPLICATION_ID, NAMES, SCHEMA_VERSION, TABLES
 
 logger = logging.getLogger("asyncq.sqlite")
@@ -39,12 +40,6 @@ _PAUSE: Final = 0.001
 SQLite wakes nobody when a lock is given up. Its own busy_timeout asks at ever longer intervals, so that who has waited
 the longest asks the least (0.8 s seen).
 """
-
-_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-
-
-class StorageFull(BrokerUnavailable):
-    """The disk or a quota is full, or the file as large as it may be. Nothing of the transaction was stored."""
 
 
 class Connection:
@@ -153,18 +148,7 @@ class Connection:
 
     def unavailable(self, error: sqlite3.Error) -> BrokerUnavailable:
         """Return what a failure of SQLite means to callers."""
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code & 0xFF == sqlite3.SQLITE_FULL:
-            return StorageFull(f"There is no room left for the database file {str(self._path)!r}: {error}.")
-        if code == sqlite3.SQLITE_IOERR_WRITE:  # whatever a write fails of but a full disk
-            return StorageFull(
-                f"Nothing can be written to {str(self._path)!r}: {error}. Has a quota run out? Is the disk read-only?"
-            )
-        if code & 0xFF in _LOCKED:
-            return BrokerUnavailable(
-                f"The database file {str(self._path)!r} stayed locked. Is another process frozen inside a transaction?"
-            )
-        return BrokerUnavailable(f"The database file {str(self._path)!r} cannot be used: {error}.")
+        return unavailable(error, self._path)
 
     def _step(
         self, sql: str, parameters: Parameters = (), *, waiting: Callable[[], None] | None = None
@@ -178,7 +162,7 @@ class Connection:
             try:
                 return connection.execute(sql, bound)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() >= self.deadline:
+                if not is_locked(error) or time.monotonic() >= self.deadline:
                     raise
             if waiting is not None:
                 waiting()

@@ -9,12 +9,12 @@ from typing import Final
 from asyncq.clock import Clock
 from asyncq.errors import LeaseLost
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lending import Catch, Wish, take, take_back
 from asyncq.sqlite.membership import SQLiteMembership
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import HUNGER, HUNGER_FOR_ALL, SATED
 from asyncq.sqlite.settling import settle
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Consumer, Delivery, Settlement
 
 logger = logging.getLogger("asyncq.sqlite")

@@ -14,7 +14,8 @@ from asyncq.findings import Finding
 from asyncq.sqlite.checks import check_library, findings_of, has_wal_reset_bug
 from asyncq.sqlite.connection import Connection, Synchronous
 from asyncq.sqlite.doorbell import Doorbell, doorbell_for
-from asyncq.sqlite.engine import Engine, Job, Reading, Writing
+from asyncq.sqlite.engine import Engine
+from asyncq.sqlite.job import Job, Reading, Writing
 from asyncq.sqlite.rings import Ringer
 
 logger = logging.getLogger("asyncq")

@@ -7,19 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final
 
 import orjson
 
-from asyncq.errors import AsyncqError, BrokerUnavailable
-from asyncq.sqlite.connection import Connection, Parameters
+from asyncq.errors import AsyncqError
+from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.directory import Directory
 from asyncq.sqlite.doorbell import Doorbell
-from asyncq.sqlite.rings import Ring, Ringer
+from asyncq.sqlite.job import Job
+from asyncq.sqlite.rings import Ringer
 from asyncq.sqlite.schema import SATED
-from asyncq.store import Address
-
-T = TypeVar("T")
+from asyncq.sqlite.transaction import Transaction
 
 MAX_TOGETHER: Final = 200
 """Pieces of work in one transaction."""
@@ -32,72 +31,6 @@ _OF_BELLS: Final = "rtrim(address, '0123456789') IN (SELECT value || ':' FROM js
 _FORGET_LISTENERS: Final = f"DELETE FROM listeners WHERE {_OF_BELLS}"
 _FORGET_SCHEDULERS: Final = f"DELETE FROM schedulers WHERE {_OF_BELLS}"
 _FORGET_CONSUMERS: Final = f"UPDATE consumers SET hunger = {SATED} WHERE {_OF_BELLS}"
-
-
-class Transaction:
-    """What a piece of work may do: run statements, and say whom to ring when they are committed."""
-
-    __slots__ = ("_connection", "directory", "rings")
-
-    def __init__(self, connection: Connection, directory: Directory) -> None:
-        self._connection = connection
-        self.directory = directory
-        self.rings: list[tuple[Address, Ring]] = []
-
-    def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """Run one statement and return all of its rows."""
-        return self._connection.rows(sql, parameters)
-
-    def change(self, sql: str, parameters: Parameters = ()) -> int:
-        """Run one statement and return how many rows it changed."""
-        return self._connection.change(sql, parameters)
-
-    def space(self, namespace: str) -> int:
-        """Return the number of a namespace."""
-        return self.directory.space(self._connection, namespace)
-
-    def queue(self, space: int, name: str) -> int:
-        """Return the number of a queue."""
-        return self.directory.queue(self._connection, space, name)
-
-    def ring(self, address: Address, ring: Ring) -> None:
-        """Ring an address after the commit."""
-        self.rings.append((address, ring))
-
-
-Reading: TypeAlias = Callable[[Connection], T]
-Writing: TypeAlias = Callable[[Transaction], T]
-
-
-class Job(Generic[T]):
-    """A piece of work, and the future that its caller awaits. Exactly one of `reading` and `writing` is set."""
-
-    __slots__ = ("deadline", "error", "future", "is_durable", "reading", "result", "writing")
-
-    def __init__(
-        self, reading: Reading[T] | None, writing: Writing[T] | None, deadline: float, *, is_durable: bool = True
-    ) -> None:
-        self.reading = reading
-        self.writing = writing
-        self.deadline = deadline
-        self.is_durable = is_durable
-        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.result: T | None = None
-        self.error: Exception | None = None
-
-    def deliver(self) -> None:
-        """Give the caller the outcome. On the loop."""
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(cast(T, self.result))
-
-    def give_up(self, path: str) -> None:
-        """Tell the caller that the thread does not answer. On the loop."""
-        if not self.future.done():
-            self.future.set_exception(BrokerUnavailable(f"The disk that holds {path!r} does not answer."))
 
 
 class Engine:

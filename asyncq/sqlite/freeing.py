@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
-from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.schema import RUNNING
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.waiters import call_each_first, call_first
+from asyncq.sqlite.waking import wake_for_turns
 
 _FREE: Final = "DELETE FROM holds WHERE holder IN (SELECT value FROM json_each(?1)) RETURNING space, limit_key"
 _FREE_ALL: Final = f"""

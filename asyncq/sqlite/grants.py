@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from asyncq.limits import Numbers
 from asyncq.limits.log import MAX_ENTRIES
-from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.transaction import Transaction
 
 _OWN: Final = "space = ?1 AND limit_key = ?2"
 _LAST: Final = f"SELECT at_ms, total FROM grants WHERE {_OWN} ORDER BY at_ms DESC LIMIT 1"

@@ -10,13 +10,13 @@ from asyncq.errors import LeaseLost
 from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Turns, Verdict
 from asyncq.sqlite.concluding import conclude
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lending import take_back
 from asyncq.sqlite.lives import Lending
 from asyncq.sqlite.membership import SQLiteMembership
 from asyncq.sqlite.parking import give_up_turns, take_turns
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.taking import take
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Settlement
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from typing import Final
 
 from asyncq.errors import ConfigurationError
 from asyncq.sqlite.connection import Connection
-from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.transaction import Transaction
 
 _IS_LEDGERS: Final = "SELECT is_ledgers FROM spaces WHERE name = ?1"
 _IS_USED: Final = "SELECT EXISTS(SELECT 1 FROM queues WHERE space = ?1)"

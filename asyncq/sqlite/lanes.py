@@ -10,8 +10,8 @@ from typing import Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.candidates import COLUMNS, Candidate, by_waiting, candidates
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import PLACE_IN_LANE
+from asyncq.sqlite.transaction import Transaction
 from asyncq.terms import Terms, decode_terms, encode_terms
 
 # ?1 rows of [stand, lane], in order

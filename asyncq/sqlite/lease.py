@@ -9,8 +9,9 @@ from asyncq.clock import Clock
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.directory import Directory
-from asyncq.sqlite.engine import Transaction, forget_the_dead
+from asyncq.sqlite.engine import forget_the_dead
 from asyncq.sqlite.leaving import reclaim
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Lease
 
 T = TypeVar("T")

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free_of
-from asyncq.sqlite.publishing import wake_for_returned, wake_for_turns
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import HANDED_BACK, RUNNING
 from asyncq.sqlite.telling import tell_all
+from asyncq.sqlite.transaction import Transaction
+from asyncq.sqlite.waking import wake_for_returned, wake_for_turns
 from asyncq.transport import SUSPECT_CRASHES, Departure
 
 _EXPIRED: Final = "SELECT id, name FROM consumers WHERE space = ?1 AND id <> ?2 AND lease_end_ms <= ?3"

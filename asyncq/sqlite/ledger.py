@@ -10,9 +10,9 @@ from asyncq.limits import LimitOffice
 from asyncq.sqlite.amending import rescheduled
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.concluding import end
-from asyncq.sqlite.connection import Connection, StorageFull
+from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.faults import StorageFull
 from asyncq.sqlite.holder import SQLiteHolder
 from asyncq.sqlite.keeping import make_ledgers
 from asyncq.sqlite.leaving import release
@@ -23,6 +23,7 @@ from asyncq.sqlite.publishing import parts_of
 from asyncq.sqlite.reopening import orphans, place, reopen
 from asyncq.sqlite.schema import LINED, RUNNING, SCHEDULED
 from asyncq.sqlite.timetable import SQLiteTimetable
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import clear, listed
 from asyncq.transport import Envelope, KeyOwner, Member, Outcome, Revival, Timetable
 

@@ -5,17 +5,22 @@ from typing import Any, Final, NamedTuple
 
 from asyncq.sqlite.admitting import HAVE_TERMS, Admissions
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free_of_fetches
+from asyncq.sqlite.lanes import first_lanes
 from asyncq.sqlite.lives import Lending
-from asyncq.sqlite.publishing import wake_for_returned
 from asyncq.sqlite.schema import HANDED_BACK, IS_ALONE, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import END_AT_START, give_back
+from asyncq.sqlite.waking import wake_for_returned
 from asyncq.transport import SUSPECT_CRASHES, Delivery
 
 MAX_PROMOTED: Final = 1_000
-"""Messages that become ready in one transaction."""
+"""Messages of a queue that become ready in one transaction."""
+
+MORE_PROMOTED: Final = 4_000
+"""How many more do where groups take turns: who comes behind the many of another must not wait until somebody has fetched
+often enough."""
 
 # A row only for a member. Whether the file holds a suspect comes along, so that where there is none nobody looks for
 # one; so does whether calls give back unique keys when they start, and whether any has a group or needs what limits
@@ -101,7 +106,7 @@ def take(transaction: Transaction, space: int, consumer: int, fetch: int, wish: 
     suspects = wish.suspects
     office = Admissions(transaction, space, Lending(consumer, fetch), now_ms) if have_terms else None
     for queue, number in queues.items():
-        promoted = transaction.change(_PROMOTE, (number, now_ms, MAX_PROMOTED))
+        promoted = _promote(transaction, number, now_ms, have_terms=have_terms)
         limit = min(wish.limits[queue], wish.total - len(deliveries))
         allowed = min(limit, suspects)
         may_be_ready = has_suspects or promoted > 0  # apart from those that stand in lines
@@ -129,6 +134,14 @@ def take_back(transaction: Transaction, consumer: int, fetches: Sequence[int], n
         free_of_fetches(transaction, consumer, fetches, now_ms)
         transaction.change(_TAKE_BACK, parameters)
         wake_for_returned(transaction, lost)
+
+
+def _promote(transaction: Transaction, queue: int, now_ms: int, *, have_terms: bool) -> int:
+    """Let what is due be ready; return how many."""
+    promoted = transaction.change(_PROMOTE, (queue, now_ms, MAX_PROMOTED))
+    if promoted == MAX_PROMOTED and have_terms and first_lanes(transaction, -queue, 1):
+        promoted += transaction.change(_PROMOTE, (queue, now_ms, MORE_PROMOTED))
+    return promoted
 
 
 def _ready(transaction: Transaction, queue: int, limit: int, suspects: int) -> list[Any]:

@@ -5,9 +5,9 @@ from typing import Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.publishing import publish
 from asyncq.sqlite.schema import ENDED
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import DeadLetter, Envelope, Revival, Revived
 
 _QUEUE: Final = """

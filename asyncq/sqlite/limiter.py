@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from asyncq.limits import Kind, Numbers
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.grants import Grants
 from asyncq.sqlite.slots import Slots
+from asyncq.sqlite.transaction import Transaction
 from asyncq.terms import Terms, decode_terms
 
 UNKNOWN_MS: Final = 1_000

@@ -11,11 +11,11 @@ from asyncq.clock import Clock
 from asyncq.limits import Asked, Kind, LimitId, LimitOffice, LimitState, Numbers
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import wake, wake_limit
 from asyncq.sqlite.limiter import Limiter, Need, need_of
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.slots import give_back, is_held, renew
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.waiters import is_first, stop_waiting
 from asyncq.store import Address
 

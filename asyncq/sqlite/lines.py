@@ -8,9 +8,9 @@ from typing import Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.candidates import COLUMNS, Candidate
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import first_lanes, serve
 from asyncq.sqlite.schema import FAR_MS, IS_PLAIN, LINED, PLACE_IN_LANE, READY
+from asyncq.sqlite.transaction import Transaction
 
 _FIND: Final = "SELECT id FROM lines WHERE space = ?1 AND limit_key = ?2 AND queue = ?3"
 _MAKE: Final = "INSERT INTO lines(space, limit_key, queue, turn_ms) VALUES (?1, ?2, ?3, ?4) RETURNING id"

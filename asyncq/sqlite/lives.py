@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 from asyncq.ledger import LIFE, Copy
 from asyncq.sqlite.bundle import as_json, bundled
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.schema import ENDED, READY
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Outcome
 
 # ?1 space, ?2 the blob of bodies, ?3 rows of [id, queue, priority, generation, start, length], ?4 the time, ?5 the
@@ -24,7 +24,7 @@ FROM json_each(?3) WHERE true ORDER BY key
 ON CONFLICT(id, space) DO UPDATE SET
     queue = excluded.queue, priority = excluded.priority, generation = excluded.generation, body = excluded.body,
     due_ms = excluded.due_ms, state = excluded.state, holder = excluded.holder, fetch = excluded.fetch,
-    is_reopened = excluded.is_reopened, crashes = 0, blamed = NULL, expires_ms = NULL, progress = NULL,
+    is_reopened = excluded.is_reopened, is_changed = 0, crashes = 0, blamed = NULL, expires_ms = NULL, progress = NULL,
     progress_end_ms = NULL, orphaned_ms = excluded.orphaned_ms, terms = NULL, line = NULL, lane = NULL
 RETURNING id, seq
 """
@@ -32,7 +32,7 @@ RETURNING id, seq
 # ?1 the blob of bodies, ?2 rows of [seq, priority, generation, start, length]
 _BECOME: Final = """
 UPDATE calls SET priority = json_extract(value, '$[1]'), generation = json_extract(value, '$[2]'),
-    body = ifnull(substr(?1, json_extract(value, '$[3]'), json_extract(value, '$[4]')), x'')
+    body = ifnull(substr(?1, json_extract(value, '$[3]'), json_extract(value, '$[4]')), x''), is_changed = 0
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?2)) WHERE seq = own
 """
 _REMEMBER: Final = """
@@ -74,6 +74,7 @@ class Known(NamedTuple):
         terms: what it needs, encoded; None: nothing.
         lane: its group; None: none.
         line: in which it waits; None: in none.
+        changed_to: its body, where it was given another one while it waited and was not lent since; None: it was not.
     """
 
     seq: int
@@ -84,6 +85,11 @@ class Known(NamedTuple):
     terms: str | None
     lane: str | None
     line: int | None
+    changed_to: bytes | None = None
+
+    def is_other_than(self, copy: Copy) -> bool:
+        """Tell whether a copy is none of what the call was changed to, although it is of that generation."""
+        return self.changed_to not in (None, copy.body) and copy.generation == self.generation
 
 
 class Lending(NamedTuple):

@@ -11,7 +11,6 @@ from asyncq.clock import Clock
 from asyncq.errors import BrokerUnavailable
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lease import SQLiteLease
 from asyncq.sqlite.leaving import dismiss
 from asyncq.sqlite.rings import Ring
@@ -19,6 +18,7 @@ from asyncq.sqlite.schema import FOR_TURNS, HUNGER_FOR_ALL
 from asyncq.sqlite.settling import absolve
 from asyncq.sqlite.severing import forget_severed, severed_from
 from asyncq.sqlite.sweeper import Sweeper
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Departure, Lease
 
 logger = logging.getLogger("asyncq.sqlite")

@@ -6,10 +6,10 @@ from typing import Final
 from asyncq.ledger import Claimed, ClaimReceipt, Replaced, next_life
 from asyncq.sqlite.amending import replaced
 from asyncq.sqlite.bundle import as_json, bundled
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import filed
 from asyncq.sqlite.lives import last_generations
 from asyncq.sqlite.schema import ENDED, READY, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import claim_keys, confirm_keys, hold_keys, owners_of, strike_keys, take_keys
 from asyncq.transport import Envelope, KeyOwner, Owned, Taken
 

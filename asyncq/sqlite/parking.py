@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from asyncq.ledger import AFTER_PARKING_MS, PUT_OFF_MS, Copy, Lent, Parked, Turns
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import filed, unfiled
 from asyncq.sqlite.limiter import Lacking, Limiter, Need, needs_of
 from asyncq.sqlite.lines import Lines, leave_line
 from asyncq.sqlite.lives import Known, Lending, become, begin, copy_in, remember
-from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.schema import FAR_MS, HAS_TERMS, READY, RUNNING
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import END_AT_START, give_back
+from asyncq.sqlite.waking import wake_for_turns
 from asyncq.terms import Terms
 from asyncq.transport import SUSPECT_CRASHES
 
@@ -35,7 +35,8 @@ _HAVE_LANES: Final = f"SELECT 1 FROM calls WHERE queue = ?1 AND lane IS NOT NULL
 _ARE_LINES: Final = "SELECT EXISTS(SELECT 1 FROM lines WHERE queue = ?1)"
 _TURN: Final = "SELECT turn_ms FROM lines WHERE id = ?1"
 _LEND: Final = f"""
-UPDATE calls SET state = {RUNNING}, line = NULL, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0
+UPDATE calls SET state = {RUNNING}, line = NULL, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0,
+    is_changed = 0
 WHERE seq IN (SELECT value FROM json_each(?3))
 """
 _ORPHAN: Final = f"""
@@ -114,7 +115,7 @@ class Parking:
                 queues = leave_line(self._transaction, call.seq, call.line, self._now_ms)
                 wake_for_turns(self._transaction, queues)
             become(self._transaction, [(call.seq, copy.priority, copy.generation, copy.body)])
-            return call._replace(generation=copy.generation, line=None)
+            return call._replace(generation=copy.generation, line=None, changed_to=None)
         return call
 
     def _lacking(self, queue: str, call: Known, terms: Terms, *, is_put_off: bool) -> Lacking | None:

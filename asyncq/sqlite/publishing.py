@@ -1,4 +1,4 @@
-"""Publishing: what a transaction does to store messages, and to wake who waits for them."""
+"""Publishing: what a transaction does to store messages."""
 
 import sqlite3
 from collections import Counter
@@ -7,23 +7,13 @@ from typing import Final
 
 from asyncq.errors import PublishRefused
 from asyncq.sqlite.bundle import as_json, bundled
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import filed, join
 from asyncq.sqlite.lines import WAITING
 from asyncq.sqlite.replacing import replace
-from asyncq.sqlite.rings import Ring
-from asyncq.sqlite.schema import (
-    ENDED,
-    HUNGER,
-    HUNGER_FOR_ALL,
-    IS_ALONE,
-    IS_IN_LANE,
-    IS_SUSPECT,
-    READY,
-    SATED,
-    SCHEDULED,
-)
+from asyncq.sqlite.schema import ENDED, IS_ALONE, IS_IN_LANE, IS_SUSPECT, READY, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import owners_of, take_keys
+from asyncq.sqlite.waking import wake_hungry
 from asyncq.transport import Envelope, KeyOwner, Owned, Receipt, Taken
 
 MAX_MESSAGES: Final = 2_000
@@ -62,15 +52,6 @@ _WAITING_SUSPECTS: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND sta
 _WAITING_LATER: Final = f"SELECT count(*) FROM calls WHERE queue = ?1 AND state = {SCHEDULED}"
 
 _ALL_WAITING: Final = (_WAITING, _WAITING_IN_LANES, _WAITING_SUSPECTS, _WAITING_LATER, WAITING)
-
-_WAIT_FOR_TURNS: Final = f"""
-SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
-WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger <> {SATED}
-"""
-_HUNGRY: Final = """
-SELECT DISTINCT address FROM members JOIN consumers ON consumers.id = members.consumer
-WHERE members.queue IN (SELECT value FROM json_each(?1)) AND hunger >= ?2 AND consumer <> ?3
-"""
 
 
 def parts_of(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
@@ -123,40 +104,6 @@ def publish_all(
         return _full(queue, max_lengths)
     _publish_each(transaction, space, envelopes, {}, now_ms, are_letters=False)
     return None
-
-
-def wake_hungry(
-    transaction: Transaction, queues: Iterable[int], due_ms: int, hunger: int = HUNGER, *, besides: int = 0
-) -> None:
-    """Ring the consumers of these queues that have nothing better to do.
-
-    Args:
-        transaction: the transaction.
-        queues: numbers of queues.
-        due_ms: when there will be something; 0: now.
-        hunger: the least that they must have; HUNGER_FOR_ALL: what there is are suspects.
-        besides: a consumer that is not rung.
-    """
-    for (address,) in transaction.rows(_HUNGRY, (as_json(list(queues)), hunger, besides)):
-        transaction.ring(address, Ring(0, due_ms=due_ms))
-
-
-def wake_for_turns(transaction: Transaction, queues: Iterable[int]) -> None:
-    """Ring those who may take what waits in the lines of these queues: somebody's turn may have come."""
-    if numbers := list(queues):
-        for (address,) in transaction.rows(_WAIT_FOR_TURNS, (as_json(numbers),)):
-            transaction.ring(address, Ring(0, due_ms=0))
-
-
-def wake_for_returned(transaction: Transaction, returned: Iterable[tuple[int, bool]]) -> None:
-    """Ring those who want what was handed back: pairs of a queue's number and whether it is a suspect."""
-    queues: dict[bool, set[int]] = {False: set(), True: set()}
-    for queue, is_suspect in returned:
-        queues[bool(is_suspect)].add(queue)
-    if queues[False]:
-        wake_hungry(transaction, queues[False], 0)
-    if for_all := queues[True] - queues[False]:
-        wake_hungry(transaction, for_all, 0, HUNGER_FOR_ALL)
 
 
 def _publish_each(

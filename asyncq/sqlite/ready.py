@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from asyncq.sqlite.candidates import COLUMNS, Candidate, by_priority, candidates, in_turn
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import first_lanes, first_of_each, serve
 from asyncq.sqlite.schema import IS_ALONE, IS_SUSPECT, READY
+from asyncq.sqlite.transaction import Transaction
 
 _ALONE: Final = f"""
 SELECT {COLUMNS} FROM calls WHERE queue = ?1 AND {IS_ALONE} ORDER BY priority DESC, due_ms, seq LIMIT ?2

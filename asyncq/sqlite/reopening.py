@@ -6,10 +6,10 @@ from typing import Final
 from asyncq.ledger import Copy, next_life
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lives import begin, copy_in, last_generations
 from asyncq.sqlite.noting import claims_of
 from asyncq.sqlite.schema import ENDED, READY, RUNNING, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import owners_of, take_keys
 from asyncq.transport import Envelope, KeyOwner, Revival
 

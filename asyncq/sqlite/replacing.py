@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import filed
 from asyncq.sqlite.lines import leave_line
 from asyncq.sqlite.schema import LINED, READY, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Envelope, KeyOwner
 
 _WAITING: Final = f"""

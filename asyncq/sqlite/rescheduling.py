@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lines import leave_line
-from asyncq.sqlite.publishing import wake_for_turns, wake_hungry
 from asyncq.sqlite.schema import LINED, READY, SCHEDULED
+from asyncq.sqlite.transaction import Transaction
+from asyncq.sqlite.waking import wake_for_turns, wake_hungry
 from asyncq.terms import decode_terms, encode_terms
 
 _FIND: Final = f"""

@@ -13,7 +13,7 @@ from asyncq.transport import SUSPECT_CRASHES
 APPLICATION_ID: Final = 0x61737971
 """Marks the file as one of asyncq's ("asyq")."""
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 # What `calls.state` says. They are spelled into the statements as literals: the planner takes a partial index only
 # where it sees the very term of the index, which a parameter hides.
@@ -86,9 +86,10 @@ CREATE TABLE calls(
     expires_ms INTEGER,                     -- end of the result's time
     progress_end_ms INTEGER,
     progress BLOB,
-    generation INTEGER NOT NULL DEFAULT 0,  -- this and the next two: of a ledger's calls
+    generation INTEGER NOT NULL DEFAULT 0,  -- this and the next three: of a ledger's calls
     orphaned_ms INTEGER,                    -- when it was reclaimed, or changed while it waited, until it was placed
     is_reopened INTEGER NOT NULL DEFAULT 0, -- a letter that has not run since
+    is_changed INTEGER NOT NULL DEFAULT 0,  -- it was given another body, and has not run since
     terms TEXT,                             -- what limits have to grant before it is lent
     line INTEGER,                           -- lines.id where it waits for that
     lane TEXT,                              -- its group

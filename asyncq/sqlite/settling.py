@@ -6,15 +6,16 @@ from typing import Final, NamedTuple
 import orjson
 
 from asyncq.sqlite.bundle import as_json, bundled
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free
 from asyncq.sqlite.lanes import filed
-from asyncq.sqlite.publishing import publish, wake_for_returned, wake_hungry
+from asyncq.sqlite.publishing import publish
 from asyncq.sqlite.rings import notice_of_end
 from asyncq.sqlite.schema import ENDED, HANDED_BACK, IS_SUSPECT, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.slots import ARE_HELD
 from asyncq.sqlite.telling import tell
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import ARE_TAKEN, give_back
+from asyncq.sqlite.waking import wake_for_returned, wake_hungry
 from asyncq.transport import Again, Dead, Done, Envelope, Outcome, Return, Settlement
 
 # Which deliveries are still the consumer's; one row, because each row costs the interpreter's lock.

@@ -8,13 +8,13 @@ from typing import Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.freeing import free
 from asyncq.sqlite.lines import leave_line
-from asyncq.sqlite.publishing import wake_for_turns
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import Ending, end_calls, numbers_in, token_of
+from asyncq.sqlite.transaction import Transaction
+from asyncq.sqlite.waking import wake_for_turns
 from asyncq.transport import Outcome
 
 _NOT_ENDED: Final = f"""

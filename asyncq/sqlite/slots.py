@@ -4,8 +4,8 @@ from typing import Final
 
 from asyncq.limits import Numbers
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import FAR_MS
+from asyncq.sqlite.transaction import Transaction
 
 ARE_HELD: Final = "EXISTS(SELECT 1 FROM holds)"
 """A column that says whether there are any: asked along with what is asked anyway."""

@@ -11,10 +11,10 @@ from asyncq.errors import BrokerUnavailable
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED, RUNNING, SCHEDULED
 from asyncq.sqlite.telling import tell
+from asyncq.sqlite.transaction import Transaction
 from asyncq.store import Address, CallKey, Listener, Notice, Place, Sighting, Store
 
 logger = logging.getLogger("asyncq.sqlite")

@@ -7,9 +7,9 @@ from typing import Final
 from asyncq.clock import Clock
 from asyncq.errors import BrokerUnavailable
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import ENDED
+from asyncq.sqlite.transaction import Transaction
 
 logger = logging.getLogger("asyncq.sqlite")
 

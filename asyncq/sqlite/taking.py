@@ -1,16 +1,16 @@
 """Taking: what a transaction does to give a holder the copies that it may run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from asyncq.ledger import Copy, Held, Lent, Verdict, next_life
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.lives import Known, Lending, become, begin, last_generations
 from asyncq.sqlite.parking import Parking
 from asyncq.sqlite.schema import ENDED, LINED, RUNNING
 from asyncq.sqlite.settling import token_of
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import ARE_CLAIMED, END_AT_START, confirm_keys, give_back
 from asyncq.terms import Terms
 
@@ -18,13 +18,13 @@ from asyncq.terms import Terms
 _MEMBER: Final = f"SELECT lease_end_ms, {END_AT_START}, {ARE_CLAIMED} FROM consumers WHERE id = ?1"
 _KNOWN: Final = f"""
 SELECT calls.id, seq, generation, crashes, blamed > ' ', lease_end_ms, terms, lane,
-    CASE state WHEN {LINED} THEN line END
+    CASE state WHEN {LINED} THEN line END, iif(is_changed, body, NULL)
 FROM json_each(?2) AS ids CROSS JOIN calls ON calls.id = ids.value AND calls.space = ?1 AND state <> {ENDED}
 LEFT JOIN consumers ON state = {RUNNING} AND consumers.id = holder
 """
 
 _LEND: Final = f"""
-UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0
+UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0, is_changed = 0
 WHERE seq IN (SELECT value FROM json_each(?3))
 """
 _FORGET_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))"
@@ -61,7 +61,7 @@ def take(
     granted: dict[int, bool] = {}
     for index, copy in enumerate(copies):
         call = known.get(copy.id)
-        if copy.generation < (next_life(last.get(copy.id)) if call is None else call.generation):
+        if _is_over(copy, call, last):
             continue
         if call is not None and call.lease_end_ms is not None:
             verdicts[index] = Held(now_ms if copy.generation > call.generation else call.lease_end_ms)
@@ -90,6 +90,13 @@ def take(
     return verdicts
 
 
+def _is_over(copy: Copy, call: Known | None, last: Mapping[str, int]) -> bool:
+    """Tell whether a copy is not wanted any more."""
+    if call is None:
+        return copy.generation < next_life(last.get(copy.id))
+    return copy.generation < call.generation or call.is_other_than(copy)
+
+
 def _have_groups(copies: Sequence[Copy]) -> bool:
     return any(copy.terms is not None and copy.terms.group for copy in copies)
 
@@ -104,8 +111,8 @@ def _needs(copy: Copy, call: Known) -> Terms | None:
 def _known(transaction: Transaction, space: int, copies: Sequence[Copy]) -> dict[str, Known]:
     ids = as_json(list({copy.id for copy in copies}))
     return {
-        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms, terms, lane, line)
-        for id, seq, generation, crashes, is_doubtful, lease_end_ms, terms, lane, line in transaction.rows(
+        id: Known(seq, generation, crashes, bool(is_doubtful), lease_end_ms, terms, lane, line, body)
+        for id, seq, generation, crashes, is_doubtful, lease_end_ms, terms, lane, line, body in transaction.rows(
             _KNOWN, (space, ids)
         )
     }

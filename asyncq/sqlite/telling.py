@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
+from asyncq.sqlite.transaction import Transaction
 from asyncq.store import Address, Notice
 
 _WATCHERS: Final = """

@@ -9,11 +9,12 @@ from typing import Final
 from asyncq.clock import Clock
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.connection import Connection, StorageFull
+from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.faults import StorageFull
 from asyncq.sqlite.publishing import publish_all
 from asyncq.sqlite.rings import Ring
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Answer, Change, Changed, Entry, Timetable
 
 logger = logging.getLogger("asyncq.sqlite")

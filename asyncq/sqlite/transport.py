@@ -8,10 +8,10 @@ from asyncq.errors import PublishRefused
 from asyncq.limits import LimitOffice
 from asyncq.queues import Queue
 from asyncq.sqlite.bundle import as_json
-from asyncq.sqlite.connection import Connection, StorageFull
+from asyncq.sqlite.connection import Connection
 from asyncq.sqlite.consumer import SQLiteConsumer
 from asyncq.sqlite.database import SQLiteDatabase
-from asyncq.sqlite.engine import Transaction
+from asyncq.sqlite.faults import StorageFull
 from asyncq.sqlite.keeping import refuse_ledgers
 from asyncq.sqlite.leaving import release
 from asyncq.sqlite.letters import drop, find, newest, revive
@@ -22,6 +22,7 @@ from asyncq.sqlite.rescheduling import reschedule
 from asyncq.sqlite.schema import IS_ALONE, IS_IN_LANE, IS_SUSPECT, LINED, READY, RUNNING, SCHEDULED
 from asyncq.sqlite.severing import withdraw
 from asyncq.sqlite.timetable import SQLiteTimetable
+from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import clear, listed
 from asyncq.transport import (
     Capabilities,

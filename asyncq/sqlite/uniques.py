@@ -5,8 +5,8 @@ from typing import Final
 
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.connection import Connection
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import ENDED
+from asyncq.sqlite.transaction import Transaction
 from asyncq.transport import Envelope, KeyOwner
 
 _COLUMNS: Final = "key, uniques.id, queues.name, taken_ms, ends_ms"

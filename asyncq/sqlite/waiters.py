@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.rings import Ring
+from asyncq.sqlite.transaction import Transaction
 from asyncq.store import Address
 
 _OWN: Final = "space = ?1 AND limit_key = ?2"

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from asyncq.errors import ResultMissing
-from asyncq.result import Attempt, Progress, Record, Result, Status, decode_record, exception_of, instant
+from asyncq.failure import exception_of
+from asyncq.result import Attempt, Progress, Record, Result, Status, decode_record, instant
 from asyncq.serializers import ResultCodec
 from asyncq.store import CallKey, Place, Sighting
 from asyncq.tasks.calls import Calls, expiring_message, message_of

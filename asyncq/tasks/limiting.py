@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncq.errors import ConfigurationError
 from asyncq.limits import LimitId, Numbers, RateLimit, limit_id
-from asyncq.limits.declared import check_name
+from asyncq.limits.declared import POSITION, check_name
 from asyncq.serializers import ArgumentCodec
 from asyncq.tasks.options import TaskOptions
 from asyncq.terms import RateTerm, SlotTerm, Terms
@@ -51,15 +51,15 @@ class TermsMaker:
         self._arguments = arguments
         self._group = options.group
         self._rates = [
-            (rate, limit_id(rate, task if len(rates) == 1 else f"{task}.{number}"))
+            (rate, limit_id(rate, task if len(rates) == 1 else f"{task}{POSITION}{number}"))
             for number, rate in enumerate(rates, 1)
         ]
         self._slots = None if slots is None else (slots, limit_id(slots, task))
         each = [*self._rates, *([self._slots] if self._slots else [])]
         self.limits = {id: limit.numbers for limit, id in each}
         self._check("group=", self._group)
-        for limit, id in each:
-            check_name(f"Task {task!r}, whose name its limit takes", id.name)
+        for limit, _ in each:
+            check_name(f"Task {task!r}, whose name its limit takes", limit.name or task)
             self._check("a limit's key=", limit.key)
             if isinstance(limit, RateLimit) and callable(limit.weight):
                 self._check("a limit's weight=", limit.weight)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import msgspec
 
 from asyncq.context import log_facts
+from asyncq.failure import Failure
 from asyncq.message import Message, encode_message
-from asyncq.result import Failure, instant
+from asyncq.result import instant
 from asyncq.tasks import FailedCall, FailureHandler
 from asyncq.transport import Envelope
 from asyncq.worker.run import Run

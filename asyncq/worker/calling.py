@@ -11,7 +11,6 @@ from asyncq.backoff import Backoff
 from asyncq.context import Context, log_facts
 from asyncq.tasks import AsyncTask
 from asyncq.worker.answers import Encoded
-from asyncq.worker.conclusion import Conclusions
 from asyncq.worker.pool import ProcessPool
 from asyncq.worker.poolprocess import ProcessDied, ProcessNotStarted
 from asyncq.worker.run import Run
@@ -32,13 +31,11 @@ class Caller:
     """Calls functions for one executor.
 
     Args:
-        conclusions: knows how long a run may take.
         threads: where plain functions run.
         pool: where those run that a process has been asked for.
     """
 
-    def __init__(self, conclusions: Conclusions, threads: Threads, pool: ProcessPool) -> None:
-        self._conclusions = conclusions
+    def __init__(self, threads: Threads, pool: ProcessPool) -> None:
         self._threads = threads
         self._pool = pool
         self._random = Random()
@@ -57,7 +54,7 @@ class Caller:
             ProcessDied: its process ended under it.
             ProcessNotStarted: there was none for it, time and again.
         """
-        seconds = self._conclusions.timeout_of(run)
+        seconds = run.timeout
         if seconds is None and isinstance(run.task, AsyncTask):
             return run.task.function(*args, **kwargs)
         if run.task.runs_in == "process":
@@ -106,4 +103,4 @@ class Caller:
         except TimeoutError as error:
             if not scope.expired():
                 raise  # the task's own
-            raise self._conclusions.timed_out(run, seconds) from error
+            raise run.timed_out(seconds) from error

@@ -14,11 +14,11 @@ from asyncq.errors import (
     Reject,
     Snooze,
     TaskExpired,
-    TaskTimeout,
     UnknownTask,
 )
+from asyncq.failure import Failure, failure_of, text_of
 from asyncq.message import MAX_SECONDS, Message, PastAttempt, amended, decode_message
-from asyncq.result import Failure, Status, encode_record, failure_of, record_of, text_of
+from asyncq.result import Status, encode_record, record_of
 from asyncq.transport import SUSPECT_CRASHES, Again, Dead, Delivery, Done, Envelope, Outcome, Settlement
 from asyncq.worker.aftermath import follow_ups
 from asyncq.worker.answers import Encoded
@@ -64,22 +64,6 @@ class Conclusions:
         """Return the run that this delivery asks for. Raises UnknownTask and DecodeError."""
         task = self._broker.tasks.find(message.task)
         return Run(delivery, message, task, policy_of(task, message), self._now_ms())
-
-    def timeout_of(self, run: Run) -> float | None:
-        """Return the seconds this run may take; None: no limit."""
-        overrides = run.message.overrides
-        if overrides is not None and overrides.timeout is not None:
-            return overrides.timeout or None
-        return run.task.declared.timeout
-
-    def is_expired(self, run: Run) -> bool:
-        """Tell whether the call may not start any more. One that has started once always may."""
-        return run.message.expires_ms > 0 and 0 < self.expires_ms(run) <= run.started_ms
-
-    def expires_ms(self, run: Run) -> int:
-        """Return when the call may not start any more; 0: it always may."""
-        message = run.message
-        return message.expires_ms if message.attempt == 0 and run.delivery.crashes == 0 else 0
 
     def succeeded(self, run: Run, value: object) -> Settlement:
         """Conclude from what the task returned; a value that cannot travel is a failure that no retry mends."""
@@ -141,10 +125,6 @@ class Conclusions:
         failure = Failure(f"{TaskExpired.__module__}:TaskExpired", text, ["TaskExpired", text])
         record = record_of(run.message, Status.EXPIRED, error=failure, finished_ms=run.started_ms, worker=self._worker)
         return Done(run.delivery, self._outcome(run, encode_record(record)))
-
-    def timed_out(self, run: Run, seconds: float) -> TaskTimeout:
-        """Return the error of an attempt that ran past its limit."""
-        return TaskTimeout("TaskTimeout", f"{run.task.name!r} ran longer than {seconds:g} s.")
 
     def undeliverable(
         self, delivery: Delivery, message: Message | None, run: Run | None, error: AsyncqError

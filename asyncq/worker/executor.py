@@ -12,8 +12,8 @@ import msgspec
 from asyncq.broker import Broker
 from asyncq.context import Context, current_loan, enter_context, log_facts
 from asyncq.errors import DecodeError, MessageError
+from asyncq.failure import text_of
 from asyncq.message import Message, decode_message
-from asyncq.result import text_of
 from asyncq.transport import SUSPECT_CRASHES, Delivery, Return, Settlement
 from asyncq.worker.calling import Caller, ProcessDied
 from asyncq.worker.conclusion import Conclusions
@@ -175,7 +175,7 @@ class Executor:
         try:
             message = decode_message(delivery.body)
             run = self._conclusions.run_of(delivery, message)
-            if self._conclusions.is_expired(run):
+            if run.is_expired:
                 return self._conclusions.expired(run)
             if delivery.crashes and run.is_poison:
                 return self._conclusions.poisonous(run)
@@ -184,9 +184,7 @@ class Executor:
             args, kwargs = run.task.arguments.decode(message.args, message.kwargs)
             if run.task.terms.is_limited and not delivery.has_terms:  # from a producer that knows of no limit
                 terms = run.task.terms.completed(message.terms, args, kwargs)
-                return Return(
-                    delivery, terms=msgspec.structs.replace(terms, expires_ms=self._conclusions.expires_ms(run))
-                )
+                return Return(delivery, terms=msgspec.structs.replace(terms, expires_ms=run.expires_ms))
         except MessageError as error:
             return self._conclusions.undeliverable(delivery, message, run, error)
         except Exception as error:  # a converter of the user's own types, say

@@ -108,7 +108,7 @@ class Membership:
                     conclusions = Conclusions(
                         self._broker, consumer.name, session.transport.now_ms, lease=settings.lease
                     )
-                    caller = self._caller(conclusions, runs)
+                    caller = self._caller(runs)
                     settle = self._recycler.counted(settler.put)
                     executor = Executor(self._broker, self._slots, conclusions, caller, settle, reporter, runs)
                     self._executor = executor
@@ -134,7 +134,7 @@ class Membership:
             for doer in (*upkeep, settling, receiving, stopping, watching):
                 doer.cancel()
 
-    def _caller(self, conclusions: Conclusions, group: asyncio.TaskGroup) -> Caller:
+    def _caller(self, group: asyncio.TaskGroup) -> Caller:
         settings = self._settings
         pool = ProcessPool(
             settings.pool_command,
@@ -143,7 +143,7 @@ class Membership:
             max_calls=settings.max_tasks,
             max_memory=None if settings.max_memory is None else round(settings.max_memory * MEGABYTE),
         )
-        return Caller(conclusions, self._threads, pool)
+        return Caller(self._threads, pool)
 
     async def _receive(self, receiver: Receiver) -> None:
         try:

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from asyncq.errors import Reject, Retry, Snooze
-from asyncq.result import Failure, failure_of, text_of, type_name_of
+from asyncq.failure import Failure, failure_of, text_of, type_name_of
 from asyncq.retry import RetryPolicy, leaves_of
 
 _SIGNALS = (Reject, Snooze, Retry)

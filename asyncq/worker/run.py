@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from asyncq.errors import DecodeError
+from asyncq.errors import DecodeError, TaskTimeout
 from asyncq.message import Message, RetryNumbers
 from asyncq.retry import RetryPolicy
 from asyncq.tasks import Task
@@ -31,6 +31,29 @@ class Run(NamedTuple):
         """Whether so many processes have died while they ran the call that no other is to."""
         limit = self.task.declared.max_crashes
         return limit is not None and self.delivery.crashes >= limit
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds it may take; None: no limit."""
+        overrides = self.message.overrides
+        if overrides is not None and overrides.timeout is not None:
+            return overrides.timeout or None
+        return self.task.declared.timeout
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the call may not start any more. One that has started once always may."""
+        return self.message.expires_ms > 0 and 0 < self.expires_ms <= self.started_ms
+
+    @property
+    def expires_ms(self) -> int:
+        """When the call may not start any more; 0: it always may."""
+        message = self.message
+        return message.expires_ms if message.attempt == 0 and self.delivery.crashes == 0 else 0
+
+    def timed_out(self, seconds: float) -> TaskTimeout:
+        """Return the error of an attempt that ran past its limit."""
+        return TaskTimeout("TaskTimeout", f"{self.task.name!r} ran longer than {seconds:g} s.")
 
 
 def policy_of(task: Task[..., Any], message: Message) -> RetryPolicy | None:

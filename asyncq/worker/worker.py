@@ -7,22 +7,21 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from random import Random
 from typing import cast
 
-from asyncq.backoff import Backoff
 from asyncq.broker import Broker
-from asyncq.errors import BrokerUnavailable, ConfigurationError, LeaseLost
+from asyncq.errors import ConfigurationError, LeaseLost
 from asyncq.queues import DEFAULT_QUEUE, check_queue_name
 from asyncq.scheduler import Scheduler
-from asyncq.transport import Consumer
 from asyncq.worker.embedding import address_of, embedded_command
 from asyncq.worker.exits import EXIT_BLOCKED, end_blocked, end_within
 from asyncq.worker.health import Health
+from asyncq.worker.joining import Joiner
 from asyncq.worker.membership import Membership
 from asyncq.worker.pool import cores
 from asyncq.worker.poolprocess import PoolCommand
 from asyncq.worker.recycling import Recycler
+from asyncq.worker.releasing import Releaser
 from asyncq.worker.settings import WorkerSettings
 from asyncq.worker.slots import Slots
 from asyncq.worker.stopping import Stopping
@@ -30,13 +29,8 @@ from asyncq.worker.threads import Threads
 
 logger = logging.getLogger("asyncq.worker")
 
-JOIN_SECONDS = 0.5
-"""How long a worker that is stopped while it joins waits for the answer."""
-
 DEAF_SECONDS = 10.0
 """How long a process in which nothing can run any more has to hand back what waits there."""
-
-_AGAIN = Backoff(delay=0.2, max_delay=5.0)
 
 
 class Worker:
@@ -117,17 +111,14 @@ class Worker:
             max_tasks=max_tasks,
             max_memory=max_memory,
         )
-        self._fail_fast = fail_fast
+        self._joiner = Joiner(broker, self.name, list(self.queues), lease=lease, fail_fast=fail_fast)
+        self._releaser = Releaser(broker)
         self._scheduler = Scheduler(broker, lease=lease) if scheduler else None
         self._on_started = on_started
         self._stopping = Stopping()
         self._recycler = Recycler(max_tasks=max_tasks, max_memory=max_memory, spent=on_spent or self.retire)
-        self._to_release: list[str] = []
-        self._has_release = asyncio.Event()
-        self._memberships = 0
         self._health: Health | None = None
         self._is_deaf = False
-        self._random = Random()
 
     async def run(self) -> None:
         """Open the broker if need be, and work until stopped, or in burst until nothing is ready; once.
@@ -141,7 +132,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(self._work(self._stopping))
-                doers = [self._release(), self._recycler.run()]
+                doers = [self._releaser.run(), self._recycler.run()]
                 if self._scheduler is not None:
                     doers.append(self._scheduler.run())
                 others = [group.create_task(doer) for doer in doers]
@@ -164,8 +155,7 @@ class Worker:
 
     def release(self, names: Sequence[str]) -> None:
         """Hand back what these workers held, which are known to be dead. On the loop's thread."""
-        self._to_release.extend(names)
-        self._has_release.set()
+        self._releaser.release(names)
 
     def is_healthy(self, within: float = 30.0) -> bool:
         """Tell whether it works: the server has answered its last fetch within so many seconds, or no slot is free.
@@ -198,7 +188,7 @@ class Worker:
 
     async def _work_with(self, stopping: Stopping, slots: Slots, threads: Threads) -> None:
         while not stopping.gracefully.is_set():
-            consumer = await self._joined(stopping)
+            consumer = await self._joiner.joined(stopping.gracefully)
             if consumer is None:
                 return
             if self._on_started is not None:
@@ -215,57 +205,6 @@ class Worker:
             finally:
                 self._health = None
             return
-
-    async def _joined(self, stopping: Stopping) -> Consumer | None:
-        """Join as a consumer, trying until the server is there; None when stopped first."""
-        failures = 0
-        while not stopping.gracefully.is_set():
-            async with asyncio.TaskGroup() as group:
-                ordered = group.create_task(stopping.gracefully.wait())
-                joining = group.create_task(self._join())
-                await asyncio.wait((ordered, joining), return_when=asyncio.FIRST_COMPLETED)
-                if not joining.done():  # who has joined has to leave: the order came while the server was being asked
-                    await asyncio.wait([joining], timeout=JOIN_SECONDS)
-                if joining.done() and isinstance(error := joining.result(), BrokerUnavailable):
-                    failures += 1
-                    delay = _AGAIN.seconds(failures, self._random)
-                    logger.warning("%s Trying again in %.1f s.", error, delay)
-                    await asyncio.wait([ordered], timeout=delay)
-                joining.cancel()
-                ordered.cancel()
-            if not joining.cancelled() and isinstance(consumer := joining.result(), Consumer):
-                return consumer
-        return None
-
-    async def _join(self) -> Consumer | BrokerUnavailable:
-        """Try to join under a name that was never used; return the error where trying again may help."""
-        self._memberships += 1
-        name = f"{self.name}.{self._memberships}"
-        try:
-            transport = (await self._broker.open()).transport
-            if self._broker.limits:
-                await transport.limits().declare(self._broker.limits)
-            return await transport.consumer(name, list(self.queues), lease=self._settings.lease)
-        except BrokerUnavailable as error:
-            if self._fail_fast:
-                raise
-            return error
-
-    async def _release(self) -> None:
-        failures = 0
-        while True:
-            await self._has_release.wait()
-            self._has_release.clear()
-            names, self._to_release = self._to_release, []
-            try:
-                count = await (await self._broker.open()).transport.release(names)
-            except BrokerUnavailable:
-                failures += 1
-                await asyncio.sleep(_AGAIN.seconds(failures, self._random))
-                self.release(names)
-            else:
-                failures = 0
-                logger.warning("Worker %s has died; %d of its tasks run again.", ", ".join(names), count)
 
 
 def _resolved(broker: Broker, queues: Mapping[str, int | None] | None) -> Mapping[str, int | None]:

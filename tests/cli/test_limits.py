@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncq import broker_from_url
+from asyncq.limits import Kind, LimitId, Numbers
 from tests.cli.programs import StartProgram, programs
 from tests.cli.shop import WITH_MEMORY
 
@@ -80,6 +81,17 @@ async def test_a_limit_is_changed_paused_and_reset(
         "changed": None,
         "paused": 0,
     }
+
+
+async def test_a_limit_without_a_name(
+    asyncq: StartProgram, url: str, namespace: str, options: Mapping[str, Any]
+) -> None:
+    """One of several limits of a task that have no names is known by its position, and changed by that."""
+    async with broker_from_url(url, namespace=namespace, **options) as broker:
+        await (await broker.limit_office()).declare({LimitId(Kind.RATE, "send#1"): Numbers(5, 1_000)})
+        assert await said(asyncq, "change", "shop:broker", "send#1", "7", "--per", "1s") == ["send#1: changed."]
+        _, line = await said(asyncq, "list", "shop:broker")
+    assert line.split() == ["rate", "send#1", "7", "in", "1s", "5", "in", "1s"]
 
 
 async def test_what_is_no_limit(asyncq: StartProgram) -> None:

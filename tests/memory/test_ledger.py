@@ -25,7 +25,7 @@ async def test_ends_and_claims_are_forgotten() -> None:
         await ledger.claim([Envelope(f"claim-{n}", QUEUE, b"")], ttl_ms=TOMBSTONE_MS)
         clock.move(TOMBSTONE_MS / 10_000)
     book = state.book("test")
-    assert len(book._last_generations) <= 11  # what is bounded can't be seen from outside
+    assert len(book._tombstones) <= 11  # what is bounded can't be seen from outside
     assert len(book._claims) <= 11
     assert book.space.entries == {}
 

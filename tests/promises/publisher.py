@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from signal import SIGTERM
 
-from asyncq import Broker, Handle
+from asyncq import Broker, BrokerUnavailable, Handle, ResultMissing
 from tests.cli.programs import Program, StartProgram
 
 TOLD_TIMEOUT = 40
@@ -71,6 +71,21 @@ async def _named(name: str) -> int:
 async def results_of(handles: Iterable[Handle[int]]) -> list[int]:
     """Wait for all of them at the same time."""
     return await asyncio.gather(*handles)
+
+
+async def see(handle: Handle[int], number: int, outcomes: list[str]) -> None:
+    """Wait for a numbered call through outages, and note what became of it: "a value", its own, or "ResultMissing"."""
+    while True:
+        try:
+            value = (await handle.result(timeout=60)).value
+        except BrokerUnavailable:
+            continue
+        except ResultMissing:
+            outcomes.append("ResultMissing")
+            return
+        assert value == 2 * number
+        outcomes.append("a value")
+        return
 
 
 async def started(start: StartProgram, *options: str) -> Program:

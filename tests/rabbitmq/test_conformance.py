@@ -3,6 +3,8 @@
 import pytest
 
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance.awaiting import AwaitingSuite
+from asyncq.testing.conformance.delaying import DelayingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.reviving import RevivingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
@@ -15,7 +17,7 @@ class TestTransport(TransportSuite):
         return RabbitMQ(rabbitmq_url)
 
 
-class TestTransportWithPriorities(FetchingSuite, SettlingSuite, RevivingSuite):
+class TestTransportWithPriorities(FetchingSuite, AwaitingSuite, DelayingSuite, SettlingSuite, RevivingSuite):
     """Queues that ask for priorities are of another kind."""
 
     @pytest.fixture

@@ -9,6 +9,7 @@ from aiormq import ChannelNotFoundEntity
 from asyncq import Queue
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq import RabbitReplies
+from asyncq.rabbitmq.delays import Rung
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.names import HEADER_DUE, Names
 from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE, Process, Stage
@@ -136,6 +137,22 @@ async def test_priorities_are_kept_where_they_are_asked_for(stage: Stage) -> Non
     assert list(await consumer.settle([Return(first)])) == [True]
     order = await stage.fetch_ids(consumer, 12)
     assert order == [f"{priority}-{n}" for priority in range(5, -1, -1) for n in "ab"]
+
+
+async def test_what_is_urgent_holds_up_no_other_delay(stage: Stage) -> None:
+    """A call that is due comes out, also when one of a higher priority waits for as long and has begun to later."""
+    process = await stage.process(queues=[Queue(QUEUE, max_priority=9)])
+    consumer = await process.consumer()
+    wait_ms = Rung(3, 3).wait_ms  # in one queue only
+    begun_ms = process.transport.now_ms()
+    await process.publish(
+        Envelope("plain", QUEUE, b"", 0, begun_ms + wait_ms),
+        Envelope("meanwhile", QUEUE, b"", 0, begun_ms + wait_ms // 2),
+    )
+    assert await stage.fetch_ids(consumer, 1) == ["meanwhile"]
+    await process.publish(Envelope("urgent", QUEUE, b"", 9, process.transport.now_ms() + wait_ms))
+    assert await stage.fetch_ids(consumer, 1) == ["plain"]
+    assert await stage.fetch_ids(consumer, 1) == ["urgent"]
 
 
 async def test_a_classic_queue_counts_a_crash_too(stage: Stage) -> None:

@@ -93,7 +93,7 @@ async def test_what_is_never_settled_becomes_a_dead_letter(channels: Channels, t
     waiting, dead = topology.names.queue("mail"), topology.names.dead_letters("mail")
     for count in range(DELIVERY_LIMIT + 1):
         assert await hand_back(channel, waiting) == count
-    assert await hand_back(channel, dead) == 0
+    assert await hand_back(channel, dead) in (0, DELIVERY_LIMIT + 1)  # RabbitMQ 4.3 goes on counting
     await channel.close()
 
 
@@ -222,7 +222,7 @@ async def hand_back(channel: AbstractChannel, queue: str) -> int:
     await wait_until(get, "a message is there")
     assert message
     assert message.delivery_tag
-    await channel.basic_nack(message.delivery_tag, requeue=True)
+    await channel.basic_reject(message.delivery_tag, requeue=True)  # which counts in every version, unlike a `nack`
     headers = message.header.properties.headers or {}
     count = headers.get("x-delivery-count", 0)
     assert isinstance(count, int)

@@ -21,6 +21,7 @@ def test_no_name_has_two_meanings(pairs: set[tuple[str, str]]) -> None:
             (("waiting", namespace, queue), names.queue(queue)),
             (("dead", namespace, queue), names.dead_letters(queue)),
             (("delay", namespace), names.rung(delays.Rung(1, 3))),
+            (("urgent delay", namespace), names.rung(delays.Rung(1, 3, is_urgent=True))),
             (("reply", namespace, queue), names.reply(queue)),
             (("next reply", namespace, queue), names.reply(queue, 1)),
             (("stray", namespace), names.stray),

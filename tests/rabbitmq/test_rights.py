@@ -56,7 +56,7 @@ async def test_the_least_rights_are_enough(rabbitmq_server: RabbitMQServer, name
     async def never() -> None: ...
 
     async with other:
-        with pytest.raises(ConfigurationError, match="may not declare"):
+        with pytest.raises(ConfigurationError, match=r"may not (declare|look)"):
             await never.kiq()
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance.awaiting import AwaitingSuite
+from asyncq.testing.conformance.delaying import DelayingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.settling import SettlingSuite
 from tests.conformance.backends import Redis, SQLite
@@ -43,7 +45,7 @@ class TestStoreOnSQLite(OnSQLite, StoreSuite):
     """What remembers calls."""
 
 
-class TestTransportWithPriorities(FetchingSuite, SettlingSuite):
+class TestTransportWithPriorities(FetchingSuite, AwaitingSuite, DelayingSuite, SettlingSuite):
     """Queues that ask for priorities are of another kind."""
 
     @pytest.fixture

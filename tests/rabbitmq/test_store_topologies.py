@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from asyncq import (
     Handle,
     PublishError,
     RabbitMQBroker,
-    ResultMissing,
     RetryPolicy,
     Status,
     Unique,
@@ -27,11 +26,11 @@ from tests.chaos.proxy import Proxy
 from tests.cli.programs import StartProgram, programs
 from tests.promises.drained import STAY
 from tests.promises.effects import Effects
-from tests.promises.publisher import Publisher, started, stopped
+from tests.promises.publisher import Publisher, see, started, stopped
 from tests.redis_keys import assert_no_keys_left
 from tests.replication import has_followed, in_step
 from tests.servers import StartRedis
-from tests.topologies import TOPOLOGIES, Masters, RedisCluster, Sentinels, masters_of
+from tests.topologies import Masters, RedisCluster, Sentinels
 from tests.waiting import wait_until
 from tests.working import working
 
@@ -104,13 +103,6 @@ async def test_a_journey(brokers: Sequence[Broker]) -> None:
     assert sorted(runs) == [1, 3, 4, 5, 6, 6]
     assert [letter.task for letter in await here.dead.list()] == ["fails"]
     assert await here.unique_keys() == []
-
-
-@pytest.fixture(params=TOPOLOGIES)
-def masters(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Masters]:
-    """A store of the test's own."""
-    with masters_of(request.param, tmp_path, namespace) as masters:
-        yield masters
 
 
 @pytest.fixture
@@ -235,21 +227,6 @@ async def produce(publisher: Publisher, numbers: range, outcomes: list[str]) -> 
                 else:
                     break
             group.create_task(see(handle, number, outcomes))
-
-
-async def see(handle: Handle[int], number: int, outcomes: list[str]) -> None:
-    """Wait for a call, and note what became of it."""
-    while True:
-        try:
-            value = (await handle.result(timeout=60)).value
-        except BrokerUnavailable:
-            continue
-        except ResultMissing:
-            outcomes.append("ResultMissing")
-            return
-        assert value == 2 * number
-        outcomes.append("a value")
-        return
 
 
 async def test_a_sentinel_is_no_store(rabbitmq_url: str, sentinels: Sentinels) -> None:

@@ -4,7 +4,7 @@ import json
 
 from asyncq.rabbitmq import delays
 from asyncq.rabbitmq.names import Names
-from asyncq.rabbitmq.topology import Binding, Queue, Topology, definitions, server_priority, text
+from asyncq.rabbitmq.topology import Binding, Queue, Topology, definitions, is_urgent_at, server_priority, text
 
 ALL = delays.rungs_up_to(delays.LEVELS - 1)
 TOPOLOGY = Topology(Names("shop"), {"urgent": 9})
@@ -38,6 +38,20 @@ def test_a_ladder_leads_down() -> None:
         "asyncq:shop:delay:64": "asyncq:shop:delay:16",
         "asyncq:shop:delay:16": "asyncq:shop:delay",
     }
+
+
+def test_what_is_urgent_has_a_ladder_of_its_own() -> None:
+    """Calls of a priority that RabbitMQ 4.0 puts before others wait apart from them, until they are due."""
+    assert [is_urgent_at(priority) for priority in range(10)] == [False] * 3 + [True] * 7
+    assert [Topology(Names("shop"), {"urgent": most}).has_urgent for most in (2, 3)] == [False, True]
+    ladder = TOPOLOGY.ladder([delays.Rung(1, 3, is_urgent=True), delays.Rung(0, 3)])
+    queues = {part.name: dict(part.arguments) for part in ladder if isinstance(part, Queue) and ":delay:" in part.name}
+    assert {name: arguments["x-dead-letter-exchange"] for name, arguments in queues.items()} == {
+        "asyncq:shop:delay:48": "asyncq:shop:delay",
+        "asyncq:shop:delay:urgent:192": "asyncq:shop:delay:urgent:16",
+    }
+    passing = [part.source for part in ladder if isinstance(part, Binding) and part.kind == "exchange"]
+    assert passing == ["asyncq:shop:delay:16", "asyncq:shop:delay:urgent:16", "asyncq:shop:delay:urgent:64"]
 
 
 def test_the_longest_wait_is_one_that_the_server_takes() -> None:

@@ -206,7 +206,7 @@ async def test_waiting_beside_suspects_costs_nothing(own_redis: StartRedis) -> N
 
 
 async def test_a_queued_message_takes_little_memory(own_redis: StartRedis) -> None:
-    """A message of about 200 bytes takes at most 350 bytes of the server's memory, all keys together."""
+    """A message of about 200 bytes takes at most 360 bytes of the server's memory, all keys together."""
     server = own_redis()
     async with opened(server.url) as pair, Redis.from_url(server.url) as redis:
         before = (await redis.info("memory"))["used_memory"]
@@ -214,7 +214,8 @@ async def test_a_queued_message_takes_little_memory(own_redis: StartRedis) -> No
             ids = [new_id() for _ in range(500)]
             await pair.transport.publish([Envelope(id, QUEUE, body_of(id), is_fresh=True) for id in ids])
         assert 180 <= len(body_of(new_id())) <= 205
-        assert ((await redis.info("memory"))["used_memory"] - before) / 20_000 <= 350
+        used = (await redis.info("memory"))["used_memory"] - before
+        assert used / 20_000 <= 360  # 332 in Redis 7.0, 354 in 8.0
 
 
 async def test_ten_thousand_calls_are_watched_on_constant_connections(own_redis: StartRedis) -> None:
@@ -254,11 +255,15 @@ async def has_blocked_client(redis: Redis) -> bool:
 
 
 async def cost_of(redis: Redis, step: Callable[[], Awaitable[object]], *, besides: Sequence[str]) -> int:
-    """Return how many commands the server ran for this, leaving out some by their names."""
+    """Return how many commands the server ran for this, leaving out some by their names.
+
+    What a new connection of the client says of itself, from Redis 7.2 on, is no part of it either.
+    """
+    others = {f"cmdstat_{name}" for name in (*besides, "client|setinfo")}
 
     async def calls() -> int:
         stats = await redis.info("commandstats")
-        return sum(stat["calls"] for name, stat in stats.items() if name.removeprefix("cmdstat_") not in besides)
+        return sum(stat["calls"] for name, stat in stats.items() if name not in others)
 
     before, total = await calls(), await commands_of(redis)
     await step()

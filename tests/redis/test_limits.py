@@ -6,17 +6,15 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 
 from asyncq.errors import BrokerUnavailable
-from asyncq.limits import Kind, LimitId, Numbers
+from asyncq.limits import Numbers
 from asyncq.redis.keys import KeySpace
 from asyncq.terms import RateTerm, SlotTerm, Terms
-from asyncq.transport import Again, Done, Envelope, Outcome, Return
-from tests.redis.pairs import KEPT, LIMITS, QUEUE, finish, kept_up, opened
+from asyncq.transport import Again, Envelope
+from tests.drained_limits import API, ROOM, drain
+from tests.redis.pairs import LIMITS, QUEUE, finish, kept_up, opened
 from tests.redis.test_costs import KEYS_THAT_STAY, cost_of
 from tests.servers import StartRedis
 from tests.waiting import wait_until
-
-ROOM, API = LimitId(Kind.SLOTS, "room"), LimitId(Kind.RATE, "api")
-BOTH = Terms(rates=(RateTerm("api"),), slots=(SlotTerm("room"),))
 
 
 async def test_nothing_is_left_after_a_drain(
@@ -24,37 +22,9 @@ async def test_nothing_is_left_after_a_drain(
 ) -> None:
     """After every kind of end, and of use outside of tasks, only what limits allow has no TTL."""
     async with opened(redis_url, namespace) as pair:
-        office = pair.transport.limits()
-        await office.declare({ROOM: Numbers(3), API: Numbers(40, 300)})
-        now_ms = pair.transport.now_ms()
-        await pair.transport.publish(
-            [Envelope(str(n), QUEUE, b"", n % 3, now_ms + 50 if n % 5 == 0 else 0, terms=BOTH) for n in range(30)]
-        )
         consumer = await pair.consumer()
-        await office.pause(API, "other", 100)
-        assert (await office.ask(ROOM, "client", 1, "client", 200)).is_granted
-        assert (await office.ask(API, "client", 1, "client", 200)).is_granted
-        assert (await office.ask(ROOM, "dead", 1, "dead", 200)).is_granted
         async with kept_up(consumer):
-            settle = [
-                Return,
-                lambda delivery: Again(delivery, b"", pair.transport.now_ms() + 20),
-                lambda delivery: Return(delivery, is_crash=True),
-            ]
-            for each in settle:
-                [delivery] = await consumer.fetch(LIMITS, 1)
-                await consumer.settle([each(delivery)])
-            [severed] = await consumer.fetch(LIMITS, 1)
-            assert await pair.transport.withdraw(severed.id, QUEUE, Outcome(None), even_running=True)
-            assert await pair.transport.withdraw("29", QUEUE, Outcome(None)) or severed.id == "29"
-            ended = 1 + (severed.id != "29")
-            while ended < 30:
-                deliveries = await consumer.fetch(LIMITS, 10)
-                assert len(deliveries) <= 3
-                await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
-                ended += len(deliveries)
-            assert await consumer.leave() == 0
-        assert await office.leave(ROOM, "client", "client")
+            await drain(pair.transport, consumer)
     await no_keys_left(allowed=[*KEYS_THAT_STAY, "{{namespace}}:limits"])
 
 

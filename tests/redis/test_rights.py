@@ -40,13 +40,16 @@ def test_no_right_too_many() -> None:
 
 
 async def test_everything_works_with_the_least_rights(own_redis: StartRedis) -> None:
-    """A worker, a waiter and the lease get along with what the document grants; the server refused nothing."""
+    """A worker, a waiter and the lease get along with what the document grants; the server refused nothing.
+
+    But for the client's name, from Redis 7.2 on, as the document says.
+    """
     server = own_redis()
     url = create_user(server)
     async with broker_from_url(url, namespace="test-rights") as broker:
         await call_a_task(broker)
     async with Redis.from_url(server.url) as redis:
-        assert await redis.acl_log() == []
+        assert {entry["object"] for entry in await redis.acl_log()} <= {"client|setinfo"}
 
 
 async def test_least_rights_in_a_cluster(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from asyncq.transport import Envelope
 from tests.redis.pairs import LIMITS, QUEUE, RECORD, Pair, finish, opened
 from tests.redis.rights import PASSWORD, USER, create_user
 from tests.servers import HOST, RedisServer, free_port
-from tests.topologies import SERVICE, TOPOLOGIES, Masters, RedisCluster, Sentinels, masters_of
+from tests.topologies import SERVICE, Masters, RedisCluster, Sentinels
 from tests.waiting import wait_until
 
 COUNT = 600
@@ -40,13 +40,6 @@ def own_sentinels(tmp_path: Path) -> Iterator[Sentinels]:
     """A master with sentinels of the test's own."""
     with Sentinels(tmp_path) as sentinels:
         yield sentinels
-
-
-@pytest.fixture(params=TOPOLOGIES)
-def masters(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Masters]:
-    """Servers of the test's own, of each topology."""
-    with masters_of(request.param, tmp_path, namespace) as masters:
-        yield masters
 
 
 async def test_a_frozen_master_is_left(masters: Masters, namespace: str) -> None:

@@ -10,6 +10,9 @@ from asyncq.sqlite import SQLiteDatabase, SQLiteStore, SQLiteTransport
 from asyncq.sqlite.doorbell import PollingDoorbell
 from asyncq.store import Store
 from asyncq.testing.conformance import Backend, StoreSuite, TransportSuite
+from asyncq.testing.conformance.absolving import AbsolvingSuite
+from asyncq.testing.conformance.awaiting import AwaitingSuite
+from asyncq.testing.conformance.delaying import DelayingSuite
 from asyncq.testing.conformance.fetching import FetchingSuite
 from asyncq.testing.conformance.holding import HoldingSuite
 from asyncq.testing.conformance.severing import SeveringSuite
@@ -53,7 +56,7 @@ class PollingBackend(SQLiteBackend):
         )
 
 
-class TestPolling(FetchingSuite, SuspectingSuite):
+class TestPolling(FetchingSuite, AwaitingSuite, DelayingSuite, SuspectingSuite, AbsolvingSuite):
     """The promises to consumers without sockets; listeners there are told to look, not what has ended."""
 
     test_who_runs_it_is_told = SeveringSuite.test_who_runs_it_is_told

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asyncq.limits import Kind, LimitId, Numbers
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.schema import TABLES
+from asyncq.sqlite.transaction import Transaction
 from asyncq.terms import SlotTerm, Terms
 from asyncq.transport import SUSPECT_CRASHES, Again, Done, Envelope, Return
 from tests.sqlite.pairs import KEPT, LIMITS, QUEUE, opened

@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 
 from asyncq.clock import SystemClock
 from asyncq.limits import GrantLog, Kind, LimitId, Numbers
-from asyncq.sqlite.engine import Transaction
 from asyncq.sqlite.grants import Grants
 from asyncq.sqlite.schema import TABLES
 from asyncq.sqlite.sweeper import Sweeper
-from asyncq.terms import RateTerm, SlotTerm, Terms
-from asyncq.transport import Again, Done, Envelope, Outcome, Return
+from asyncq.sqlite.transaction import Transaction
+from asyncq.terms import SlotTerm, Terms
+from asyncq.transport import Done, Envelope
+from tests.drained_limits import API, ROOM, drain
 from tests.sqlite.pairs import KEPT, LIMITS, QUEUE, opened
 from tests.waiting import wait_until
 
-ROOM, API = LimitId(Kind.SLOTS, "room"), LimitId(Kind.RATE, "api")
-BOTH = Terms(rates=(RateTerm("api"),), slots=(SlotTerm("room"),))
 KEPT_TABLES = ["grants", "holds", "lines", "waiters", "pauses"]
 
 
@@ -85,35 +84,8 @@ async def test_nothing_is_left_after_a_drain(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     async with opened(path) as pair:
         office = pair.transport.limits()
-        await office.declare({ROOM: Numbers(3), API: Numbers(40, 300)})
-        now_ms = pair.transport.now_ms()
-        await pair.transport.publish(
-            [Envelope(str(n), QUEUE, b"", n % 3, now_ms + 50 if n % 5 == 0 else 0, terms=BOTH) for n in range(30)]
-        )
-        consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
-        await office.pause(API, "other", 100)
-        assert (await office.ask(ROOM, "client", 1, "client", 200)).is_granted
-        assert (await office.ask(API, "client", 1, "client", 200)).is_granted
-        assert (await office.ask(ROOM, "dead", 1, "dead", 200)).is_granted
         assert not (await office.ask(LimitId(Kind.RATE, "unknown"), "", 1, "dead", 200)).is_granted
-        for make in (
-            Return,
-            lambda delivery: Again(delivery, b"", pair.transport.now_ms() + 20),
-            lambda delivery: Return(delivery, is_crash=True),
-        ):
-            [delivery] = await consumer.fetch(LIMITS, 1)
-            assert await consumer.settle([make(delivery)]) == [True]
-        [severed] = await consumer.fetch(LIMITS, 1)
-        assert await pair.transport.withdraw(severed.id, QUEUE, Outcome(None), even_running=True)
-        assert await pair.transport.withdraw("29", QUEUE, Outcome(None)) or severed.id == "29"
-        ended = 1 + (severed.id != "29")
-        while ended < 30:
-            deliveries = await consumer.fetch(LIMITS, 10)
-            assert len(deliveries) <= 3
-            await consumer.settle([Done(delivery, KEPT) for delivery in deliveries])
-            ended += len(deliveries)
-        assert await consumer.leave() == 0
-        assert await office.leave(ROOM, "client", "client")
+        await drain(pair.transport, await pair.transport.consumer("worker", [QUEUE], lease=60))
         assert rows_in(path, "lines") == 0
 
         async def is_swept() -> bool:

@@ -31,7 +31,7 @@ async def test_cancelled_before_its_first_step(how: str) -> None:
         slots = Slots(1, {"default": None}, max_waiting=1)
         conclusions = Conclusions(broker, "one", session.transport.now_ms, lease=60)
         threads = Threads(slots, max_block=1, deaf=lambda: None)
-        caller = Caller(conclusions, threads, ProcessPool(lambda _: (), group, size=1))
+        caller = Caller(threads, ProcessPool(lambda _: (), group, size=1))
         reporter = ProgressReporter(broker, session.store)
         executor = Executor(broker, slots, conclusions, caller, settled.append, reporter, group)
 

@@ -4,12 +4,12 @@
 -- ARGV: name of the consumer, number of this fetch, how many in all, how many suspects among them; then of each queue
 --       how many at most
 -- Returns -1: the consumer is no member (any more); -2: this fetch was given up. Else
---       {ms until the next message is due, or the line of a limit (-1: none), number of its queue from 1,
---        then of each queue: its members, their bodies, their tokens, their crashes (none: all 0), negative if some are in a name, and 1 for those
---        that were granted terms (none: none was)}.
-local WIDTH, PROMOTED_AT_ONCE, ROUNDS, MOVES = 17, 1000, 10, 500
+--       of each queue, unless there is nothing in any: ms until its next message is due, or the line of a limit (-1:
+--        none); its members, their bodies, their tokens, their crashes (none: all 0), negative if some are in a name, and
+--        1 for those that were granted terms (none: none was).
+local WIDTH, PROMOTED_AT_ONCE, PROMOTIONS_OF_GROUPS, ROUNDS, MOVES = 17, 1000, 5, 10, 500
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local now, next_due, next_queue = nil, -1, 0
+local now = nil
 local has_crashes = false -- without any, nothing is looked up that has to do with suspects
 local limits -- without any terms, nothing is even defined that has to do with limits
 local uniquely -- nor with unique keys
@@ -41,18 +41,21 @@ local function refuse(code)
   return code
 end
 
--- Let what is due line up; returns the ms until the next, nil: there is none.
+-- Let what is due line up; returns the ms until the next, nil: there is none. Of groups more at once: who comes behind the
+-- many of another must not wait until somebody has fetched often enough.
 local function promote(key)
   local first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
   if not first[2] then
     return nil
   end
   now = now or now_ms()
-  if tonumber(first[2]) <= now then
+  local round, have_groups = 0, true
+  while first[2] and tonumber(first[2]) <= now and have_groups and round < PROMOTIONS_OF_GROUPS do
     local members = redis.call('ZRANGEBYSCORE', key.due, '-inf', now, 'LIMIT', 0, PROMOTED_AT_ONCE)
     redis.call('ZREMRANGEBYRANK', key.due, 0, #members - 1)
+    have_groups = false
     if limits then
-      members = limits.share_due(key, members)
+      members, have_groups = limits.share_due(key, members)
     end
     if has_crashes and #members > 0 then
       line_up_apart(members, key.line, key.ahead, key.sequence, key.crashes, key.suspects)
@@ -60,6 +63,7 @@ local function promote(key)
       line_up(members, key.line, key.ahead, key.sequence)
     end
     first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
+    round = round + 1
   end
   return first[2] and math.max(0, tonumber(first[2]) - now)
 end
@@ -214,7 +218,7 @@ for _, lowest in ipairs(redis.call('MGET', unpack(memberships))) do
   end
 end
 if redis.call('EXISTS', unpack(places)) == 0 then
-  return {-1, 0}
+  return {}
 end
 if redis.call('EXISTS', unpack(kept_apart)) > 0 then
   has_crashes = redis.call('EXISTS', unpack(crashes)) > 0
@@ -233,9 +237,6 @@ for q = 1, #KEYS / WIDTH do
   end
   local turn_ms = limits and limits.next_turn(key)
   ms = turn_ms and math.min(ms or turn_ms, turn_ms) or ms
-  if ms and (next_due < 0 or ms < next_due) then
-    next_due, next_queue = ms, q
-  end
   if ms == 0 or redis.call('EXISTS', key.line, key.ahead, key.lanes) > 0 then
     ring(key.wake) -- there is more: the next that wakes wakes the one after it
   elseif #members > 0 or limits then
@@ -246,8 +247,8 @@ for q = 1, #KEYS / WIDTH do
   elseif has_crashes then
     redis.call('DEL', key.wake_suspects)
   end
-  for _, list in ipairs({members, bodies, tokens, crashes, marks}) do
-    reply[#reply + 1] = list
+  for _, part in ipairs({ms or -1, members, bodies, tokens, crashes, marks}) do
+    reply[#reply + 1] = part
   end
 end
-return {next_due, next_queue, unpack(reply)}
+return reply

@@ -1,7 +1,8 @@
--- How a ledger's calls come by their unique keys, for the scripts that name this file (behind queue.lua, uniques.lua and ledger.lua).
+-- How a ledger's calls come by their unique keys, for the scripts that name this file (behind queue.lua, uniques.lua
+-- and ledger.lua).
 --
--- A key that was claimed is there for as long as the claim holds; a call keeps it then as `uniques.lua` says. Its term is how
--- it is given back, a space, and the key.
+-- A key that was claimed is there for as long as the claim holds; a call keeps it then as `uniques.lua` says. Its term
+-- is how it is given back, a space, and the key.
 
 -- Let a call keep the key that was claimed with its id, unless that was cleared.
 local function confirm_key(id, term)

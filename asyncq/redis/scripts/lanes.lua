@@ -61,8 +61,8 @@ local function leave_line_to_next(prefix, of, member, group)
   end
 end
 
--- Let those stand behind others in line who need what these wait for; returns the rest. `place_of` is called with each and its
--- group.
+-- Let those stand behind others in line who need what these wait for; returns the rest. `place_of` is called with each
+-- and its group.
 local function join_lines(prefix, members, place_of)
   if #members == 0 or redis.call('EXISTS', prefix .. 'turns') == 0 then
     return members
@@ -163,9 +163,9 @@ local function wake_limits(limits)
       ring(prefix .. 'wake')
     end
   end
-  for _, of in ipairs(redis.call('SMEMBERS', TAG .. ':waited')) do
+  for _, of in ipairs(redis.call('ZRANGE', TAG .. ':waited', 0, -1)) do
     if redis.call('EXISTS', TAG .. ':waiters:' .. of) == 0 then
-      redis.call('SREM', TAG .. ':waited', of)
+      redis.call('ZREM', TAG .. ':waited', of)
     elseif is_one(of) then
       call_first(of)
     end
@@ -177,7 +177,7 @@ local function stop_waiting(of, waiter)
   redis.call('ZREM', TAG .. ':waiters:' .. of, waiter)
   redis.call('ZREM', TAG .. ':waiting:' .. of, waiter)
   if redis.call('EXISTS', TAG .. ':waiters:' .. of) == 0 then
-    redis.call('SREM', TAG .. ':waited', of)
+    redis.call('ZREM', TAG .. ':waited', of)
   end
   call_first(of)
 end

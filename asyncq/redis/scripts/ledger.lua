@@ -5,7 +5,7 @@
 -- whose last digit is the priority.
 --
 -- `generations` holds in which generation a message is, where that is not 0; an `r` behind it says that it was reopened and
--- has not run since. `ended` is kept of calls that have ended, for copies that come late, and holds their generation;
+-- has not run since, a `c` that it was given another body, and has not run since. `ended` is kept of calls that have ended, for copies that come late, and holds their generation;
 -- a result without it is one of the first life. It stays when the id has another life: that knows better. A claim is a generation, with a unique
 -- key `u` and the size of its term (keyed.lua), a space, that term, the queue, a line feed, and the body. `orphans` orders
 -- queues, each with a space and an id, by a number whose last digit is the priority.
@@ -123,7 +123,7 @@ end
 local function send_on(prefix, queue, id, priority, now)
   local heard = redis.call('HGET', prefix .. 'generations', id) or '0'
   local generation = generation_in(heard) + 1
-  redis.call('HSET', prefix .. 'generations', id, generation .. string.match(heard, 'r?$'))
+  redis.call('HSET', prefix .. 'generations', id, generation .. (string.match(heard, 'r') or '') .. 'c')
   make_orphan(queue, id, priority, now)
   return generation, redis.call('ZSCORE', prefix .. 'due', '0' .. id) or '0'
 end

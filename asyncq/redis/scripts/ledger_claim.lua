@@ -1,12 +1,14 @@
 -- KEYS: result ended claim queues unique orphans
 -- USES: queue uniques known ledger keyed
--- ARGV: the queue, for how many ms a claim holds; then of each message its id, its body, its unique key (empty: none), how that
---       is given back (uniques.lua), and what becomes of a call that has it and waits: empty, or r (it is replaced) or m
---       (and put off) with where in the body the id begins, where it ends, how many ms after the key was taken it is due at
---       the latest, 0: any time; the due time in ms; the priority; and behind a space the terms of one that has any
--- Returns of each the generation to publish it with; or what has its id (body, record), and that; or claim, the body, and
---       the generation of another message's claim, which holds for as long again, and where it has the key, its queue and
---       id; or who has the key: owner, queue, id; and, replaced, also the body, generation and due time of what it is now.
+-- ARGV: the queue, for how many ms a claim holds; then of each message its id, its body, its unique key (empty: none),
+--       how that is given back (uniques.lua), and what becomes of a call that has it and waits: empty, or r (it is
+--       replaced) or m (and put off) with where in the body the id begins, where it ends, how many ms after the key was
+--       taken it is due at the latest, 0: any time; the due time in ms; the priority; and behind a space the terms of
+--       one that has any
+-- Returns of each the generation to publish it with; or what has its id (body, record), and that; or claim, the body,
+--       and the generation of another message's claim, which holds for as long again, and where it has the key, its
+--       queue and id; or who has the key: owner, queue, id; and, replaced, also the body, generation and due time of
+--       what it is now.
 local WIDTH = 5
 local queue, ttl_ms, now, ids, answers = ARGV[1], ARGV[2], now_ms(), {}, {}
 for i = 3, #ARGV, WIDTH do

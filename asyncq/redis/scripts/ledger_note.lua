@@ -1,9 +1,10 @@
 -- KEYS: messages due generations result ended claim queues ledger uniques unique terms
 -- USES: queue uniques known ledger keyed
--- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in ms; where
---       it has terms t and their size; and behind a space these and the term of its unique key (keyed.lua), as far as it has any
--- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim. What
---       becomes a call ends every claim of its id.
+-- ARGV: of each message its id, its body, and '' or f (its id is fresh) or k (it may be claimed) with its due time in
+--       ms; where it has terms t and their size; and behind a space these and the term of its unique key (keyed.lua),
+--       as far as it has any
+-- Returns nothing. What is known, or has ended, is left as it is; what was claimed is in the generation of the claim.
+--       What becomes a call ends every claim of its id.
 local queue = queue_of(messages, 'messages')
 local ids, unknown, numbers, unsure = {}, {}, {}, {}
 for i = 1, #ARGV, 3 do

@@ -2,8 +2,8 @@
 -- USES: known ledger
 -- FLAGS: allow-oom
 -- ARGV: how many at most, after how many
--- Returns of each, oldest first, its queue, its member, its body, its generation, its due time, 0: none, and its terms, empty:
--- none. Those that are lent, or have ended, are orphans no more.
+-- Returns of each, oldest first, its queue, its member, its body, its generation, its due time, 0: none, and its terms,
+--       empty: none. Those that are lent, or have ended, are orphans no more.
 local LARGEST = 1000000 -- bytes of all bodies: else it would hold up everybody else
 local limit, skipped = tonumber(ARGV[1]), tonumber(ARGV[2])
 local found, count, size = {}, 0, 0

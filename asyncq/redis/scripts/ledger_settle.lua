@@ -1,7 +1,8 @@
 -- KEYS: messages due running crashes generations progress watch result ended uniques unique terms
 -- USES: queue returning fencing uniques ending ledger
 -- FLAGS: allow-oom
--- ARGV: for how many ms an end is remembered at the least, and how many settlements there are; then of each as fencing.lua says. What becomes of it:
+-- ARGV: for how many ms an end is remembered at the least, and how many settlements there are; then of each as
+--       fencing.lua says. What becomes of it:
 --         d, ttl_ms  it has ended and has a record: the payload        n  it has ended, and nothing is kept
 --         a, due_ms  it runs again, with the payload as its body       r  it is handed back     c  so, with a crash;
 --                                                                    with the terms, if it had come without, as payload

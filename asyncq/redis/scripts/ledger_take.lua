@@ -1,12 +1,13 @@
 -- KEYS: consumer messages due running crashes generations result ended claim orphans queues workers ledger uniques unique terms
 -- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
--- ARGV: name of the consumer, number of this take, how many copies of it are in other calls, 1 or 0 for whether none is to
---       be lent: what could be waits in the line of its queue; then of each copy its member, its generation with, behind a space, the terms of one that says any, its body
--- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or is with
---       crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone), and the
---       crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at which the lease
---       of its holder ends, 0: it is over, or it has sent the copy on itself.
+-- ARGV: name of the consumer, number of this take, how many copies of it are in other calls, 1 or 0 for whether none is
+--       to be lent: what could be waits in the line of its queue; then of each copy its member, its generation with,
+--       behind a space, the terms of one that says any, its body
+-- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or
+--       is with crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone),
+--       and the crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at
+--       which the lease of its holder ends, 0: it is over, or it has sent the copy on itself.
 local WIDTH, FIRST = 3, 5
 local name, number, offset, is_put_off = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local lowest = redis.call('GET', consumer .. name)
@@ -66,14 +67,18 @@ local function except(i, what, number)
   exceptions[#exceptions + 1] = number
 end
 
--- Know a call as its copy says it is. That it was reopened is known until it is lent.
+-- Know a call as its copy says it is. That it was reopened, or changed, is known until it is lent.
 local function note(i, id, generation, body, is_lent)
   local heard = heard_of[i]
   if generation > generation_in(heard) or not bodies[i] then
     noted[#noted + 1] = id
     noted[#noted + 1] = body
   end
-  local told = generation .. (is_lent and '' or string.match(heard or '', 'r$') or '')
+  local marks = is_lent and '' or string.match(heard or '', '%a*$')
+  if generation > generation_in(heard) then
+    marks = string.gsub(marks, 'c', '')
+  end
+  local told = generation .. marks
   if told ~= (heard or '0') then
     sent_on[#sent_on + 1] = id
     sent_on[#sent_on + 1] = told
@@ -124,6 +129,12 @@ local function park(i, id, generation, said)
   return turn_ms, has_terms
 end
 
+-- Whether a copy is none of what its call was changed to, although it is of that generation.
+local function is_other(i, generation, body)
+  local heard = heard_of[i]
+  return heard and string.sub(heard, -1) == 'c' and generation == generation_in(heard) and body ~= bodies[i]
+end
+
 local unknown = {}
 for i, id in ipairs(ids) do
   if not bodies[i] then
@@ -140,7 +151,7 @@ for i, id in ipairs(ids) do
   end
   local wanted = here[id] or stands_here[id] or oldest[id] or generation_in(heard_of[i])
   local end_ms = end_of_lease(holder_of(i, id))
-  if generation < wanted then
+  if generation < wanted or is_other(i, generation, ARGV[at + 2]) then
     except(i, 'gone', 0)
   elseif end_ms then
     except(i, 'held', generation > wanted and 0 or end_ms)

@@ -109,14 +109,14 @@ local function lend(key, member, crash, text, lists)
   redis.call('HSET', key.running, member, token)
   redis.call('ZREM', key.due, member)
   redis.call('ZREM', key.orphans, string.match(key.prefix, '}:q:(.*):$') .. ' ' .. id)
-  if string.sub(heard, -1) == 'r' then
-    heard = string.sub(heard, 1, -2)
-    redis.call('HSET', key.generations, id, heard)
+  local generation = string.match(heard, '^%d+')
+  if generation ~= heard then
+    redis.call('HSET', key.generations, id, generation)
   end
   if redis.call('EXISTS', key.uniques) == 1 then
     give_back({id}, key.unique, key.uniques, 's')
   end
-  local words = {priority .. id, redis.call('HGET', key.messages, id), token, told_of(crash) or 0, heard, text}
+  local words = {priority .. id, redis.call('HGET', key.messages, id), token, told_of(crash) or 0, generation, text}
   for i, word in ipairs(words) do
     table.insert(lists[i], word)
   end

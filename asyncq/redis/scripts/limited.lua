@@ -221,7 +221,7 @@ local function take_limited(key, limit)
   return members, numbers, granted
 end
 
--- Let those that are due, have groups and are no suspects join their lanes; returns the rest.
+-- Let those that are due, have groups and are no suspects join their lanes; returns the rest, and whether there were any.
 local function share_due(key, members)
   local innocent, rest = members, {}
   if has_crashes then
@@ -232,10 +232,11 @@ local function share_due(key, members)
     groups[innocent[i]] = group_in(text)
   end
   local plain = stand_in_lanes(prefix_by(key.messages, 'messages'), innocent, groups, newest_in_lane)
+  local have_groups = #plain < #innocent
   for _, member in ipairs(rest) do
     plain[#plain + 1] = member
   end
-  return plain
+  return plain, have_groups
 end
 
 -- Returns the ms until the first line is to be asked for, nil: there is none, or only a freed slot can help.

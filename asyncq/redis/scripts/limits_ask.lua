@@ -32,7 +32,12 @@ if redis.call('ZRANGE', waiters, 0, 0)[1] == waiter then
   end
   lease_ms = math.min(lease_ms, (at - now) * 3)
 end
-redis.call('SADD', waited, of)
+local over = redis.call('ZCOUNT', waited, '-inf', now) -- whoever waited for these was killed
+if over > 0 then
+  redis.call('ZREMRANGEBYRANK', waited, 0, over - 1)
+end
+redis.call('ZADD', waited, now + ARGV[5], of)
+redis.call('PEXPIRE', waited, string.format('%.0f', math.max(tonumber(ARGV[5]), redis.call('PTTL', waited))))
 redis.call('PEXPIRE', waiters, ARGV[5])
 redis.call('PEXPIRE', waiting, ARGV[5])
 return {0, math.ceil(lease_ms / 3)}

@@ -2,7 +2,8 @@
 -- USES: queue
 -- FLAGS: allow-oom
 -- ARGV: address that watches (empty: nobody), for how many ms; then ids
--- Returns of each id: its record; or {body, place (ready, scheduled, running), progress or nil, 1 or 0: it was started}; nil.
+-- Returns of each id: its record; or {body, place (ready, scheduled, running), progress or nil, 1 or 0: it was
+--       started}; nil.
 local watcher, watch_ms, now = ARGV[1], ARGV[2], now_ms()
 local ids = {unpack(ARGV, 3)}
 

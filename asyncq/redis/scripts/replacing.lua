@@ -1,4 +1,5 @@
--- How a ledger's call that waits comes to need something else, for the scripts that name this file (behind groups.lua and lanes.lua).
+-- How a ledger's call that waits comes to need something else, for the scripts that name this file (behind groups.lua
+-- and lanes.lua).
 
 local function leave_its_line(prefix, member, text)
   local of = redis.call('HGET', prefix .. 'stands', member)
@@ -17,7 +18,8 @@ local function expire_at(prefix, member, text, expires_ms)
   return changed
 end
 
--- Let it need something else (empty: nothing). It goes on standing in line where that is what it needed, unless it is put off.
+-- Let it need something else (empty: nothing). It goes on standing in line where that is what it needed, unless it is
+-- put off.
 local function need(prefix, member, text, is_put_off)
   local key, id = prefix .. 'terms', string.sub(member, 2)
   local kept = string.gsub(redis.call('HGET', key, id) or '', ' *$', '', 1)

@@ -1,6 +1,7 @@
 -- What calls need before they are lent, for the scripts that name this file.
 --
--- A count of a limit is called `rate NAME KEY` or `slots NAME KEY`, where NAME has no space; the limit itself `rate NAME` or `slots NAME`.
+-- A count of a limit is called `rate NAME KEY` or `slots NAME KEY`, where NAME has no space; the limit itself
+-- `rate NAME` or `slots NAME`.
 
 local TAG = string.match(KEYS[1], '^{.*}')
 
@@ -23,8 +24,9 @@ local function terms_in(text)
   return terms
 end
 
--- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no weight;
--- and with `expires_ms` where the call expires and was never lent, and its `group` where it has one. What cannot be read is none: the worker hands the call back with what it needs.
+-- Returns the terms of a call in the order in which they are asked for, each as {of, limit, weight}; slots have no
+-- weight; and with `expires_ms` where the call expires and was never lent, and its `group` where it has one. What
+-- cannot be read is none: the worker hands the call back with what it needs.
 local function read_terms(text)
   local can_be_read, terms = pcall(terms_in, text)
   return can_be_read and terms or {}

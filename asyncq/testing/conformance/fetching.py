@@ -1,6 +1,4 @@
-"""What fetching promises."""
-
-import asyncio
+"""What fetching promises: what comes, how much, and in which order."""
 
 import pytest
 
@@ -9,7 +7,6 @@ from asyncq.testing.conformance.stage import (
     LIMITS,
     OTHER_QUEUE,
     QUEUE,
-    SOON,
     Process,
     Stage,
     body_of,
@@ -17,15 +14,12 @@ from asyncq.testing.conformance.stage import (
 )
 from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import Consumer, Delivery, Envelope
-from asyncq.turns import pass_turns
 
 BOTH = {QUEUE: 100, OTHER_QUEUE: 100}
-A_MOMENT = 0.05
-"""Seconds in which a fetch that should wait shows whether it does."""
 
 
 class FetchingSuite(Suite):
-    """Order, limits, waiting, due times, and consumers that compete."""
+    """Order, limits, and consumers that compete."""
 
     @needs(has_priorities=True)
     async def test_larger_priorities_are_fetched_first(self, stage: Stage, process: Process) -> None:
@@ -83,7 +77,7 @@ class FetchingSuite(Suite):
         """A queue's limit is its total, not one for each priority."""
         await process.publish(*(Envelope(str(n), QUEUE, b"", n) for n in range(10)))
         consumer = await process.consumer()
-        deliveries = await _fetch_some(consumer, {QUEUE: 3}, 100)
+        deliveries = await fetch_some(consumer, {QUEUE: 3}, 100)
         assert [delivery.id for delivery in deliveries] == ["9", "8", "7"]
 
     async def test_fetching_without_waiting_returns_at_once(self, process: Process) -> None:
@@ -94,74 +88,6 @@ class FetchingSuite(Suite):
         (delivery,) = await consumer.fetch(LIMITS, 10, wait=False)
         assert delivery.body == body_of("a")
 
-    @pytest.mark.parametrize("queue", [QUEUE, OTHER_QUEUE])
-    async def test_a_waiting_fetch_is_woken_by_a_publish(self, stage: Stage, process: Process, queue: str) -> None:
-        """A fetch that waits is woken soon by what another process publishes to any of its queues."""
-        other = await stage.process()
-        consumer = await process.consumer()
-        fetching = stage.start(_fetch_some(consumer, BOTH, 10))
-        await stage.backend.pass_time(A_MOMENT)
-        assert not fetching.done()
-        published_ms = stage.backend.now_ms()
-        await other.publish_ids("a", queue=queue)
-        assert [delivery.id for delivery in await stage.outcome(fetching, "the publish to wake")] == ["a"]
-        assert stage.backend.now_ms() - published_ms < SOON * 1000
-
-    async def test_every_waiting_consumer_is_woken(self, stage: Stage, process: Process) -> None:
-        """Two consumers that wait each get one of two messages when each takes one: none sleeps on what is ready."""
-        consumers = [await process.consumer(), await (await stage.process()).consumer()]
-        fetching = [stage.start(_fetch_some(consumer, {QUEUE: 1}, 1)) for consumer in consumers]
-        await stage.backend.pass_time(A_MOMENT)
-        await process.publish_ids("a", "b")
-        fetched = [await stage.outcome(task, "every consumer to be woken") for task in fetching]
-        assert sorted(delivery.id for (delivery,) in fetched) == ["a", "b"]
-
-    async def test_a_queue_that_is_not_asked_does_not_end_the_wait(self, stage: Stage, process: Process) -> None:
-        """What arrives in a queue with limit 0 stays there; a fetch goes on to wait for the others."""
-        consumer = await process.consumer()
-        fetching = stage.start(_fetch_some(consumer, {QUEUE: 0, OTHER_QUEUE: 5}, 5))
-        await stage.backend.pass_time(A_MOMENT)
-        await process.publish_ids("a")
-        await process.publish_ids("b", queue=OTHER_QUEUE)
-        assert [delivery.id for delivery in await stage.outcome(fetching, "b")] == ["b"]
-        assert await stage.fetch_ids(consumer, 1) == ["a"]
-
-    async def test_an_interrupted_fetch_returns_and_loses_nothing(self, stage: Stage, process: Process) -> None:
-        """`interrupt` ends the wait with nothing in hand; what is published then is fetched by the next call."""
-        consumer = await process.consumer()
-        fetching = stage.start(consumer.fetch(LIMITS, 10))
-        await stage.backend.pass_time(A_MOMENT)
-        await consumer.interrupt()
-        assert list(await stage.outcome(fetching, "the interrupted fetch to return")) == []
-        await process.publish_ids("a")
-        assert await stage.fetch_ids(consumer, 1) == ["a"]
-
-    async def test_interrupting_nobody_is_no_trouble(self, stage: Stage, process: Process) -> None:
-        """An interrupt while no fetch waits takes nothing from the next ones."""
-        consumer = await process.consumer()
-        await consumer.interrupt()
-        await consumer.interrupt()
-        await process.publish_ids("a", "b")
-        assert await stage.fetch_ids(consumer, 2) == ["a", "b"]
-
-    async def test_a_cancelled_fetch_loses_nothing(self, stage: Stage, process: Process) -> None:
-        """Whatever arrives as a waiting fetch is cancelled is fetched later, at the latest when the consumer left."""
-        for n in range(10):
-            consumer = await process.consumer()
-            fetching = stage.start(_fetch_some(consumer, LIMITS, 10))
-            await stage.backend.pass_time(A_MOMENT if n % 2 else 0)
-            publishing = stage.start(process.publish_ids(str(n)))
-            await pass_turns(n)  # so that each is cancelled at another moment
-            fetching.cancel()
-            await asyncio.wait({fetching, publishing})
-            fetched = [] if fetching.cancelled() else list(fetching.result())
-            if not fetched:
-                await consumer.leave()
-                consumer = await process.consumer()
-                fetched = await stage.fetch(consumer, 1)
-            assert [(delivery.id, delivery.crashes) for delivery in fetched] == [(str(n), 0)]
-            await finish(consumer, fetched)
-
     async def test_a_fetch_after_leaving_is_refused(self, process: Process) -> None:
         """Who has left is no member: fetching raises LeaseLost."""
         consumer = await process.consumer("worker")
@@ -169,53 +95,6 @@ class FetchingSuite(Suite):
         await consumer.leave()
         with pytest.raises(LeaseLost):
             await consumer.fetch(LIMITS, 1)
-
-    async def test_a_delayed_message_is_fetched_when_it_is_due(self, stage: Stage, process: Process) -> None:
-        """A fetch that waits gets a delayed message soon after its time, and never before."""
-        consumer = await process.consumer()
-        due_ms = process.transport.now_ms() + 300
-        await process.publish_ids("a", due_ms=due_ms)
-        assert list(await consumer.fetch(LIMITS, 1, wait=False)) == []
-        assert await stage.fetch_ids(consumer, 1) == ["a"]
-        assert 0 <= process.transport.now_ms() - due_ms < SOON * 1000
-
-    async def test_an_earlier_message_overtakes_the_one_being_waited_for(self, stage: Stage, process: Process) -> None:
-        """A fetch that waits for a later message is woken by an earlier one that another process publishes."""
-        other = await stage.process()
-        await process.publish_ids("late", due_ms=process.transport.now_ms() + 100_000)
-        consumer = await process.consumer()
-        fetching = stage.start(_fetch_some(consumer, LIMITS, 10))
-        await stage.backend.pass_time(A_MOMENT)
-        now_ms = process.transport.now_ms()
-        await other.publish_ids("early", due_ms=now_ms + 300)
-        assert [delivery.id for delivery in await stage.outcome(fetching, "the earlier message")] == ["early"]
-        assert 300 <= process.transport.now_ms() - now_ms < 300 + SOON * 1000
-
-    async def test_messages_become_due_in_the_order_of_their_times(self, stage: Stage, process: Process) -> None:
-        """Delayed messages come by due time, not in the order of publishing."""
-        now_ms = process.transport.now_ms()
-        for id, delay_ms in (("c", 500), ("a", 100), ("b", 300)):
-            await process.publish_ids(id, due_ms=now_ms + delay_ms)
-        assert await stage.fetch_ids(await process.consumer(), 3) == ["a", "b", "c"]
-
-    async def test_a_message_due_in_the_past_is_ready_at_once(self, process: Process) -> None:
-        """A due time that is over already is none."""
-        await process.publish_ids("a", due_ms=process.transport.now_ms() - 10_000)
-        (delivery,) = await (await process.consumer()).fetch(LIMITS, 1, wait=False)
-        assert delivery.id == "a"
-
-    @needs(has_priorities=True)
-    async def test_what_has_become_due_keeps_its_priority(self, stage: Stage, process: Process) -> None:
-        """A due message with a larger priority comes before ready ones with a smaller."""
-        await process.publish_ids("urgent", priority=9, due_ms=process.transport.now_ms() + 100)
-        await process.publish_ids(*"abc")
-        consumer = await process.consumer()
-
-        async def is_due() -> bool:
-            return (await process.counts()).ready == 4
-
-        await stage.until(is_due, "the delayed message to be due")
-        assert (await stage.fetch_ids(consumer, 2))[0] == "urgent"
 
     async def test_competing_consumers_get_each_message_once(self, stage: Stage, process: Process) -> None:
         """Of 500 messages from two publishers, two consumers in other processes get each exactly once."""
@@ -273,7 +152,7 @@ async def _fetch_within(consumer: Consumer, limits: dict[str, int], count: int) 
     return [delivery.id for delivery in sorted(deliveries, key=lambda delivery: delivery.queue)]
 
 
-async def _fetch_some(consumer: Consumer, limits: dict[str, int], count: int) -> list[Delivery]:
+async def fetch_some(consumer: Consumer, limits: dict[str, int], count: int) -> list[Delivery]:
     """Fetch until something is returned: an empty return is allowed now and then."""
     deliveries: list[Delivery] = []
     while not deliveries:

@@ -155,41 +155,6 @@ class GrantingSuite(Suite):
         await process.transport.limits().change(API, Numbers(4, 60_000))
         assert await stage.fetch_ids(consumer, 2) == [second, first]
 
-    async def test_a_pause_holds_everybody_up(self, stage: Stage, process: Process) -> None:
-        """A paused key gets nothing until the pause is over, and a shorter pause does not shorten it; others go on."""
-        await allow(process, 100, 60)
-        office = process.transport.limits()
-        start_ms = process.transport.now_ms()
-        await office.pause(API, "a", 600)
-        await office.pause(API, "a", 10)
-        await process.publish(limited("a", "a"), limited("b", "b"))
-        consumer = await process.consumer()
-        assert await stage.fetch_ids(consumer, 2) == ["b", "a"]
-        assert process.transport.now_ms() - start_ms >= 550
-        await office.pause(API, None, 60_000)
-        await process.publish(limited("c", "a"))
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        await office.pause(API, None, 0)
-        assert await stage.fetch_ids(consumer, 1) == ["c"]
-
-    async def test_a_change_holds_at_once_until_it_is_reset(self, stage: Stage, process: Process) -> None:
-        """A raised limit lets those go who wait; declaring it anew changes nothing, and a reset gives it back."""
-        await allow(process, 1, 60)
-        await process.publish(*(limited(str(n)) for n in range(6)))
-        consumer = await process.consumer()
-        assert await stage.fetch_ids(consumer, 1) == ["0"]
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        fetching = stage.start(stage.fetch_ids(consumer, 2))
-        office = process.transport.limits()
-        await office.change(API, Numbers(3, 60_000))
-        assert await stage.outcome(fetching, "those that a change lets go") == ["1", "2"]
-        await allow(process, 5, 60)
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        (state,) = await office.states()
-        assert (state.id, state.declared, state.changed) == (API, Numbers(5, 60_000), Numbers(3, 60_000))
-        await office.change(API, None)
-        assert await stage.fetch_ids(consumer, 2) == ["3", "4"]
-
     async def test_all_terms_or_none(self, stage: Stage, process: Process) -> None:
         """A call that needs two turns takes neither while it lacks one."""
         slow = LimitId(Kind.RATE, "slow")
@@ -241,58 +206,6 @@ class GrantingSuite(Suite):
         fetching = stage.start(consumer.fetch(LIMITS, 10))
         await stage.backend.pass_time(0.2)
         assert not fetching.done()
-
-    async def test_what_has_expired_uses_no_turn(self, stage: Stage, process: Process) -> None:
-        """A call that expires in its line is lent without a turn, to be told so; once lent, it needs one."""
-        await allow(process, 1, 60)
-        now_ms = process.transport.now_ms()
-
-        def expiring(id: str, expires_ms: int) -> Envelope:
-            return Envelope(id, QUEUE, b"", terms=Terms(rates=(RateTerm(API.name),), expires_ms=expires_ms))
-
-        await process.publish(expiring("old", now_ms - 5_000), expiring("a", now_ms + 60_000), limited("b"))
-        consumer = await process.consumer()
-        old, a = await stage.fetch(consumer, 2)
-        assert (old.id, a.id, old.has_terms, a.has_terms) == ("old", "a", True, True)
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        await process.publish(expiring("late", now_ms + 200))
-        await process.transport.limits().change(API, Numbers(2, 60_000))
-        assert await stage.fetch_ids(consumer, 1) == ["b"]
-        await stage.backend.pass_time(1.5)
-        await process.transport.limits().change(API, Numbers(2, 60_001))
-        assert await stage.fetch_ids(consumer, 1) == ["late"]
-        await process.transport.limits().change(API, Numbers(3, 60_000))
-        assert await settle_one(consumer, Again(a, b"", 0))
-        assert await stage.fetch_ids(consumer, 1) == ["a"]
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-
-    async def test_an_expired_call_that_comes_back_needs_a_turn(self, stage: Stage, process: Process) -> None:
-        """What was lent without a turn, for it had expired, and comes back from a dead consumer, takes one."""
-        await allow(process, 1, 60)
-        expired = Terms(rates=(RateTerm(API.name),), expires_ms=process.transport.now_ms() - 5_000)
-        await process.publish(Envelope("old", QUEUE, b"", terms=expired), limited("a"))
-        consumer = await process.consumer()
-        assert await stage.fetch_ids(consumer, 2) == ["old", "a"]
-        await process.transport.release([consumer.name])
-        survivor = await process.consumer()
-        assert not await survivor.fetch(LIMITS, 10, wait=False)
-        assert (await process.counts()).waiting == 2
-        await process.transport.limits().change(API, Numbers(3, 60_000))
-        assert await stage.fetch_ids(survivor, 2) == ["old", "a"]
-
-    async def test_a_rescheduled_call_has_its_new_expiry(self, stage: Stage, process: Process) -> None:
-        """A call in line that is put off, and expires that much later, takes a turn when its old expiry is past."""
-        await allow(process, 1, 60)
-        now_ms = process.transport.now_ms()
-        terms = Terms(rates=(RateTerm(API.name),), expires_ms=now_ms + 100)
-        await process.publish(limited("a"), Envelope("b", QUEUE, b"", terms=terms))
-        consumer = await process.consumer()
-        assert await stage.fetch_ids(consumer, 1) == ["a"]
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        assert await process.transport.reschedule("b", QUEUE, b"", b"new", now_ms + 200, expires_ms=now_ms + 60_000)
-        await stage.backend.pass_time(1.5)
-        assert not await consumer.fetch(LIMITS, 10, wait=False)
-        assert (await process.counts()).waiting == 1
 
     async def test_code_outside_of_tasks_shares_a_limit(self, stage: Stage, process: Process) -> None:
         """Who asks for a turn gets one of those that tasks use; while others were first it waits."""

@@ -32,6 +32,9 @@ SOON = 3.0
 LEASE = 0.4
 """Seconds of a lease that a test lets run out."""
 
+A_MOMENT = 0.05
+"""Seconds in which a fetch that should wait shows whether it does."""
+
 _STEP = 0.01
 
 

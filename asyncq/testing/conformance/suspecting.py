@@ -1,15 +1,10 @@
-"""What is promised of suspects: messages that consumers died with again, and those of whom it was wrongly thought."""
-
-from collections.abc import Mapping
+"""What is promised of suspects: messages that consumers died with again."""
 
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import NOTHING
-from asyncq.testing.conformance.stage import LEASE, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, finish, settle_one
+from asyncq.testing.conformance.stage import A_MOMENT, LIMITS, OTHER_QUEUE, QUEUE, SOON, Process, Stage, settle_one
 from asyncq.testing.conformance.suite import Suite, needs
 from asyncq.transport import SUSPECT_CRASHES, Again, Consumer, Delivery, Done, Outcome, Return
-
-A_MOMENT = 0.05
-"""Seconds in which a fetch that should wait shows whether it does."""
 
 
 @needs(has_memory=True)
@@ -19,7 +14,7 @@ class SuspectingSuite(Suite):
     async def test_one_crash_makes_no_suspect(self, stage: Stage, process: Process) -> None:
         """What somebody died with once is lent as before: it may have been an accident, or another's doing."""
         await process.publish_ids(*"abc")
-        await _crash(stage, process, 3)
+        await crash(stage, process, 3)
         consumer = await process.consumer()
         deliveries = await consumer.fetch(LIMITS, 10, wait=False, suspects=0)
         assert [(delivery.id, delivery.crashes) for delivery in deliveries] == [("a", 1), ("b", 1), ("c", 1)]
@@ -98,7 +93,7 @@ class SuspectingSuite(Suite):
     async def test_a_suspect_wakes_who_may_take_it(self, stage: Stage, process: Process) -> None:
         """Of two consumers that wait, the one that may take a suspect is woken when one comes free."""
         await process.publish_ids("a")
-        await _crash(stage, process, 1)
+        await crash(stage, process, 1)
         dead = await process.consumer()
         await stage.fetch(dead, 1)
         busy = await (await stage.process()).consumer()
@@ -169,106 +164,19 @@ class SuspectingSuite(Suite):
         (again,) = await stage.fetch(consumer, 1)
         assert (again.id, again.crashes) == ("a", 2)
 
-    async def test_who_did_not_die_takes_its_crashes_back(self, stage: Stage, process: Process) -> None:
-        """A consumer that was reclaimed and lives absolves what it held: no suspects, in their old places."""
-        await process.publish_ids(*"abc")
-        await _crash(stage, process, 2)
-        late = await _reclaimed(stage, process, 2)
-        await process.publish_ids("d")
-        await late.absolve()
-        await late.absolve()
-        consumer = await process.consumer()
-        fetched = await stage.fetch(consumer, 4, suspects=0)
-        found = process.in_line((delivery.id, delivery.crashes) for delivery in fetched)
-        assert found == [("a", 1), ("b", 1), ("c", 0), ("d", 0)]
-
-    async def test_all_queues_are_absolved(self, stage: Stage, process: Process) -> None:
-        """A consumer takes back what was counted in its name in every queue."""
-        await process.publish_ids("a", "b")
-        await process.publish_ids("c", queue=OTHER_QUEUE)
-        limits = {QUEUE: 10, OTHER_QUEUE: 10}
-        late = await _reclaimed(stage, process, 3, limits)
-        await late.absolve()
-        fetched = await stage.fetch(await process.consumer(), 3, limits)
-        assert {delivery.id: delivery.crashes for delivery in fetched} == {"a": 0, "b": 0, "c": 0}
-
-    async def test_what_is_absolved_wakes_who_waits(self, stage: Stage, process: Process) -> None:
-        """Who may take no suspect is woken when one turns out to be none."""
-        await process.publish_ids("a")
-        await _crash(stage, process, 1)
-        late = await _reclaimed(stage, process, 1)
-        other = await (await stage.process()).consumer()
-        fetching = stage.start(other.fetch(LIMITS, 10, suspects=0))
-        await stage.backend.pass_time(A_MOMENT)
-        await late.absolve()
-        fetched = await stage.outcome(fetching, "what is no suspect")
-        assert [(delivery.id, delivery.crashes) for delivery in fetched] == [("a", 1)]
-
-    async def test_what_runs_elsewhere_is_absolved(self, stage: Stage, process: Process) -> None:
-        """What another has fetched meanwhile goes on there, and counts no crash when it is handed back."""
-        await process.publish_ids("a")
-        late = await _reclaimed(stage, process, 1)
-        other = await process.consumer()
-        (running,) = await stage.fetch(other, 1)
-        assert running.crashes == 1
-        await late.absolve()
-        assert await settle_one(other, Return(running))
-        (delivery,) = await stage.fetch(other, 1)
-        assert delivery.crashes == 0
-
-    async def test_only_ones_own_death_is_taken_back(self, stage: Stage, process: Process) -> None:
-        """A crash that another's death has counted, before or since, stays; so does one that is certain."""
-        await process.publish_ids("a")
-        await _crash(stage, process, 1)
-        late = await _reclaimed(stage, process, 1)
-        await _crash(stage, process, 1)
-        other = await process.consumer()
-        (delivery,) = await stage.fetch(other, 1)
-        assert delivery.crashes == 3
-        assert await settle_one(other, Return(delivery, is_crash=True))
-        for _ in range(2):
-            await late.absolve()
-            await other.absolve()
-        (delivery,) = await stage.fetch(other, 1)
-        assert delivery.crashes == 3
-        await finish(other, [delivery])
-        await late.absolve()
-        assert await process.counts() == NOTHING
-
-    async def test_all_who_were_taken_for_dead_may_say_so(self, stage: Stage, process: Process) -> None:
-        """Of three consumers that were reclaimed one after the other each takes back its own crash, in any order."""
-        await process.publish_ids("a")
-        lates = [await _reclaimed(stage, process, 1) for _ in range(3)]
-        other = await process.consumer()
-        for crashes, number in ((2, 1), (1, 0), (0, 2)):
-            await lates[number].absolve()
-            (delivery,) = await stage.fetch(other, 1)
-            assert delivery.crashes == crashes
-            assert await settle_one(other, Return(delivery))
-
 
 async def _suspects(stage: Stage, process: Process, ids: str, *, queue: str = QUEUE, priority: int = 0) -> None:
     """Publish messages that consumers die with until they are suspects."""
     await process.publish_ids(*ids, queue=queue, priority=priority)
     for _ in range(SUSPECT_CRASHES):
-        await _crash(stage, process, len(ids), queue)
+        await crash(stage, process, len(ids), queue)
 
 
-async def _crash(stage: Stage, process: Process, count: int, queue: str = QUEUE) -> None:
+async def crash(stage: Stage, process: Process, count: int, queue: str = QUEUE) -> None:
     """Let a consumer die with so many messages."""
     dead = await process.consumer()
     await stage.fetch(dead, count, {queue: count})
     assert await process.transport.release([dead.name]) == count
-
-
-async def _reclaimed(stage: Stage, process: Process, count: int, limits: Mapping[str, int] = LIMITS) -> Consumer:
-    """Return a consumer that lives, though it was reclaimed with so many messages."""
-    other = await stage.process()
-    reclaimer = await other.lease_of(await other.consumer(lease=LEASE * 2))
-    late = await process.consumer(lease=LEASE)
-    await stage.fetch(late, count, limits)
-    assert await stage.lapse(late.name, reclaimer) == count
-    return late
 
 
 async def _ids(consumer: Consumer, count: int, *, suspects: int) -> list[str]:

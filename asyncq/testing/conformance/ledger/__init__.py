@@ -15,8 +15,10 @@ from asyncq.testing.conformance.ledger.leasing import LeasingSuite
 from asyncq.testing.conformance.ledger.noting import NotingSuite
 from asyncq.testing.conformance.ledger.orphaning import OrphaningSuite
 from asyncq.testing.conformance.ledger.parking import ParkingSuite
+from asyncq.testing.conformance.ledger.rejoining import RejoiningSuite
 from asyncq.testing.conformance.ledger.remembering import RememberingSuite
 from asyncq.testing.conformance.ledger.reopening import ReopeningSuite
+from asyncq.testing.conformance.ledger.replacing import ReplacingSuite
 from asyncq.testing.conformance.ledger.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.ledger.settling import SettlingSuite
 from asyncq.testing.conformance.ledger.sharing import SharingSuite
@@ -31,6 +33,7 @@ class LedgerSuite(
     NotingSuite,
     ClaimingSuite,
     KeyingSuite,
+    ReplacingSuite,
     TakingSuite,
     SettlingSuite,
     LeasingSuite,
@@ -41,6 +44,7 @@ class LedgerSuite(
     ParkingSuite,
     TurningSuite,
     SharingSuite,
+    RejoiningSuite,
     RememberingSuite,
 ):
     """All that is promised of a ledger beside its store."""

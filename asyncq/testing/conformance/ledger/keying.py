@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from asyncq.ledger import Claimed, ClaimReceipt, Copy, Replaced, next_life
-from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend, lend_one, take
+from asyncq.ledger import Claimed, ClaimReceipt, Copy, next_life
+from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend, lend_one
 from asyncq.testing.conformance.ledger.suite import Suite
 from asyncq.testing.conformance.stage import (
     KEPT,
@@ -23,8 +23,29 @@ from asyncq.transport import Again, DeadLetter, Envelope, Outcome, Owned, Return
 KEY = UniqueTerm("import:7")
 AT_START = KEY._replace(ends_at_start=True)
 FOR_LONG = KEY._replace(ttl_ms=9 * MINUTE_MS)
-REPLACING = KEY._replace(replaces=True)
-MOVING = REPLACING._replace(moves=True, longest_ms=2 * MINUTE_MS)
+
+
+def unique(id: str, term: UniqueTerm = KEY, *, queue: str = QUEUE, due_ms: int = 0) -> Envelope:
+    """Return a message with a key, whose body holds its id as a message does."""
+    body = b'{"v":1,"id":"%b","text":"of %b"}' % (id.encode(), id.encode())
+    return Envelope(id, queue, body, due_ms=due_ms, is_fresh=True, unique=term._replace(id_at=(12, 14 + len(id))))
+
+
+def copied(envelope: Envelope, generation: int = 0) -> Copy:
+    """Return a copy of a message as it is delivered."""
+    return Copy(envelope.id, envelope.queue, envelope.body, 0, generation)
+
+
+async def published(process: LedgerProcess, envelope: Envelope) -> None:
+    """Claim a message, and note that it was published."""
+    assert await claim(process, envelope) == 0
+    await process.ledger.note([envelope])
+
+
+async def claim(process: LedgerProcess, envelope: Envelope, *, ttl_ms: int = MINUTE_MS) -> ClaimReceipt:
+    """Claim one message."""
+    (claimed,) = await process.ledger.claim([envelope], ttl_ms=ttl_ms)
+    return claimed
 
 
 class KeyingSuite(Suite):
@@ -33,33 +54,33 @@ class KeyingSuite(Suite):
     async def test_the_second_is_told_of_the_first(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """Once a call is noted its key is its own, from wherever and in whatever queue another asks for it."""
         other = await stage.another()
-        await _published(process, _unique("a"))
-        assert await _claim(other, _unique("b")) == Owned("a", QUEUE)
-        assert await _claim(other, _unique("c", queue=OTHER_QUEUE)) == Owned("a", QUEUE)
-        assert await _claim(other, _unique("d", UniqueTerm("import:8"))) == 0
-        assert await _claim(other, _unique("a")) == Taken(_unique("a").body, None)
+        await published(process, unique("a"))
+        assert await claim(other, unique("b")) == Owned("a", QUEUE)
+        assert await claim(other, unique("c", queue=OTHER_QUEUE)) == Owned("a", QUEUE)
+        assert await claim(other, unique("d", UniqueTerm("import:8"))) == 0
+        assert await claim(other, unique("a")) == Taken(unique("a").body, None)
 
     async def test_an_open_claim_is_to_be_published(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """Who finds a key that is claimed, and no call yet, is told what to publish; noted, that is a call."""
         other = await stage.another()
-        first = _unique("a")
-        assert await _claim(process, first) == 0
-        assert await _claim(other, _unique("b")) == Claimed(0, first.body, Owned("a", QUEUE))
-        assert await _claim(process, first) == 0
+        first = unique("a")
+        assert await claim(process, first) == 0
+        assert await claim(other, unique("b")) == Claimed(0, first.body, Owned("a", QUEUE))
+        assert await claim(process, first) == 0
         await other.ledger.note([Envelope("a", QUEUE, first.body)])
-        assert await _claim(other, _unique("b")) == Owned("a", QUEUE)
+        assert await claim(other, unique("b")) == Owned("a", QUEUE)
         assert await _keys(process) == [(KEY.key, "a", 0)]
 
     async def test_within_a_batch(self, process: LedgerProcess) -> None:
         """In one batch the second of a key finds the claim of the first; what has none is claimed by itself."""
-        first = _unique("a")
-        claimed = await process.ledger.claim([first, Envelope("b", QUEUE, b"b"), _unique("c")], ttl_ms=MINUTE_MS)
+        first = unique("a")
+        claimed = await process.ledger.claim([first, Envelope("b", QUEUE, b"b"), unique("c")], ttl_ms=MINUTE_MS)
         assert list(claimed) == [0, 0, Claimed(0, first.body, Owned("a", QUEUE))]
 
     async def test_one_of_many_gets_it(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """Of many that claim one key at the same time, in several processes, one gets it."""
         other = await stage.another()
-        claims = (_claim(each, _unique(f"{n}-{i}")) for i in range(20) for n, each in enumerate((process, other)))
+        claims = (claim(each, unique(f"{n}-{i}")) for i in range(20) for n, each in enumerate((process, other)))
         receipts = await asyncio.gather(*claims)
         assert receipts.count(0) == 1
         assert sum(isinstance(receipt, Claimed) for receipt in receipts) == 39
@@ -69,167 +90,123 @@ class KeyingSuite(Suite):
         self, stage: LedgerStage, process: LedgerProcess, term: UniqueTerm
     ) -> None:
         """A publisher that died in between keeps a key from others for as long as its claim holds, and no longer."""
-        assert await _claim(process, _unique("a", term), ttl_ms=200) == 0
-        assert isinstance(await _claim(process, _unique("b", term), ttl_ms=200), Claimed)
+        assert await claim(process, unique("a", term), ttl_ms=200) == 0
+        assert isinstance(await claim(process, unique("b", term), ttl_ms=200), Claimed)
         await stage.backend.pass_time(0.4)
         assert await _keys(process) == []
-        assert await _claim(process, _unique("b", term)) == 0
-        await process.ledger.note([_unique("a", term)])
-        assert isinstance(await _claim(process, _unique("c", term)), Claimed)
+        assert await claim(process, unique("b", term)) == 0
+        await process.ledger.note([unique("a", term)])
+        assert isinstance(await claim(process, unique("c", term)), Claimed)
 
     async def test_what_has_lapsed_does_not_come_back(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """An id that is claimed once more, with another key, has that alone, however often it is asked for."""
-        other = _unique("a", UniqueTerm("import:8"))
-        assert await _claim(process, _unique("a"), ttl_ms=100) == 0
+        other = unique("a", UniqueTerm("import:8"))
+        assert await claim(process, unique("a"), ttl_ms=100) == 0
         await stage.backend.pass_time(0.2)
-        assert [await _claim(process, other) for _ in range(2)] == [0, 0]
+        assert [await claim(process, other) for _ in range(2)] == [0, 0]
         await process.ledger.note([other])
         assert [key for key, _, _ in await _keys(process)] == ["import:8"]
-        assert await _claim(process, _unique("b")) == 0
+        assert await claim(process, unique("b")) == 0
 
     async def test_a_note_after_the_claim_has_lapsed(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """What was published all the same, and is noted late, has its key if nobody else has."""
-        assert await _claim(process, _unique("a"), ttl_ms=1) == 0
+        assert await claim(process, unique("a"), ttl_ms=1) == 0
         await stage.backend.pass_time(0.05)
-        await process.ledger.note([_unique("a")])
-        assert await _claim(process, _unique("b")) == Owned("a", QUEUE)
+        await process.ledger.note([unique("a")])
+        assert await claim(process, unique("b")) == Owned("a", QUEUE)
 
     async def test_a_key_that_is_struck_is_free(self, process: LedgerProcess) -> None:
         """A claim that is taken back leaves the key to others at once; a call is not struck."""
-        assert await _claim(process, _unique("a")) == 0
-        await process.ledger.strike([_unique("a")])
+        assert await claim(process, unique("a")) == 0
+        await process.ledger.strike([unique("a")])
         assert await _keys(process) == []
-        await _published(process, _unique("b"))
-        await process.ledger.strike([_unique("b")])
-        assert await _claim(process, _unique("c")) == Owned("b", QUEUE)
+        await published(process, unique("b"))
+        await process.ledger.strike([unique("b")])
+        assert await claim(process, unique("c")) == Owned("b", QUEUE)
 
     @pytest.mark.parametrize("way", ["note", "take"])
     @pytest.mark.parametrize("outcome", [KEPT, NOT_KEPT], ids=["kept", "not kept"])
     async def test_the_end_gives_it_back(self, process: LedgerProcess, way: str, outcome: Outcome) -> None:
         """Noted or lent, a call has its key while it waits, runs, and is tried again; its end gives it back."""
         holder = await process.holder()
-        envelope = _unique("a")
-        assert await _claim(process, envelope) == 0
+        envelope = unique("a")
+        assert await claim(process, envelope) == 0
         if way == "note":
             await process.ledger.note([envelope])
-        delivery = await lend_one(holder, _copy(envelope))
-        assert await _claim(process, _unique("b")) == Owned("a", QUEUE)
+        delivery = await lend_one(holder, copied(envelope))
+        assert await claim(process, unique("b")) == Owned("a", QUEUE)
         assert await settle_one(holder, Again(delivery, b"retry", 0))
-        assert await _claim(process, _unique("b")) == Owned("a", QUEUE)
-        delivery = await lend_one(holder, _copy(envelope, 1))
+        assert await claim(process, unique("b")) == Owned("a", QUEUE)
+        delivery = await lend_one(holder, copied(envelope, 1))
         assert await settle_one(holder, Return(delivery))
-        await finish(holder, await lend(holder, _copy(envelope, 1)), outcome)
+        await finish(holder, await lend(holder, copied(envelope, 1)), outcome)
         assert await _keys(process) == []
-        assert await _claim(process, _unique("b")) == 0
+        assert await claim(process, unique("b")) == 0
 
     @pytest.mark.parametrize("way", ["note", "take"])
     async def test_the_start_gives_it_back(self, process: LedgerProcess, way: str) -> None:
         """One that ends at the start is free once the call is lent; no later attempt takes it, and no end frees it."""
         holder = await process.holder()
-        envelope = _unique("a", AT_START)
-        assert await _claim(process, envelope) == 0
+        envelope = unique("a", AT_START)
+        assert await claim(process, envelope) == 0
         if way == "note":
             await process.ledger.note([envelope])
-        delivery = await lend_one(holder, _copy(envelope))
-        await _published(process, _unique("b", AT_START))
+        delivery = await lend_one(holder, copied(envelope))
+        await published(process, unique("b", AT_START))
         assert await settle_one(holder, Again(delivery, b"retry", 0))
-        await finish(holder, await lend(holder, _copy(envelope, 1)))
+        await finish(holder, await lend(holder, copied(envelope, 1)))
         assert await _keys(process) == [(KEY.key, "b", 0)]
 
     @pytest.mark.parametrize("way", ["note", "take"])
     async def test_a_time(self, stage: LedgerStage, process: LedgerProcess, way: str) -> None:
         """A key with a time is kept for that from its claim on, whatever has become of its call."""
         term = KEY._replace(ttl_ms=600)
-        envelope = _unique("a", term)
-        assert await _claim(process, envelope, ttl_ms=100) == 0
+        envelope = unique("a", term)
+        assert await claim(process, envelope, ttl_ms=100) == 0
         if way == "note":
             await process.ledger.note([envelope])
         holder = await process.holder()
-        await finish(holder, await lend(holder, _copy(envelope)), NOT_KEPT)
+        await finish(holder, await lend(holder, copied(envelope)), NOT_KEPT)
         ((_, id, kept_ms),) = await _keys(process)
         assert (id, kept_ms) == ("a", 600)
         await stage.backend.pass_time(0.2)
-        assert await _claim(process, _unique("b", term)) == Owned("a", QUEUE)
-        assert await _claim(process, envelope) == Owned("a", QUEUE)
+        assert await claim(process, unique("b", term)) == Owned("a", QUEUE)
+        assert await claim(process, envelope) == Owned("a", QUEUE)
         await stage.backend.pass_time(0.6)
-        assert await _claim(process, _unique("b", term)) == 0
+        assert await claim(process, unique("b", term)) == 0
 
     async def test_a_withdrawal_gives_it_back(self, process: LedgerProcess) -> None:
         """So does whoever ends a call from outside, while it waits or runs."""
         holder = await process.holder()
         for id, is_lent in (("a", False), ("b", True)):
-            await _published(process, _unique(id))
+            await published(process, unique(id))
             if is_lent:
-                await lend(holder, _copy(_unique(id)))
+                await lend(holder, copied(unique(id)))
             assert await process.ledger.withdraw(id, QUEUE, KEPT, even_running=True)
             assert await _keys(process) == []
 
     async def test_a_crash_keeps_it(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """What a dead holder had is no duplicate of itself when it is published again: it runs, and frees its key."""
-        await _published(process, _unique("a"))
-        await stage.dead(process, _copy(_unique("a")))
-        assert await _claim(process, _unique("b")) == Owned("a", QUEUE)
+        await published(process, unique("a"))
+        await stage.dead(process, copied(unique("a")))
+        assert await claim(process, unique("b")) == Owned("a", QUEUE)
         (orphan,) = await process.orphans()
         holder = await process.holder()
         await finish(holder, await lend(holder, orphan))
-        assert await _claim(process, _unique("b")) == 0
-
-    async def test_it_replaces_what_waits(self, process: LedgerProcess) -> None:
-        """A call that waits becomes what the later one would have been: an orphan, and its old copy is not wanted."""
-        await _published(process, _unique("a", REPLACING))
-        copy = Copy("a", QUEUE, b"", 0, 0)
-        for generation, id in enumerate(("b", "ccc"), 1):
-            copy = Copy("a", QUEUE, b'{"v":1,"id":"a","text":"of %b"}' % id.encode(), 0, generation)
-            assert await _claim(process, _unique(id, REPLACING)) == Replaced(Owned("a", QUEUE), copy)
-            assert await process.orphans() == [copy]
-            sighting = await process.look("a")
-            assert sighting is not None
-            assert sighting.body == copy.body
-        await process.ledger.placed([copy._replace(generation=1)])
-        assert await process.orphans() == [copy]
-        await process.ledger.placed([copy])
-        assert await process.orphans() == []
-        holder = await process.holder()
-        assert await take(holder, _copy(_unique("a"))) is None
-        await finish(holder, await lend(holder, copy))
-        assert await take(holder, copy) is None
-
-    async def test_what_runs_is_not_replaced(self, process: LedgerProcess) -> None:
-        """A call that runs, or has ended and has its key for a time, is named and stays as it is."""
-        term = REPLACING._replace(ttl_ms=MINUTE_MS)
-        await _published(process, _unique("a", term))
-        holder = await process.holder()
-        deliveries = await lend(holder, _copy(_unique("a")))
-        assert await _claim(process, _unique("b", term)) == Owned("a", QUEUE)
-        await finish(holder, deliveries)
-        assert await _claim(process, _unique("b", term)) == Owned("a", QUEUE)
-        assert await process.orphans() == []
-
-    async def test_it_is_put_off(self, stage: LedgerStage, process: LedgerProcess) -> None:
-        """What is put off is scheduled until then, and no later than the longest from the taking of the key on."""
-        now_ms = process.ledger.now_ms()
-        await _published(process, _unique("a", MOVING, due_ms=now_ms + MINUTE_MS))
-        sooner = await _claim(process, _unique("b", MOVING, due_ms=now_ms + MINUTE_MS // 2))
-        assert isinstance(sooner, Replaced)
-        assert sooner.copy.due_ms == now_ms + MINUTE_MS // 2
-        latest = await _claim(process, _unique("c", MOVING, due_ms=now_ms + 9 * MINUTE_MS))
-        assert isinstance(latest, Replaced)
-        assert latest.copy.due_ms == pytest.approx(now_ms + 2 * MINUTE_MS, abs=1_000)
-        assert await process.orphans() == [latest.copy]
-        assert list(await process.ledger.scheduled([QUEUE])) == [1]
+        assert await claim(process, unique("b")) == 0
 
     async def test_reopened(self, process: LedgerProcess) -> None:
         """A letter takes its key anew, and is refused where that is another's, also one's that is not published yet."""
         holder = await process.holder()
         letter = DeadLetter("a", QUEUE, b"a", "no", RECORD, 0, 0)
         revival = Revival(letter, b"a again", unique=KEY)
-        await _published(process, _unique("a"))
-        await finish(holder, await lend(holder, _copy(_unique("a"))))
-        assert await _claim(process, _unique("b")) == 0
+        await published(process, unique("a"))
+        await finish(holder, await lend(holder, copied(unique("a"))))
+        assert await claim(process, unique("b")) == 0
         assert list(await process.ledger.reopen([revival])) == [None]
-        await process.ledger.strike([_unique("b")])
+        await process.ledger.strike([unique("b")])
         assert list(await process.ledger.reopen([revival] * 2)) == [next_life(0)] * 2
-        assert await _claim(process, _unique("c")) == Owned("a", QUEUE)
+        assert await claim(process, unique("c")) == Owned("a", QUEUE)
         again = copy_of("a", next_life(0), body=b"a again")
         await finish(holder, await lend(holder, again))
         assert await _keys(process) == []
@@ -243,34 +220,15 @@ class KeyingSuite(Suite):
 
     async def test_keys_are_listed_and_cleared(self, process: LedgerProcess) -> None:
         """Keys are listed by how they begin, those of open claims, too; a cleared one is free, also of such a claim."""
-        await _published(process, _unique("a", UniqueTerm("k:1")))
-        assert await _claim(process, _unique("b", UniqueTerm("k:2"))) == 0
+        await published(process, unique("a", UniqueTerm("k:1")))
+        assert await claim(process, unique("b", UniqueTerm("k:2"))) == 0
         assert [owner.key for owner in await process.ledger.unique_keys("k:", limit=9)] == ["k:1", "k:2"]
         for key in ("k:1", "k:2"):
             assert await process.ledger.clear_unique(key)
             assert not await process.ledger.clear_unique(key)
-        assert await _claim(process, _unique("c", UniqueTerm("k:2"))) == 0
-        await process.ledger.note([_unique("b", UniqueTerm("k:2"))])
+        assert await claim(process, unique("c", UniqueTerm("k:2"))) == 0
+        await process.ledger.note([unique("b", UniqueTerm("k:2"))])
         assert [owner.id for owner in await process.ledger.unique_keys("k:", limit=9)] == ["c"]
-
-
-def _unique(id: str, term: UniqueTerm = KEY, *, queue: str = QUEUE, due_ms: int = 0) -> Envelope:
-    body = b'{"v":1,"id":"%b","text":"of %b"}' % (id.encode(), id.encode())
-    return Envelope(id, queue, body, due_ms=due_ms, is_fresh=True, unique=term._replace(id_at=(12, 14 + len(id))))
-
-
-def _copy(envelope: Envelope, generation: int = 0) -> Copy:
-    return Copy(envelope.id, envelope.queue, envelope.body, 0, generation)
-
-
-async def _published(process: LedgerProcess, envelope: Envelope) -> None:
-    assert await _claim(process, envelope) == 0
-    await process.ledger.note([envelope])
-
-
-async def _claim(process: LedgerProcess, envelope: Envelope, *, ttl_ms: int = MINUTE_MS) -> ClaimReceipt:
-    (claimed,) = await process.ledger.claim([envelope], ttl_ms=ttl_ms)
-    return claimed
 
 
 async def _keys(process: LedgerProcess) -> Sequence[tuple[str, str, int]]:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from asyncq.ledger import Copy, Holder, next_attempt, next_life
+from asyncq.ledger import Copy, Holder, Lent, Parked, next_attempt, next_life
+from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.store import Place
+from asyncq.terms import SlotTerm, Terms
 from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, envelope_of, lend_one
 from asyncq.testing.conformance.ledger.suite import Suite
 from asyncq.testing.conformance.stage import KEPT, MINUTE_MS, NOT_KEPT, QUEUE, RECORD, body_of, finish, settle_one
@@ -56,6 +58,36 @@ class ReopeningSuite(Suite):
         assert sighting.body == b"another"
         await lend_one(await process.holder(), copy_of("a", next_life(0), body=b"another"))
         assert await _reopen(process, letter) is None
+
+    @pytest.mark.parametrize("terms", [Terms(slots=(SlotTerm("room"),)), Terms(group="ours")], ids=["slot", "group"])
+    async def test_reopening_is_repeated_while_the_call_is_parked(self, process: LedgerProcess, terms: Terms) -> None:
+        """So is one that stands in line: it is lent once, with the body that was said last."""
+        room = LimitId(Kind.SLOTS, "room")
+        await process.ledger.limits().declare({room: Numbers(1)})
+        holder = await process.holder()
+        taken = await lend_one(holder, copy_of("b")._replace(terms=terms))
+        letter = await _bury(process, FAILED)
+        generation = next_life(0)
+        assert await _reopen(process, letter) == generation
+        copy = copy_of("a", generation, body=NEXT_LIFE)._replace(terms=terms)
+        (verdict,) = await (holder.line_up([copy]) if terms.group else holder.take([copy]))
+        assert isinstance(verdict, Parked)
+        assert await _reopen(process, letter, b"another") == generation
+        sighting = await process.look("a")
+        assert sighting is not None
+        assert (sighting.body, sighting.place) == (b"another", Place.READY)
+        assert [orphan.body for orphan in await process.orphans()] == [b"another"]
+        await finish(holder, [taken])
+        again = copy._replace(body=b"another")
+        (verdict,) = await holder.take([again])
+        if isinstance(verdict, Parked):  # where it has kept its place
+            ((lent, _),) = (await holder.take_turns({QUEUE: 10}, 10)).lent
+            assert lent.body == b"another"
+        else:
+            assert isinstance(verdict, Lent)
+        assert await process.orphans() == []
+        assert await _reopen(process, letter) is None
+        assert list(await process.ledger.parked([QUEUE])) == [0]
 
     async def test_who_dies_before_it_published_leaves_an_orphan(self, process: LedgerProcess) -> None:
         """Until it was published and placed it is an orphan, with the body that was said last; what is lent is none."""

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from asyncq.ledger import Copy
+from asyncq.ledger import Copy, Lent, Parked, Replaced
 from asyncq.store import Place
+from asyncq.terms import Terms
 from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend, lend_one, take
 from asyncq.testing.conformance.ledger.suite import Suite
 from asyncq.testing.conformance.stage import KEPT, MINUTE_MS, NOT_KEPT, QUEUE, body_of, finish, settle_one
-from asyncq.transport import Return
+from asyncq.transport import Envelope, Return, UniqueTerm
 
 NEW = b"another body"
 
@@ -85,6 +86,37 @@ class ReschedulingSuite(Suite):
             assert await process.ledger.withdraw("a", QUEUE, NOT_KEPT)
         await stage.age(10 * day_ms)
         assert await take(await process.holder(), copy_of("a")) is None
+
+    @pytest.mark.parametrize("way", ["moved", "replaced", "parked"])
+    async def test_who_has_lost_it_does_not_undo_that(self, process: LedgerProcess, way: str) -> None:
+        """Who was taken for dead, and publishes the next attempt all the same, takes back no new arguments."""
+        key = UniqueTerm("key", replaces=True)
+        await process.ledger.claim([Envelope("a", QUEUE, body_of("a"), unique=key)], ttl_ms=MINUTE_MS)
+        frozen = await process.holder()
+        await lend_one(frozen, copy_of("a"))
+        assert await process.ledger.release([frozen.name]) == 1
+        if way == "replaced":
+            (changed,) = await process.ledger.claim([Envelope("b", QUEUE, NEW, unique=key)], ttl_ms=MINUTE_MS)
+            assert isinstance(changed, Replaced)
+            moved = changed.copy
+        else:
+            moved = await _reschedule(process, "a", body_of("a"), NEW, 0)
+        assert moved is not None
+        holder = await process.holder()
+        late = copy_of("a", moved.generation, body=b"next attempt")
+        assert await take(holder, late) is None
+        if way == "parked":
+            assert isinstance((await holder.line_up([moved._replace(terms=Terms(group="ours"))]))[0], Parked)
+            assert await take(holder, late) is None
+            ((lent, _),) = (await holder.take_turns({QUEUE: 1}, 1)).lent
+            assert lent.body == NEW
+        else:
+            first, second, third = await holder.take([late, moved, late])
+            assert first is None
+            assert isinstance(second, Lent)
+            assert not isinstance(third, Lent)
+        assert not isinstance(await take(holder, late), Lent)
+        assert await process.orphans() == []
 
     async def test_it_can_be_withdrawn(self, process: LedgerProcess) -> None:
         """A call that was moved is ended where it stands, and is no orphan any more."""

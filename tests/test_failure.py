@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from asyncq.errors import TaskFailed, TaskTimeout
-from asyncq.result import Failure, exception_of, failure_of
+from asyncq.failure import Failure, exception_of, failure_of
 
 
 class Custom(Exception):
