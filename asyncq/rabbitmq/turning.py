@@ -20,6 +20,9 @@ LEFT_OUT = 1.0
 
 NEVER_MS = 2**62
 
+MOST_QUESTIONS = 1_000
+"""How often it is asked at once for calls behind those that move to other lines, hundreds of them each time."""
+
 SPIN_MS = 1_000
 """After so long it is asked again when nothing was lent though a line's time had come."""
 
@@ -115,7 +118,9 @@ class Turning:
         self._asked = tuple(limits)
         try:
             turns = await self._holder.take_turns(limits, count, suspects=suspects)
-            while not turns.lent and turns.due_ms == 0:  # many have moved from one line to another, and there are more
+            for _ in range(MOST_QUESTIONS):
+                if turns.lent or turns.due_ms != 0:
+                    break  # else many have moved from one line to another, and there are more
                 turns = await self._holder.take_turns(limits, count, suspects=suspects)
         except BrokerUnavailable:
             self._failures += 1

@@ -132,7 +132,7 @@ class Explanations:
             return False
         through = accepted_at + NOTING
         for hit in self._hits:
-            if publisher in hit.watchers and hit.begin <= through and accepted_at - NOTING <= hit.end:
+            if publisher in hit.watchers and hit.begin <= through and accepted_at - NOTING_AGAIN <= hit.end:
                 through = inf if hit.pids else max(through, hit.end + NOTING_AGAIN)
         return missing.at <= through
 
