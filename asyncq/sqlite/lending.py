@@ -19,8 +19,8 @@ MAX_PROMOTED: Final = 1_000
 """Messages of a queue that become ready in one transaction."""
 
 MORE_PROMOTED: Final = 4_000
-"""How many more do where groups take turns: who comes behind the many of another must not wait until somebody has fetched
-often enough."""
+"""How many more do where groups take turns: who comes behind the many of another must not wait until somebody has
+fetched often enough."""
 
 # A row only for a member. Whether the file holds a suspect comes along, so that where there is none nobody looks for
 # one; so does whether calls give back unique keys when they start, and whether any has a group or needs what limits
