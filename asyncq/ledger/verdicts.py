@@ -71,7 +71,8 @@ class Turns(NamedTuple):
 
     Attributes:
         lent: calls that were parked, in the order in which they should start.
-        due_ms: when asking again may help; past: now; None: only a freed slot can, or a change, or there are no lines.
+        due_ms: when asking again may help; past: now; 0: at once, for one question moves no more from line to line than
+            it has; None: only a freed slot can help, or a change, or there are no lines.
         are_waiting: calls of these queues wait in lines still.
     """
 

@@ -2,31 +2,30 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
-from asyncq.ledger import Copy, Held, Holder, Parked
+from asyncq.ledger import Holder
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.concluding import Concluding
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.fetching import FetchingConsumer
 from asyncq.rabbitmq.issuing import Issuing
+from asyncq.rabbitmq.judging import Judging
 from asyncq.rabbitmq.letters import LetterBox
-from asyncq.rabbitmq.loans import Loan, parked_ms, round_ms
+from asyncq.rabbitmq.loans import Loan
 from asyncq.rabbitmq.outliving import Outliving
+from asyncq.rabbitmq.picking import Picking
 from asyncq.rabbitmq.placing import Placing
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.sending import Sending
 from asyncq.rabbitmq.sorting import Sorting
 from asyncq.rabbitmq.tenure import PlacingLease
 from asyncq.rabbitmq.turning import Turning
-from asyncq.rabbitmq.wire import copy_of, due_of, remembered_facts
+from asyncq.rabbitmq.wire import remembered_facts
 from asyncq.rabbitmq.yielding import Yielding
-from asyncq.transport import SUSPECT_CRASHES, Delivery, Settlement
-
-T = TypeVar("T")
+from asyncq.transport import Delivery, Settlement
 
 
 class LedgerConsumer(FetchingConsumer):
@@ -56,10 +55,10 @@ class LedgerConsumer(FetchingConsumer):
     ) -> None:
         super().__init__(client, holder.name, queues, now_ms, remembered_facts)
         self._holder = holder
-        self._now_ms = now_ms
         self._placing = placing
         self._is_lost = False
         self._is_others_turn = False
+        self._is_patient = True
         self._loans: dict[str, Loan] = {}
         self._concluding = Concluding(
             client.wire, sending, issuing, letters, self._returning, holder, self._loans, now_ms
@@ -68,6 +67,12 @@ class LedgerConsumer(FetchingConsumer):
         self._yielding = Yielding(holder, self._returning, now_ms, self._told)
         self._turning = Turning(holder, placing, queues, now_ms, self._told)
         self._sorting = Sorting(self._intakes, self._turning, self._line_up, lambda: len(self._loans))
+        self._picking = Picking(self._intakes, self._sorting, self._yielding, self._returning, self._in_order, now_ms)
+        self._judging = Judging(
+            *(holder, self._loans, self._turning, self._yielding, self._returning, now_ms),
+            see=self._sorting.see,
+            put_back=self._put_back,
+        )
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Keep the queues consumed, hear of what is withdrawn, and see to what is left behind."""
@@ -89,6 +94,7 @@ class LedgerConsumer(FetchingConsumer):
         self, limits: Mapping[str, int], count: int, *, wait: bool = True, suspects: int = 1
     ) -> Sequence[Delivery]:
         self._sorting.fetched = [queue for queue, limit in limits.items() if limit > 0]
+        self._is_patient = wait
         try:
             return await super().fetch(limits, count, wait=wait, suspects=suspects)
         finally:
@@ -128,20 +134,22 @@ class LedgerConsumer(FetchingConsumer):
         return count
 
     async def _take(self, limits: Mapping[str, int], count: int, suspects: int) -> Sequence[Delivery]:
-        if crowded := [queue for queue in limits if self._is_crowded(queue, min(limits[queue], count))]:
+        if crowded := self._picking.crowded(limits, count):
             async with self._giving_up_if_lost():
                 await self._sorting.sort(crowded)
-        has_others = any(self._intakes[queue].buffer and not self._sorting.has(queue) for queue in limits)
+        has_others = self._picking.has_any(limits)
         if self._turning.comes_first(limits) and not (has_others and self._is_others_turn):
             share = -(-count // 2) if has_others else count
-            self._want(limits, count)  # what comes of that has its turn after this
+            self._picking.want(limits, count)  # what comes of that has its turn after this
             # By itself: what comes after this may fail, or be cancelled, and nobody would run what was lent here.
             if deliveries := await self._from_lines(limits, share, suspects):
                 self._is_others_turn = True
                 return deliveries
         self._is_others_turn = False
-        while arrivals := self._picked(limits, count, suspects):
-            if deliveries := await self._lent(arrivals, suspects):
+        while arrivals := self._picking.take(limits, count, suspects):
+            async with self._giving_up_if_lost():
+                deliveries = await self._judging.lend(arrivals, suspects)
+            if deliveries:
                 return deliveries
         # Maybe because it was parked.
         deliveries = await self._from_lines(limits, count, suspects) if self._turning.is_due(limits) else []
@@ -151,19 +159,9 @@ class LedgerConsumer(FetchingConsumer):
 
     def _look_again(self, queues: Collection[str]) -> None:
         """Leave nothing behind that was passed over for the sake of lines, in which nobody may wait any more."""
-        if any(self._intakes[queue].buffer and not self._sorting.has(queue) for queue in queues):
+        if self._picking.has_any(queues):
             self._event.set()
         self._sorting.wake()
-
-    def _want(self, limits: Mapping[str, int], count: int) -> None:
-        for queue, limit in limits.items():
-            if not self._sorting.has(queue):
-                self._intakes[queue].want(limit, min(limit, count))
-
-    def _is_crowded(self, queue: str, limit: int) -> bool:
-        """Tell whether more has come from a queue with groups than may be lent: it has to be in turn."""
-        intake = self._intakes[queue]
-        return intake.is_sorted and len(intake.buffer) > limit
 
     async def _from_lines(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Delivery]:
         """Return what is lent of calls that were parked."""
@@ -171,15 +169,21 @@ class LedgerConsumer(FetchingConsumer):
             async with self._giving_up_if_lost():
                 turns = await self._turning.take(limits, count, suspects)
         except BrokerUnavailable:
-            if any(self._intakes[queue].buffer for queue in limits):
-                raise  # nothing of it could be lent either
+            if not self._is_patient or any(self._intakes[queue].buffer for queue in limits):
+                raise  # some may be there; nor could anything be lent of what has come
             return []
         self._loans |= {lent.token: Loan(copy, None) for copy, lent in turns}
-        self._see_groups(copy for copy, _ in turns)
+        self._judging.see_groups(copy for copy, _ in turns)
         return [Delivery(*copy[:4], *lent) for copy, lent in turns]
 
+    async def _line_up(self, intake: Intake, count: int) -> None:
+        """Let no more than so many of what has come wait in their lanes."""
+        arrivals: list[Arrival] = []
+        self._picking.take_from(intake, count, arrivals)
+        await self._judging.line_up(arrivals)
+
     async def _wait(self) -> None:
-        self._turning.begin_wait()
+        self._turning.begin_wait(self._sorting.fetched)
         try:
             await super()._wait()
         finally:
@@ -191,91 +195,15 @@ class LedgerConsumer(FetchingConsumer):
             await self._sorting.sort(limits)
         self._turning.hurry()
 
-    def _picked(self, limits: Mapping[str, int], count: int, suspects: int) -> list[Arrival]:
-        """Take what may be taken out of the buffers, after a suspect that waits, and let the server send more."""
-        picked: list[Arrival] = []
-        if suspects and (suspect := self._yielding.take(limits)) is not None:
-            picked.append(suspect)
-            limits = {**limits, suspect.queue: limits[suspect.queue] - 1}
-        for queue, limit in limits.items():
-            intake = self._intakes[queue]
-            if self._sorting.has(queue):
-                continue
-            before, most = len(picked), min(limit, count - len(picked))
-            if intake.buffer and most:
-                self._pick(intake, most, picked)
-            taken = len(picked) - before
-            intake.want(limit - taken, most - taken)
-        return picked
-
-    def _pick(self, intake: Intake, count: int, picked: list[Arrival]) -> None:
-        buffer = self._in_order(intake)
-        while buffer and count:
-            arrival = buffer.popleft()
-            if arrival.properties.headers and due_of(arrival) > self._now_ms():
-                self._returning.send_on(arrival)
-            else:
-                picked.append(arrival)
-                count -= 1
-
-    async def _lent(self, arrivals: Sequence[Arrival], suspects: int) -> list[Delivery]:
-        """Return what is lent of what has come, and let go of the rest."""
-        copies = [copy_of(arrival) for arrival in arrivals]
-        async with self._giving_up_if_lost():
-            verdicts = await self._answered(self._holder.take(copies), arrivals)
-        self._see_groups(copies)
-        deliveries: list[Delivery] = []
-        for arrival, copy, verdict in zip(arrivals, copies, verdicts, strict=True):
-            if verdict is None:
-                arrival.acknowledge()
-            elif isinstance(verdict, Held | Parked):
-                self._send_round(arrival, verdict)
-            elif verdict.crashes >= SUSPECT_CRASHES and not suspects:
-                self._yielding.put(arrival, Delivery(*copy[:4], *verdict))
-            else:
-                suspects -= verdict.crashes >= SUSPECT_CRASHES
-                self._loans[verdict.token] = Loan(copy, arrival)
-                deliveries.append(Delivery(*copy[:4], *verdict))
-        return deliveries
-
-    async def _line_up(self, intake: Intake, count: int) -> None:
-        """Let no more than so many of what has come wait in their lanes."""
-        arrivals: list[Arrival] = []
-        self._pick(intake, count, arrivals)
-        copies = [copy_of(arrival) for arrival in arrivals]
-        verdicts = await self._answered(self._holder.line_up(copies), arrivals)
-        self._see_groups(copies)
-        for arrival, verdict in zip(arrivals, verdicts, strict=True):
-            if verdict is None:
-                arrival.acknowledge()
-            else:
-                self._send_round(arrival, verdict)
-
-    def _see_groups(self, copies: Iterable[Copy]) -> None:
-        for queue in {copy.queue for copy in copies if copy.terms is not None and copy.terms.group}:
-            self._sorting.see(queue)
-
-    def _send_round(self, arrival: Arrival, verdict: Held | Parked) -> None:
-        """Let a copy come again: when its call may be free, or when the ledger may have forgotten it."""
-        facts, now_ms = remembered_facts(arrival), self._now_ms()
-        if isinstance(verdict, Parked):
-            away_ms = parked_ms(facts.rounds)
-            self._turning.expect(verdict.due_ms)
-        else:
-            away_ms = round_ms(verdict.lease_end_ms - now_ms, facts.rounds)
-        self._returning.send_round(arrival, now_ms + away_ms, facts._replace(rounds=facts.rounds + 1))
-
     def _told(self) -> None:
         super()._told()
         self._sorting.wake()
 
-    async def _answered(self, asking: Awaitable[T], arrivals: Sequence[Arrival]) -> T:
-        """Return what the ledger says of what has come; where it says nothing all of that is where it was."""
-        try:
-            return await asking
-        except BaseException:
-            self._put_back(arrivals)
-            raise
+    def _put_back(self, arrivals: Sequence[Arrival]) -> None:
+        for arrival in reversed(arrivals):
+            if not arrival.is_lost:
+                self._intakes[arrival.queue].buffer.appendleft(arrival)
+        self._told()
 
     @asynccontextmanager
     async def _giving_up_if_lost(self) -> AsyncGenerator[None, None]:
@@ -286,12 +214,6 @@ class LedgerConsumer(FetchingConsumer):
             self._lose()
             await self._abandon()
             raise
-
-    def _put_back(self, arrivals: Sequence[Arrival]) -> None:
-        for arrival in reversed(arrivals):
-            if not arrival.is_lost:
-                self._intakes[arrival.queue].buffer.appendleft(arrival)
-        self._told()
 
     def _lose(self) -> None:
         """Take note that somebody else has taken over; called on the lease's thread."""

@@ -45,7 +45,7 @@ class Loan:
             self.arrival.acknowledge()
 
 
-def round_ms(rest_ms: int, rounds: int, *, longest_ms: int = LONGEST_ROUND_MS) -> int:
+def round_ms(rest_ms: int, rounds: int, *, longest_ms: int) -> int:
     """Return for how long a copy is sent round: for longer each time.
 
     Args:
@@ -54,6 +54,11 @@ def round_ms(rest_ms: int, rounds: int, *, longest_ms: int = LONGEST_ROUND_MS) -
         longest_ms: the bound.
     """
     return min(max(rest_ms, FIRST_ROUND_MS) << min(rounds, 20), longest_ms)
+
+
+def held_ms(lease_ms: int, rounds: int) -> int:
+    """Return for how long a copy of a call is sent round that somebody has, whose lease lasts for so long."""
+    return round_ms(lease_ms, rounds, longest_ms=LONGEST_ROUND_MS)
 
 
 def parked_ms(rounds: int) -> int:

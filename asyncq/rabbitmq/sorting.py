@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.rabbitmq.receiving import Intake
@@ -47,7 +47,7 @@ class Sorting:
         self._turning = turning
         self._line_up = line_up
         self._running = running
-        self.fetched: Collection[str] = ()
+        self.fetched: Sequence[str] = ()
         self._seen: dict[str, float] = {}
         self._wanted = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -69,7 +69,7 @@ class Sorting:
         return self._intakes[queue].is_sorted and self._turning.are_waiting
 
     async def sort(self, queues: Collection[str]) -> None:
-        """Park all that has come from those of these queues that have groups.
+        """Park all that has come by now from those of these queues that have groups; more may come all the time.
 
         Raises:
             LeaseLost, BrokerUnavailable: what could not be parked is where it was.
@@ -77,8 +77,9 @@ class Sorting:
         async with self._turn:
             for queue in queues:
                 intake = self._intakes[queue]
-                while intake.is_sorted and intake.buffer:
-                    await self._line_up(intake, BATCH)
+                for _ in range(0, len(intake.buffer), BATCH):
+                    if intake.is_sorted and intake.buffer:
+                        await self._line_up(intake, BATCH)
 
     async def run(self) -> None:
         """Park what nobody has time for, until cancelled."""

@@ -15,7 +15,13 @@ LOOK = 20.0
 SHORT_LOOK = 5.0
 """The same while calls wait: who runs others all the time is not called for a slot that was freed elsewhere."""
 
+LEFT_OUT = 1.0
+"""Seconds after which one listens for calls of all queues again that has been called for a queue it has no time for."""
+
 NEVER_MS = 2**62
+
+MOST_QUESTIONS = 1_000
+"""How often it is asked at once for calls behind those that move to other lines, hundreds of them each time."""
 
 SPIN_MS = 1_000
 """After so long it is asked again when nothing was lent though a line's time had come."""
@@ -55,6 +61,8 @@ class Turning:
         self._are_waiting = False
         self._asked: Collection[str] = ()
         self._timer: asyncio.TimerHandle | None = None
+        self._wanted: Sequence[str] = ()
+        self._heard: Sequence[str] = self._queues
         self._is_fetch_waiting = asyncio.Event()
         self._has_fetch_woken = asyncio.Event()
         self._failures = 0
@@ -75,13 +83,15 @@ class Turning:
         """Tell whether it is to be asked before what has arrived is: calls are known to wait."""
         return self._are_waiting and self.is_due(queues)
 
-    def begin_wait(self) -> None:
-        """Take note that there is time for more."""
+    def begin_wait(self, queues: Sequence[str]) -> None:
+        """Take note that there is time for more of these queues."""
+        self._wanted = queues
         self._is_fetch_waiting.set()
         self._has_fetch_woken.clear()
 
     def end_wait(self) -> None:
         """Take note that there may be none any more."""
+        self._wanted = ()
         self._is_fetch_waiting.clear()
         self._has_fetch_woken.set()
 
@@ -108,6 +118,10 @@ class Turning:
         self._asked = tuple(limits)
         try:
             turns = await self._holder.take_turns(limits, count, suspects=suspects)
+            for _ in range(MOST_QUESTIONS):
+                if turns.lent or turns.due_ms != 0:
+                    break  # else many have moved from one line to another, and there are more
+                turns = await self._holder.take_turns(limits, count, suspects=suspects)
         except BrokerUnavailable:
             self._failures += 1
             self._be_due(asked_ms + round(_AGAIN.seconds(self._failures, self._random) * 1000))
@@ -157,16 +171,19 @@ class Turning:
                 await self._is_fetch_waiting.wait()
         except TimeoutError:
             return False
-        return await self._holder.called(self._queues, LOOK)
+        heard, self._heard = self._heard, self._queues
+        return await self._holder.called(heard, LOOK if heard is self._queues else LEFT_OUT)
 
     async def _answer(self) -> None:
-        """Have it asked, or let somebody else know that there is something."""
+        """Have it asked, and let somebody else know of what there is no time for here."""
+        wanted = self._wanted
         self.expect(0)
-        if self._is_fetch_waiting.is_set():
+        if wanted:
             self._told()
             await self._has_fetch_woken.wait()
-        else:
+        if len(wanted) < len(self._queues):  # it may have been for one of the others, and nobody else was called
             await self._look()
+            self._heard = wanted or self._queues  # else one is called again for these at once
 
     def _be_due(self, due_ms: int) -> None:
         """Ask then, unless it is to be sooner."""

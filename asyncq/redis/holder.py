@@ -113,12 +113,12 @@ class RedisHolder(Holder):
 
     async def leave(self) -> int:
         self._has_left = True
+        await self._client.close_link(self._waiting)  # it would take the token by which somebody else is called
         plan = end_memberships(self._space, [self.name], Departure.LEFT, reclaim=LEDGER_RECLAIM)
         try:
             counts = await self._client.settling.follow(plan, wanted="leave")
         finally:
-            for link in (self._link, self._waiting):
-                await self._client.close_link(link)
+            await self._client.close_link(self._link)
         return counts[self.name]
 
     async def _reconcile(self) -> None:

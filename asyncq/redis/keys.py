@@ -70,9 +70,10 @@ spread.
 
 OF names one count of a limit: `rate NAME KEY` or `slots NAME KEY`; LIMIT is that without the key.
 
-A ledger has no line but those of limits: of a queue's keys it has those that speak of single calls (`messages`,
-`running`, `crashes`, `due`, `watch`, `progress`, `result`, `terms`, `stands`), with members of priority 0; and `turns`,
-`turn:OF`, `sequence`, `wake` and `consumer`.
+A ledger has no line but those of limits, and one of each queue itself, whose OF is `queue`: of a queue's keys it has
+those that speak of single calls (`messages`, `running`, `crashes`, `due`, `watch`, `progress`, `result`, `terms`,
+`stands`), with members of priority 0; and `turns`, `turn:OF`, `laned`, `lanes:OF`, `lane:SIZE:OFGROUP`, `sequence`,
+`wake` and `consumer`.
 
 What has no TTL goes with the messages and consumers that it speaks of; what was withdrawn in the middle of a long line
 stays there, and in `withdrawn`, until a consumer comes to it; a unique key whose owner was lost with the server's last

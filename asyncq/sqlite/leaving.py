@@ -7,7 +7,7 @@ from asyncq.sqlite.rings import Ring
 from asyncq.sqlite.schema import HANDED_BACK, RUNNING
 from asyncq.sqlite.telling import tell_all
 from asyncq.sqlite.transaction import Transaction
-from asyncq.sqlite.waking import wake_for_returned
+from asyncq.sqlite.waking import wake_for_returned, wake_for_turns
 from asyncq.transport import SUSPECT_CRASHES, Departure
 
 _EXPIRED: Final = "SELECT id, name FROM consumers WHERE space = ?1 AND id <> ?2 AND lease_end_ms <= ?3"
@@ -35,6 +35,8 @@ _HAND_BACK: Final = {
     for how, crash in ((Departure.LEFT, ""), (Departure.DIED, _CRASHED), (Departure.SILENT, _CRASHED + _BLAMED))
 }
 _END: Final = "DELETE FROM consumers WHERE id = ?1 RETURNING address"
+# The one that goes may have been the only one that knew when a line is to be asked for.
+_LINED: Final = "SELECT DISTINCT queue FROM lines WHERE queue IN (SELECT queue FROM members WHERE consumer = ?1)"
 _END_MEMBERSHIPS: Final = "DELETE FROM members WHERE consumer = ?1"
 _FORGET_SEVERED: Final = "DELETE FROM severed WHERE consumer = ?1"
 
@@ -54,6 +56,7 @@ def dismiss(
     ended = transaction.rows(_END, (consumer,))
     if not ended:
         return 0
+    lined = [queue for (queue,) in transaction.rows(_LINED, (consumer,))]
     transaction.change(_END_MEMBERSHIPS, (consumer,))
     transaction.change(_FORGET_SEVERED, (consumer,))
     held = transaction.rows(_HELD_QUEUES, (consumer, int(how is not Departure.LEFT)))
@@ -62,6 +65,7 @@ def dismiss(
     parameters = (consumer,) if how is Departure.LEFT else (consumer, orphaned_ms)
     count = transaction.change(_HAND_BACK[how], parameters) if held else 0
     wake_for_returned(transaction, held)
+    wake_for_turns(transaction, lined)
     transaction.ring(ended[0][0], Ring(0))  # its own waiting fetch has to learn of it
     return count
 

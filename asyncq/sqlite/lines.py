@@ -33,7 +33,8 @@ _PLAIN_HEAD_OF_LANE: Final = f"""
 SELECT {COLUMNS} FROM calls WHERE stand = ?1 AND lane = ?2 AND {IS_PLAIN} ORDER BY {PLACE_IN_LANE}, seq LIMIT 1
 """
 _LANES: Final = 20
-"""In which nobody may stand but suspects."""
+_MOST_LANES: Final = 1_000
+"""Lanes that are looked at in one step, and in all, in which nobody may stand but suspects."""
 _STAND: Final = f"""
 UPDATE calls SET state = {LINED}, line = json_extract(value, '$[1]')
 FROM (SELECT json_extract(value, '$[0]') AS own, value FROM json_each(?1)) WHERE seq = own
@@ -124,11 +125,24 @@ class Lines:
         return _first_in_turn(self._transaction, line) if self._have_lanes else _first(self._transaction, line, _HEAD)
 
     def plain_head(self, line: int) -> Candidate | None:
-        """Return who is first in a ledger's line of those who are no suspects."""
-        for lane in (first_lanes(self._transaction, line, _LANES) if self._have_lanes else []) or [""]:
-            sql, parameters = (_PLAIN_HEAD_OF_LANE, (line, lane)) if lane else (_PLAIN_HEAD, (line,))
-            if found := self._transaction.rows(sql, parameters):
-                return Candidate(*found[0])
+        """Return who is first in a ledger's line of those who are no suspects.
+
+        A lane in which only suspects are has had its turn when it is passed over, so that nobody meets many of them
+        again and again.
+        """
+        passed: set[str] = set()
+        while len(passed) < _MOST_LANES:
+            lanes = first_lanes(self._transaction, line, _LANES) if self._have_lanes else []
+            left = [lane for lane in lanes or [""] if lane not in passed]
+            for number, lane in enumerate(left):
+                sql, parameters = (_PLAIN_HEAD_OF_LANE, (line, lane)) if lane else (_PLAIN_HEAD, (line,))
+                if found := self._transaction.rows(sql, parameters):
+                    serve(self._transaction, line, left[:number])
+                    return Candidate(*found[0])
+            if not left or not lanes:
+                return None
+            serve(self._transaction, line, left)
+            passed.update(left)
         return None
 
     def serve(self, line: int, head: Candidate) -> None:

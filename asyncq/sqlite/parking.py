@@ -153,10 +153,14 @@ class Service:
         limiter: of the question.
         lines: of the queue.
         suspects: how many may be lent.
+
+    Attributes:
+        is_cut: there may be more than one question moves.
     """
 
     def __init__(self, transaction: Transaction, limiter: Limiter, lines: Lines, suspects: int) -> None:
         self.suspects = suspects
+        self.is_cut = False
         self._transaction = transaction
         self._limiter = limiter
         self._lines = lines
@@ -195,6 +199,8 @@ class Service:
             self.suspects -= head.crashes >= SUSPECT_CRASHES
             served.add(line)
             taken.append(head.seq)
+        else:
+            self.is_cut = True
         for line in served:  # behind those that were not served
             self._lines.time(line, now_ms)
         self._lines.drop_empty(visited)
@@ -234,7 +240,7 @@ def take_turns(
         taken = service.lend(min(limit, count - len(lent)), lending)
         suspects = service.suspects
         lent += _lent(transaction, queue, taken, lending.fetch)
-        first_ms = min(first_ms, lines.next_ms())
+        first_ms = 0 if service.is_cut else min(first_ms, lines.next_ms())
         are_waiting = are_waiting or bool(transaction.rows(_ARE_LINES, (number,))[0][0])
     limiter.write()
     if lent and member[0][0]:

@@ -24,9 +24,9 @@ from asyncq import (
     current_context,
 )
 from asyncq.message import Message
-from asyncq.rabbitmq import loans
+from asyncq.rabbitmq import loans, sorting
 from asyncq.turns import pass_turns
-from tests.chaos.calls import CHILD, PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Call, Kind
+from tests.chaos.calls import CHILD, GROUPED, PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Call, Kind
 from tests.chaos.journal import Journal
 from tests.chaos.stalls import note_stalls
 
@@ -35,7 +35,7 @@ ADDRESSES = 2_000_000_000
 BLOCK = 64_000_000
 FOR_EVER = 600.0
 SOON = RetryPolicy(max_attempts=5, delay=0.1, max_delay=0.5)
-ONCE = {Kind.RETRIED, Kind.UNIQUE_RETRIED, Kind.SNOOZES, Kind.HOG, Kind.EXITS, Kind.STUCK}
+ONCE = {Kind.RETRIED, Kind.UNIQUE_RETRIED, Kind.GROUPED_RETRIED, Kind.SNOOZES, Kind.HOG, Kind.EXITS, Kind.STUCK}
 """Kinds that misbehave in their first run alone."""
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
@@ -51,9 +51,12 @@ broker = broker_from_url(
 )
 journal = Journal(FOLDER / "runs")
 
-# A copy of a call that waits for a limit comes round after a minute, and after an hour at last: here all are gone soon.
+# A copy of a call that waits for a limit, or in the lane of its group, comes round after a minute, and after an hour at
+# last: here all are gone soon. And a queue is one with groups for a minute.
 loans.PARKED_ROUND_MS = 500
 loans.PARKED_MS = 4_000
+loans.LONGEST_ROUND_MS = 4_000
+sorting.REMEMBERED = 1.0
 note_stalls(journal)
 resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 
@@ -65,8 +68,8 @@ class Base(BaseException):
 def message_of(call: Call) -> Message:
     """Return the message that publishes a call."""
     task = TASKS.get(call.kind, run)
-    key = [call.key] if call.key else []
-    return task.options(id=call.id, delay=call.delay or None).message(call.id, call.kind, call.seconds, *key)
+    further = [call.key, call.group] if call.kind in GROUPED else [call.key] if call.key else []
+    return task.options(id=call.id, delay=call.delay or None).message(call.id, call.kind, call.seconds, *further)
 
 
 @contextmanager
@@ -128,23 +131,34 @@ async def run_with_key(id: str, kind: str, seconds: float, key: str, context: Co
         return [id, name]
 
 
+async def run_in_group(
+    id: str, kind: str, seconds: float, key: str, group: str, context: Context = Depends()
+) -> list[Any]:
+    return await run_with_key(id, kind, seconds, key, context)
+
+
 @broker.task(retry=SOON)
 async def tick(context: Context = Depends()) -> list[Any]:
     with noted(context.message.id, context.attempt) as name:
         return [context.message.id, name]
 
 
-def tasks_with_keys() -> Mapping[Kind, Task[..., Any]]:
-    """Declare the tasks whose calls have keys, as far as the broker can do what these are for."""
+def tasks_with_terms() -> Mapping[Kind, Task[..., Any]]:
+    """Declare the tasks whose calls have keys, or groups, as far as the broker can do what these are for."""
     can, tasks = broker.capabilities, dict[Kind, Task[..., Any]]()
+    slot = ConcurrencyLimit(SLOTS, name="slots", key=lambda key, **_: key)
     if can.has_limits:
-        slot = ConcurrencyLimit(SLOTS, key=lambda key, **_: key)
         turn = RateLimit(TURNS, per=PER, key=lambda key, **_: key)
         tasks |= dict.fromkeys(SLOTTED, broker.task(name="with_slot", retry=SOON, concurrency=slot)(run_with_key))
         tasks |= dict.fromkeys(RATED, broker.task(name="with_turn", retry=SOON, rate_limit=turn)(run_with_key))
     if can.has_uniqueness:
         only = Unique(by=("key",))
         tasks |= dict.fromkeys(UNIQUE, broker.task(name="unique", retry=SOON, unique=only)(run_with_key))
+    if can.has_groups:
+        grouped = broker.task(name="grouped", retry=SOON, group=lambda group, **_: group)
+        slotted = broker.task(name="grouped_slotted", retry=SOON, group=lambda group, **_: group, concurrency=slot)
+        tasks |= dict.fromkeys(GROUPED, grouped(run_in_group))
+        tasks[Kind.GROUPED_SLOTTED] = slotted(run_in_group)
     return tasks
 
 
@@ -153,7 +167,7 @@ TASKS: Mapping[Kind, Task[..., Any]] = {
     Kind.PROCESS: run_in_process,
     Kind.PROCESS_EXITS: run_in_process,
     Kind.TIMES_OUT: run_out_of_time,
-    **tasks_with_keys(),
+    **tasks_with_terms(),
 }
 
 

@@ -29,6 +29,10 @@ class Kind(StrEnum):
     UNIQUE = "is the only one of its key"
     UNIQUE_RETRIED = "is the only one of its key, and fails once"
     MOVED = "is given another time"
+    GROUPED = "is of a group"
+    GROUPED_RETRIED = "is of a group, and fails once"
+    GROUPED_CANCELLED = "is of a group, and is cancelled"
+    GROUPED_SLOTTED = "is of a group, and needs a slot of its key"
     TICK = "is a tick of a schedule"
     FAILS = "fails for good"
     REJECTED = "rejects itself"
@@ -78,13 +82,18 @@ OFTEN = {
     Kind.UNIQUE: 3,
     Kind.UNIQUE_RETRIED: 1,
     Kind.MOVED: 3,
+    Kind.GROUPED: 8,
+    Kind.GROUPED_RETRIED: 1,
+    Kind.GROUPED_CANCELLED: 2,
+    Kind.GROUPED_SLOTTED: 2,
 }
 """Shares of all others."""
 
-SLOTTED = {Kind.SLOTTED, Kind.SLOTTED_CANCELLED}
+SLOTTED = {Kind.SLOTTED, Kind.SLOTTED_CANCELLED, Kind.GROUPED_SLOTTED}
 RATED = {Kind.RATED, Kind.RATED_CANCELLED}
 UNIQUE = {Kind.UNIQUE, Kind.UNIQUE_RETRIED}
-CANCELLED = {Kind.CANCELLED, Kind.SLOTTED_CANCELLED, Kind.RATED_CANCELLED}
+GROUPED = {Kind.GROUPED, Kind.GROUPED_RETRIED, Kind.GROUPED_CANCELLED, Kind.GROUPED_SLOTTED}
+CANCELLED = {Kind.CANCELLED, Kind.SLOTTED_CANCELLED, Kind.RATED_CANCELLED, Kind.GROUPED_CANCELLED}
 
 SLOTS = 2
 """Runs of one key at once, where its calls need slots."""
@@ -95,6 +104,10 @@ TURNS, PER = 3, 2.0
 KEYS = ("a", "b", "c")
 IN_A_ROW = 200
 """Calls, of whatever kind, after which another key's turn comes: so one has too many for a while, and then none."""
+
+GROUPS = {"large": 8, "small": 1, "smaller": 1}
+"""Shares of calls that have a group: each second time that a key's turn comes, and none between, so that queues are
+without groups for a while."""
 
 AGAIN = 2.5
 """Seconds from when a call is given another time until that."""
@@ -124,6 +137,9 @@ SECONDS = {
     Kind.SLOTTED_CANCELLED: (0.1, 0.6),
     Kind.UNIQUE: (0.1, 0.8),
     Kind.UNIQUE_RETRIED: (0.1, 0.8),
+    Kind.GROUPED: (0, 0.5),
+    Kind.GROUPED_CANCELLED: (0.2, 1),
+    Kind.GROUPED_SLOTTED: (0.1, 0.6),
     Kind.BLOCKS: (1.1, 1.6),
 }
 """The least and the most that a run takes; of other kinds, as long as what they do."""
@@ -142,6 +158,7 @@ class Call:
         delay: how long after publishing it is due; 0: at once.
         patience: how long after publishing it is cancelled, or given another time, if it is of that kind.
         key: of its limit, or that it has to itself; empty: it has none.
+        group: with whom it takes turns; empty: with all that have none.
     """
 
     id: str
@@ -150,6 +167,7 @@ class Call:
     delay: float
     patience: float
     key: str = ""
+    group: str = ""
 
     @property
     def ends(self) -> set[Status]:
@@ -166,6 +184,8 @@ def kinds_for(capabilities: Capabilities) -> Collection[Kind]:
         lacks |= SLOTTED | RATED
     if not capabilities.has_uniqueness:
         lacks |= UNIQUE
+    if not capabilities.has_groups:
+        lacks |= GROUPED
     if not capabilities.reschedules:
         lacks |= {Kind.MOVED}
     return set(Kind) - lacks
@@ -188,4 +208,6 @@ def _call(number: int, kind: Kind, random: Random) -> Call:
     if kind is Kind.MOVED:
         delay = random.uniform(0.5, 4)
     key = KEYS[number // IN_A_ROW % len(KEYS)] if kind in SLOTTED | RATED | UNIQUE else ""
-    return Call(f"call-{number}", kind, seconds, delay, patience, key)
+    has_group = kind in GROUPED and number // IN_A_ROW % 2 == 0
+    [group] = random.choices(list(GROUPS), list(GROUPS.values())) if has_group else [""]
+    return Call(f"call-{number}", kind, seconds, delay, patience, key, group)

@@ -27,6 +27,10 @@ STARTING = 0.5
 SETTLING = 0.5
 """Seconds from a run's end until that is settled."""
 
+CONFIRMING = 2.0
+"""Seconds more on RabbitMQ where something has to be published first, a retry or a letter: in which it has to confirm
+that, on a machine that is busy with others. It is tried again only then."""
+
 BACKOFF = 2.0
 """Seconds after a disturbance in which nothing may get through: who has met it tries again each 2 s, or sooner."""
 
@@ -74,6 +78,7 @@ class Explanations:
         self._runs: Mapping[str, Sequence[Run]] = history.runs
         self._accepted_at = history.accepted_at
         self._publishers = history.accepted
+        self._is_late = history.is_late
         stalls = filter(costs_calls, [*history.idle, *stalls_by_hogs(history)])
         self._hits = [*history.hits, *deaths_by_tasks(history), *deaths_by_blocks(history), *stalls]
         self._blocks = sorted([*blocks_by_tasks(history), *history.stalls], key=lambda hit: hit.begin)
@@ -81,7 +86,10 @@ class Explanations:
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
         met = [*self._hits, *locks_by_the_frozen(history)]
         self._hits_by_begin = sorted(self._hits, key=lambda hit: hit.begin, reverse=True)
-        disturbances = [*self._blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]
+        # What was to be confirmed by RabbitMQ while a loop is blocked is given up, and the connection opened anew.
+        after_block = BACKOFF if history.is_late else 0
+        blocks = [replace(hit, end=hit.end + after_block) for hit in self._blocks]
+        disturbances = [*blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]
         self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
     def of(self, run: Run) -> str:
@@ -124,7 +132,7 @@ class Explanations:
             return False
         through = accepted_at + NOTING
         for hit in self._hits:
-            if publisher in hit.watchers and hit.begin <= through and accepted_at - NOTING <= hit.end:
+            if publisher in hit.watchers and hit.begin <= through and accepted_at - NOTING_AGAIN <= hit.end:
                 through = inf if hit.pids else max(through, hit.end + NOTING_AGAIN)
         return missing.at <= through
 
@@ -165,7 +173,9 @@ class Explanations:
             for other in self._runs[run.id]
             if other.begin > run.begin and other.attempt == run.attempt and not self._was_fetched_before(other, run)
         ]
-        return min(self._undisturbed(run, run.end, SETTLING), min(later, default=inf))
+        is_published = self._is_late and run.how not in ("", "returned")
+        seconds = SETTLING + (CONFIRMING if is_published else 0)
+        return min(self._undisturbed(run, run.end, seconds), min(later, default=inf))
 
     def _was_fetched_before(self, other: Run, run: Run) -> bool:
         """Tell whether a run may have been given out before an earlier one: its process woke, and started it late."""

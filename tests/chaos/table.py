@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.bounds import Bounds
-from tests.chaos.calls import PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Kind
+from tests.chaos.calls import GROUPED, PER, RATED, SLOTS, SLOTTED, TURNS, UNIQUE, Kind
 from tests.chaos.checker import Verdict
 from tests.chaos.explanations import UNEXPLAINED
 from tests.chaos.faults import Fault, FaultKind
@@ -46,6 +46,9 @@ def _rows_of_bounds(history: History, bounds: Bounds) -> Iterator[tuple[str, int
         yield from ((f"-- {kind}", count) for kind, count in bounds.beside.most_common())
     if kinds & RATED:
         yield f"runs that needed one of {TURNS} turns in {PER:g} s of their key", bounds.rated
+    if kinds & GROUPED:
+        of_groups = [id for id, call in history.calls.items() if call.group]
+        yield "runs of calls of groups", sum(len(history.runs.get(id, ())) for id in of_groups)
     if kinds & UNIQUE:
         yield "calls that were told that another has their key", bounds.merged
     if Kind.MOVED in kinds:

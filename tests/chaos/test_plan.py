@@ -1,11 +1,12 @@
 """The plans of the chaos suite: a seed says everything."""
 
 import time
+from itertools import pairwise
 
 import pytest
 
 from asyncq import MemoryBroker, RabbitMQBroker
-from tests.chaos.calls import KEYS, OFTEN, RARE, UNIQUE, Kind, calls_of, kinds_for
+from tests.chaos.calls import GROUPED, GROUPS, KEYS, OFTEN, RARE, UNIQUE, Kind, calls_of, kinds_for
 from tests.chaos.faults import KINDS, SECONDS, plan
 from tests.chaos.ticks import Ticks
 
@@ -44,8 +45,17 @@ def test_a_broker_is_asked_for_what_it_can_do() -> None:
     kinds = kinds_for(RabbitMQBroker().capabilities)
     calls = calls_of(1, 2_000, kinds)
     assert {call.kind for call in calls} == {*RARE, *OFTEN} & set(kinds)
-    assert not UNIQUE & set(kinds)
+    assert not (UNIQUE | GROUPED) & set(kinds)
     assert {call.key for call in calls_of(1, 2_000) if call.kind in UNIQUE} == set(KEYS)
+
+
+def test_groups_come_and_go() -> None:
+    """Calls have groups for a while, and then none have; of those that have, each group comes."""
+    grouped = [call for call in calls_of(1, 2_000) if call.kind in GROUPED]
+    assert {call.group for call in grouped} == {"", *GROUPS}
+    changes = sum(bool(one.group) != bool(other.group) for one, other in pairwise(grouped))
+    assert changes == 9
+    assert not any(call.group for call in calls_of(1, 2_000) if call.kind not in GROUPED)
 
 
 def test_the_ids_of_ticks() -> None:

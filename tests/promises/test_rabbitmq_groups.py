@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import pytest
 
@@ -116,6 +116,54 @@ async def test_killed_while_calls_are_brought(
     times = Counter(begun_in(tmp_path))
     assert len(times) == 4_005
     assert times.total() <= 4_006
+
+
+async def test_stopped_while_calls_are_brought(
+    tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
+) -> None:
+    """A worker that is stopped while it moves calls to their lanes loses none, and none but its own run twice."""
+    handles = await publish(broker, send, 4_000, 5)
+    worker = await started(asyncq, "--lease", "1", "--concurrency", "1", "--shutdown-timeout", "0.5")
+    await wait_in_lanes(broker, 500)
+    await stopped(worker)
+    (tmp_path / "go").touch()
+    other = await started(asyncq, "--lease", "1")
+    assert await ends_of(handles) == [*range(4_000), *range(5)]
+    await stopped(other)
+    times = Counter(begun_in(tmp_path))
+    assert len(times) == 4_005
+    assert times.total() <= 4_006
+
+
+async def test_frozen_while_calls_are_brought(
+    tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
+) -> None:
+    """What a worker has that is frozen while it moves calls comes to others; it wakes, and works again."""
+    handles = await publish(broker, send, 4_000, 5)
+    worker = await started(asyncq, "--lease", "1", "--concurrency", "1")
+    await wait_in_lanes(broker, 500)
+    worker.signal(SIGSTOP)
+    (tmp_path / "go").touch()
+    other = await started(asyncq, "--lease", "1")
+    assert await ends_of(handles) == [*range(4_000), *range(5)]
+    worker.signal(SIGCONT)
+    await worker.says("lost its lease")
+    await stopped(other)
+    assert await ends_of(await publish(broker, send, 50, 2)) == [*range(50), *range(2)]
+    await stopped(worker)
+    times = Counter(begun_in(tmp_path))
+    assert len(times) == 4_005
+    assert times.total() <= 4_006 + 52
+
+
+async def test_a_burst(tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram) -> None:
+    """A worker that ends when nothing is left has run all there was, of which most came to lanes."""
+    (tmp_path / "go").touch()
+    handles = await publish(broker, send, 2_000, 5)
+    worker = await asyncq("worker", "app:broker", "--burst", "--concurrency", "10")
+    assert await worker.exits(timeout=60) == 0
+    begun = begun_in(tmp_path)
+    assert len(begun) == len(set(begun)) == len(handles)
 
 
 async def test_rabbitmq_is_killed(

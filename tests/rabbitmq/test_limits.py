@@ -1,7 +1,8 @@
 """Limits on RabbitMQ with a store: what they cost it, and what the copies of parked calls do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from redis.asyncio import Redis
@@ -9,7 +10,7 @@ from redis.asyncio import Redis
 from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.rabbitmq import loans
 from asyncq.terms import RateTerm, SlotTerm, Terms
-from asyncq.testing.conformance.stage import LIMITS, QUEUE, Process, Stage, finish
+from asyncq.testing.conformance.stage import LIMITS, OTHER_QUEUE, QUEUE, Process, Stage, finish
 from asyncq.transport import Envelope
 from tests.conformance import backends
 from tests.rabbitmq.backend import RememberingRabbitMQ
@@ -17,6 +18,9 @@ from tests.redis.test_costs import cost_of
 from tests.servers import RedisServer, StartRedis
 
 ROOM, API = LimitId(Kind.SLOTS, "room"), LimitId(Kind.RATE, "api")
+SOON = 1.0
+"""Seconds in which somebody who waits has been called."""
+
 SLOT, TURN = Terms(slots=(SlotTerm("room"),)), Terms(rates=(RateTerm("api"),))
 
 
@@ -106,3 +110,41 @@ async def test_a_copy_that_comes_again(stage: Stage, process: Process, monkeypat
     await finish(consumer, [first])
     assert await stage.outcome(fetching, "the second") == ["00001"]
     assert (await process.counts()).waiting == 0
+
+
+async def test_who_has_no_time_lets_others_know(stage: Stage, process: Process, memory: RedisServer) -> None:
+    """Who waits for a slot is called when it is free, also if another was called before who has no time for it."""
+    office = process.transport.limits()
+    await office.declare({ROOM: Numbers(1)})
+    assert (await office.ask(ROOM, "", 1, "holder", 60_000)).is_granted
+
+    async def waiting(limits: Mapping[str, int], others: int) -> asyncio.Task[list[str]]:
+        """Return the fetch of a consumer that waits to be called, behind so many."""
+        consumer = await (await stage.process()).consumer()
+
+        async def ids() -> list[str]:
+            return [delivery.id for delivery in await consumer.fetch(limits, 1)]
+
+        fetching = stage.start(ids())
+
+        async def is_waiting() -> bool:
+            commands = [client["cmd"] for client in await redis.client_list()]
+            return commands.count("blpop") > others
+
+        await stage.until(is_waiting, "it waits")
+        return fetching
+
+    async with Redis.from_url(memory.url) as redis:
+        full = await waiting({QUEUE: 0, OTHER_QUEUE: 1}, 0)
+        free = await waiting(LIMITS, 1)
+        await process.publish(*envelopes(1, SLOT))
+
+        async def is_parked() -> bool:
+            return (await process.counts()).waiting == 1
+
+        await stage.until(is_parked, "it to be parked")
+        since = time.monotonic()
+        assert await office.leave(ROOM, "", "holder")
+        assert await stage.outcome(free, "the call") == ["00000"]
+        assert time.monotonic() - since < SOON
+        assert not full.done()

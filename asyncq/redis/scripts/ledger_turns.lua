@@ -4,11 +4,12 @@
 -- ARGV: name of the consumer, number of this take, how many in all, how many suspects among them; then of each queue
 --       how many at most
 -- Returns -1: the consumer is no member (any more), or has given this take up. Else
---       {when the first line is to be asked for, in ms (empty: nobody can say), 1 or 0 for whether there are lines,
+--       {when the first line is to be asked for, in ms (empty: nobody can say; 0: at once), 1 or 0 for whether there are
+--        lines,
 --        then of each queue: its members, with the digits of their priorities, their bodies, their tokens, their crashes (0:
 --        none), negative if some are in a name, their generations, and their terms}.
 -- What waits in lines whose time has come is lent, which take turns, and in which groups do. With none to be taken, somebody else is called.
-local WIDTH, MOVES, HEADS, SUSPECT_HEADS, LANES, PUT_OFF_MS = 12, 500, 1, 10, 20, 1000
+local WIDTH, MOVES, SUSPECTS, LANES, PUT_OFF_MS = 12, 500, 2000, 1000, 1000
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, count, first_due = now_ms(), 0, nil
 
@@ -41,25 +42,52 @@ local function names_of(at)
   }
 end
 
+local passed = {} -- of each lane, how many suspects are passed over that stand at its head
+
 -- Returns the first in a lane that may be taken, its place, and its crashes; nil: there is none.
 local function head_of_lane(key, of, group)
-  local heads = suspects_left > 0 and HEADS or SUSPECT_HEADS
-  local found = redis.call('ZRANGE', part_of_line(key.prefix, of, group), 0, heads - 1, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    local crash = redis.call('HGET', key.crashes, found[i])
-    if suspects_left > 0 or times_in(crash or nil) < SUSPECT_CRASHES then
-      return found[i], found[i + 1], crash
+  local lane = part_of_line(key.prefix, of, group)
+  if suspects_left > 0 then
+    local found = redis.call('ZRANGE', lane, 0, 0, 'WITHSCORES')
+    return found[1], found[2], found[1] and redis.call('HGET', key.crashes, found[1])
+  end
+  local first, size = passed[lane] or 0, 4
+  while first < SUSPECTS do
+    local found, members = redis.call('ZRANGE', lane, first, first + size - 1, 'WITHSCORES'), {}
+    for i = 1, #found, 2 do
+      members[#members + 1] = found[i]
     end
+    for i, crash in ipairs(#members > 0 and redis.call('HMGET', key.crashes, unpack(members)) or {}) do
+      if times_in(crash or nil) < SUSPECT_CRASHES then
+        return members[i], found[2 * i], crash
+      end
+      first = first + 1
+      passed[lane] = first
+    end
+    if #members < size then
+      return nil
+    end
+    size = 2 * size
   end
 end
 
--- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none.
+-- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none. A lane in which
+-- only suspects are has had its turn when it is passed over, so that nobody meets many of them again and again.
 local function head_of(key, of)
-  local lanes = key.has_lanes and redis.call('ZRANGE', lanes_of(key.prefix, of), 0, LANES - 1) or {}
-  for _, group in ipairs(#lanes > 0 and lanes or {''}) do
+  local lanes, is_passed = lanes_of(key.prefix, of), {}
+  for _ = 1, LANES do
+    local group = key.has_lanes and redis.call('ZRANGE', lanes, 0, 0)[1] or ''
     local member, place, crash = head_of_lane(key, of, group)
     if member then
       return member, place, crash, group
+    elseif is_passed[group] then
+      return nil
+    end
+    is_passed[group] = true
+    if group == '' and not has_plain(key.prefix, of) then
+      redis.call('ZREM', lanes, group) -- who stands behind it is the first
+    else
+      redis.call('ZADD', lanes, 'XX', last_turn(lanes) + 1, group)
     end
   end
 end
@@ -95,6 +123,7 @@ local function lend(key, member, crash, text, lists)
   count = count + 1
 end
 
+-- Returns whether there may be more than one question moves.
 local function serve(key, most, lists)
   local until_count = count + most
   for move = 1, MOVES do
@@ -131,12 +160,13 @@ local function serve(key, most, lists)
       end
     end
   end
+  return true
 end
 
-local reply = {'', 0}
+local reply, is_cut = {'', 0}, false
 for at = 0, #KEYS - 1, WIDTH do
   local key, lists, before = names_of(at), {{}, {}, {}, {}, {}, {}}, count
-  serve(key, math.min(left, tonumber(ARGV[5 + at / WIDTH])), lists)
+  is_cut = serve(key, math.min(left, tonumber(ARGV[5 + at / WIDTH])), lists) or is_cut
   left = left - (count - before)
   for _, list in ipairs(lists) do
     reply[#reply + 1] = list
@@ -151,5 +181,8 @@ for at = 0, #KEYS - 1, WIDTH do
   if first and first ~= 'inf' and (not first_due or tonumber(first) < first_due) then
     first_due, reply[1] = tonumber(first), first
   end
+end
+if is_cut then
+  reply[1] = '0'
 end
 return reply

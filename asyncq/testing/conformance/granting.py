@@ -140,17 +140,19 @@ class GrantingSuite(Suite):
 
     async def test_a_redelivery_takes_a_new_turn(self, stage: Stage, process: Process) -> None:
         """What is handed back, or runs again, asks again, ahead of those that were published later."""
-        await allow(process, 1, PER)
+        await allow(process, 1, 60)
         await process.publish(limited("a"), limited("b"))
         consumer = await process.consumer()
         (delivery,) = await stage.fetch(consumer, 1)
         assert await settle_one(consumer, Return(delivery))
         assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await process.transport.limits().change(API, Numbers(2, 60_000))
         (delivery,) = await stage.fetch(consumer, 1)
         first, second = "ab" if delivery.id == "a" else "ba"
         assert first == "a" or not process.transport.capabilities.keeps_place
         assert await settle_one(consumer, Again(delivery, b"retry", 0))
         assert not await consumer.fetch(LIMITS, 10, wait=False)
+        await process.transport.limits().change(API, Numbers(4, 60_000))
         assert await stage.fetch_ids(consumer, 2) == [second, first]
 
     async def test_all_terms_or_none(self, stage: Stage, process: Process) -> None:

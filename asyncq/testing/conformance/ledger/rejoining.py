@@ -7,7 +7,7 @@ from asyncq.store import Place
 from asyncq.terms import Terms
 from asyncq.testing.conformance.ledger.groups import all_of, grouped, line_up, many, one_by_one, parked
 from asyncq.testing.conformance.ledger.parking import ids_of, lend_turns, park
-from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend_one, take
+from asyncq.testing.conformance.ledger.stage import LedgerProcess, LedgerStage, copy_of, lend, lend_one, take
 from asyncq.testing.conformance.ledger.suite import Suite
 from asyncq.testing.conformance.stage import KEPT, LEASE, MINUTE_MS, QUEUE, body_of, settle_one
 from asyncq.transport import Again, Envelope, Owned, Return, UniqueTerm
@@ -88,6 +88,23 @@ class RejoiningSuite(Suite):
         await stage.backend.pass_time(PUT_OFF_MS / 1000 + 0.05)
         (delivery,) = await lend_turns(holder)
         assert (delivery.id, delivery.crashes) == ("a0", 2)
+
+    @pytest.mark.parametrize("groups", [1, 30])
+    async def test_many_suspects_hold_up_nobody(self, process: LedgerProcess, groups: int) -> None:
+        """However many suspects stand before it, in its lane or in others, what is none is lent to who takes none."""
+        suspects = [grouped(f"s{n}", f"g{n % groups}") for n in range(60)]
+        for _ in range(2):
+            dead = await process.holder()
+            await lend(dead, *suspects)
+            await process.ledger.release([dead.name])
+        holder = await process.holder()
+        await park(holder, *suspects)
+        innocent = [*many("g0", 2), *many("z", 2), copy_of("plain")]
+        await line_up(holder, *innocent)
+        found = [each.id for _ in innocent for each in await lend_turns(holder, 1, suspects=0)]
+        assert sorted(found) == sorted(copy.id for copy in innocent)
+        assert await lend_turns(holder, suspects=0) == []
+        assert await parked(process) == 60
 
     async def test_rescheduled_out_of_its_lane(self, process: LedgerProcess) -> None:
         """A call that gets another time leaves its lane, and has its group when it comes again."""

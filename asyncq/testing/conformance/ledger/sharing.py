@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from asyncq.ledger import Held, Lent, Parked
 from asyncq.limits import Numbers
 from asyncq.store import Place
+from asyncq.terms import RateTerm, Terms
 from asyncq.testing.conformance.ledger.groups import all_of, grouped, line_up, many, one_by_one, parked
 from asyncq.testing.conformance.ledger.parking import (
     API,
@@ -143,6 +144,18 @@ class SharingSuite(Suite):
         assert sorted(id[0] for id in found[3:5]) == ["a", "b"]
         assert found[5:] == ["a3", "a4"]
 
+    async def test_a_heavy_head_of_a_group_gives_way(self, process: LedgerProcess) -> None:
+        """When a head is withdrawn that counts for more than there is, the next of its group need not wait."""
+        await allow(process, 2)
+        heavy = Terms(rates=(RateTerm("api", weight=2),))
+        holder = await process.holder()
+        await lend_one(holder, limited("first"))
+        await park(holder, limited("plain", heavy), grouped("a0", needs=heavy), grouped("a1", needs=TURN))
+        assert await process.ledger.withdraw("plain", QUEUE, KEPT)
+        assert await lend_turns(holder) == []
+        assert await process.ledger.withdraw("a0", QUEUE, KEPT)
+        assert ids_of(await lend_turns(holder)) == ["a1"]
+
     async def test_from_the_line_of_the_queue_to_that_of_a_limit(self, process: LedgerProcess) -> None:
         """What comes to the head and lacks something waits for that in the lane of its group, and holds up nobody."""
         await allow(process, 1)
@@ -156,6 +169,20 @@ class SharingSuite(Suite):
         found = await lend_turns(holder)
         assert ids_of(found) in (["a0", "b0", "a2", "b1"], ["b0", "a0", "b1", "a2"])
         assert all(delivery.has_terms for delivery in found)
+
+    async def test_many_that_lack_something(self, process: LedgerProcess) -> None:
+        """However many of a group come to the head and lack something, who stands behind them is reached at once."""
+        await allow(process, 1)
+        holder = await process.holder()
+        await lend_one(holder, limited("first"))
+        await line_up(holder, *many("a", 1_200, needs=TURN))
+        await line_up(holder, grouped("last", "a"))
+        while not (turns := await holder.take_turns(LIMITS, 5)).lent:
+            assert turns.due_ms == 0
+        assert [copy.id for copy, _ in turns.lent] == ["last"]
+        turns = await holder.take_turns(LIMITS, 5)
+        assert (turns.lent, turns.are_waiting) == ([], True)
+        assert turns.due_ms != 0
 
     async def test_nobody_is_overtaken_who_waits_for_a_limit(self, process: LedgerProcess) -> None:
         """Who comes to the head of its queue's line stands behind those who wait for the same limit."""

@@ -133,6 +133,22 @@ class TurningSuite(Suite):
         await other.called([QUEUE], 10)
         assert ids_of(await lend_turns(other)) == ["b"]
 
+    async def test_who_leaves_has_somebody_else_called(self, stage: LedgerStage, process: LedgerProcess) -> None:
+        """Who leaves may have been the only one that knew the time of a line: another is called, and not who leaves."""
+        await allow(process, 1)
+        leaving, other = await process.holder(), await (await stage.another()).holder()
+        assert await lend_turns(other) == []
+        await finish(leaving, [await lend_one(leaving, limited("first"))])
+        still_waiting = stage.start(leaving.called([QUEUE], 60))
+        await stage.backend.pass_time(0.05)
+        calling = stage.start(other.called([QUEUE], 60))
+        await stage.backend.pass_time(0.05)
+        await park(leaving, limited("a"))
+        assert await leaving.leave() == 0
+        assert await stage.outcome(calling, "a call")
+        assert (await other.take_turns(LIMITS, 10)).are_waiting
+        await asyncio.gather(still_waiting, return_exceptions=True)
+
     async def test_waiting_ends_with_its_time(self, stage: LedgerStage, process: LedgerProcess) -> None:
         """Where nothing happens a wait is over when its time is, and who asks is told when to ask again."""
         await allow(process, 1, PER)
