@@ -11,7 +11,7 @@ from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
 from asyncq.rabbitmq.delays import Route
-from asyncq.rabbitmq.faults import is_node_down
+from asyncq.rabbitmq.faults import NodeDown, is_node_down
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
 from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
@@ -153,8 +153,18 @@ class RabbitClient:
         return await self._messages_in(server_queue) or 0
 
     async def is_missing(self, server_queue: str) -> bool:
-        """Tell whether the server has no such queue. Raises the same."""
-        return await self._messages_in(server_queue) is None
+        """Tell whether the server has no such queue. Raises the same.
+
+        From 4.0 on, the server is silent for a minute about a queue on a node that is down. So it is a NodeDown, too,
+        where it says nothing of the queue in time, but answers otherwise.
+        """
+        try:
+            return await self._messages_in(server_queue) is None
+        except BrokerUnavailable as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            await self._ask("answer", lambda channel: channel.basic_qos(prefetch_count=1))
+            raise NodeDown(f"RabbitMQ at {self.address} says nothing of {server_queue!r}: its node is down.") from error
 
     async def delete(self, server_queue: str) -> None:
         """Delete a queue, if it is there. Raises the same."""
@@ -168,10 +178,11 @@ class RabbitClient:
     async def _ask(self, wanted: str, ask: Callable[[AbstractChannel], Awaitable[T]]) -> T | None:
         """Return what the server answers; None: what it was asked about is not there. Raises as `count` does."""
         async with self._asking, asking(wanted, self.address, seconds=self.command_timeout):
-            if self._asked is None or self._asked.is_closed:
-                self._asked = await self._open_channel()
+            channel, self._asked = self._asked, None  # who gives up waiting leaves it of no use
+            if channel is None or channel.is_closed:
+                channel = await self._open_channel()
             try:
-                return await ask(self._asked)
+                answer = await ask(channel)
             except ChannelNotFoundEntity as error:
                 if is_node_down(error):
                     raise
@@ -180,6 +191,8 @@ class RabbitClient:
                 raise ConfigurationError(
                     f"The user of RabbitMQ's URL may not {wanted}: {error}. docs/rabbitmq.md says what it needs."
                 ) from error
+            self._asked = channel
+            return answer
 
     async def _open_channel(self) -> AbstractChannel:
         if self._publishing is None:

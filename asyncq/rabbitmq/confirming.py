@@ -179,4 +179,4 @@ def _nowhere(message: Message) -> PublishRefused:
 def _not_taken(message: Message) -> PublishRefused:
     key, exchange = message.routing_key, message.exchange
     queue = f"for routing key {key!r} of exchange {exchange!r}" if exchange else f"for queue {key!r}"
-    return NotTaken(f"RabbitMQ took nothing more {queue}: the queue is full, or has no leader.")
+    return NotTaken(f"RabbitMQ took nothing more {queue}: the queue is full, has no leader, or its node is down.")

@@ -96,6 +96,7 @@ class RabbitReplies(Replies):
                 client.forget()
             self._was_made = True
             await client.provide_reply(self.address, self._number)
+            await self._delete_left()
             if self._listener is not None:
                 self._listener.resync()
         connection = await client.consuming.connection(seconds=client.command_timeout)
@@ -122,7 +123,10 @@ class RabbitReplies(Replies):
             return True
 
     async def _delete_left(self) -> None:
-        """Delete the queues before this one: once their nodes are back, they are told all that this one is told."""
+        """Delete the queues before this one: once their nodes are back, they are told all that this one is told.
+
+        From 4.0 on, that can be done while a node is down, and should: what is for both is refused as long as it is.
+        """
         for number in list(self._left):
             with suppress(NodeDown):
                 await self._client.delete(self._client.names.reply(self.address, number))
