@@ -11,7 +11,7 @@ from asyncq.errors import BrokerUnavailable, ConfigurationError
 from asyncq.rabbitmq.connection import asking
 from asyncq.rabbitmq.declaring import Declarer
 from asyncq.rabbitmq.delays import Route
-from asyncq.rabbitmq.faults import NodeDown, is_node_down
+from asyncq.rabbitmq.faults import Silence, is_node_down
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.publishing import Publisher
 from asyncq.rabbitmq.reconnecting import Outage, Reconnecting
@@ -155,8 +155,8 @@ class RabbitClient:
     async def is_missing(self, server_queue: str) -> bool:
         """Tell whether the server has no such queue. Raises the same.
 
-        From 4.0 on, the server is silent for a minute about a queue on a node that is down. So it is a NodeDown, too,
-        where it says nothing of the queue in time, but answers otherwise.
+        From 4.0 on, the server is silent for a minute about a queue on a node that is down, and any is about a queue
+        that it has yet to load. So it is a `Silence` where it says nothing of the queue in time, but answers otherwise.
         """
         try:
             return await self._messages_in(server_queue) is None
@@ -164,7 +164,7 @@ class RabbitClient:
             if not isinstance(error.__cause__, TimeoutError):
                 raise
             await self._ask("answer", lambda channel: channel.basic_qos(prefetch_count=1))
-            raise NodeDown(f"RabbitMQ at {self.address} says nothing of {server_queue!r}: its node is down.") from error
+            raise Silence(f"RabbitMQ at {self.address} says nothing of {server_queue!r}.") from error
 
     async def delete(self, server_queue: str) -> None:
         """Delete a queue, if it is there. Raises the same."""

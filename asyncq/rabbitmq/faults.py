@@ -31,6 +31,10 @@ class NodeDown(BrokerUnavailable):
     """A queue that has one node only is out of reach: the server says that this node is down."""
 
 
+class Silence(BrokerUnavailable):
+    """The server answers, but says nothing of a queue: its node is down, or has yet to load it."""
+
+
 _WRONG = (
     *(AuthenticationError, ProbableAuthenticationError, IncompatibleProtocolError, ProtocolSyntaxError),
     *(ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import MutableMapping
 from contextlib import suppress
@@ -11,7 +12,7 @@ from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
 from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.deliveries import Arrival, ReceivingChannel
-from asyncq.rabbitmq.faults import NodeDown
+from asyncq.rabbitmq.faults import NodeDown, Silence
 from asyncq.rabbitmq.receiving import SILENCE
 from asyncq.rabbitmq.wire import notice_in
 from asyncq.store import Address, Listener, Replies
@@ -22,6 +23,9 @@ SOON = 0.1
 """Seconds after which the server may forget a reply. What is told twice does no harm."""
 PREFETCH = 1_000
 """Replies that may be under way at a time."""
+
+SILENT = 30.0
+"""Seconds after which a queue of which the server says nothing is taken to be on a node that is down."""
 
 _AGAIN = Backoff(delay=0.05, max_delay=2.0)
 
@@ -52,6 +56,7 @@ class RabbitReplies(Replies):
         self._told: deque[Arrival] = deque()
         self._changed = asyncio.Event()
         self._was_made = False
+        self._silent_since = 0.0
         self._random = Random()
 
     async def open(self) -> None:
@@ -114,13 +119,27 @@ class RabbitReplies(Replies):
 
     async def _is_lost(self) -> bool:
         """Tell whether the queue has to be made; from one that is out of reach, turn to the next."""
+        asked_at = time.monotonic()
         try:
-            return await self._client.is_missing(self._queue)
-        except NodeDown as error:
-            logger.warning("Results that were not heard of yet are lost: %s", error)
-            self._left.add(self._number)
-            self._numbers[self.address] = self._number + 1
+            is_missing = await self._client.is_missing(self._queue)
+        except Silence as error:
+            self._silent_since = self._silent_since or asked_at
+            if time.monotonic() - self._silent_since < SILENT:
+                raise
+            self._give_up(error)
             return True
+        except NodeDown as error:
+            self._give_up(error)
+            return True
+        self._silent_since = 0.0
+        return is_missing
+
+    def _give_up(self, error: BrokerUnavailable) -> None:
+        """Turn to the next queue."""
+        logger.warning("Results that were not heard of yet are lost: %s", error)
+        self._silent_since = 0.0
+        self._left.add(self._number)
+        self._numbers[self.address] = self._number + 1
 
     async def _delete_left(self) -> None:
         """Delete the queues before this one: once their nodes are back, they are told all that this one is told.

@@ -155,11 +155,11 @@ class HoldingSuite(Suite):
         """Who holds a slot outside of tasks keeps one from them, as long as it renews it."""
         await allow(process, 1)
         office = process.transport.limits()
-        assert (await office.ask(ROOM, "", 1, "client", 400)).is_granted
+        assert (await office.ask(ROOM, "", 1, "client", 1_500)).is_granted
         await process.publish(slotted("a"))
         consumer = await process.consumer()
         await take_none(consumer)
-        assert await office.renew(ROOM, "", "client", 400)
+        assert await office.renew(ROOM, "", "client", 1_500)
         assert await stage.fetch_ids(consumer, 1) == ["a"]  # its lease has run out
         assert not await office.renew(ROOM, "", "client", 400)
         assert not await office.leave(ROOM, "", "client")
