@@ -19,6 +19,7 @@ from asyncq.rabbitmq.server import Server
 from asyncq.rabbitmq.streams import Streams, open_streams
 from asyncq.rabbitmq.tasks import NotingLoop
 from asyncq.rabbitmq.urls import Target
+from asyncq.timeouts import AnswerTimeout
 
 logger = logging.getLogger("asyncq.rabbitmq")
 
@@ -226,7 +227,7 @@ async def asking(wanted: str, address: str, *, seconds: float) -> AsyncGenerator
     """
     try:
         with quiet():
-            async with asyncio.timeout(seconds):
+            async with AnswerTimeout(seconds):
                 yield
     except BrokerUnavailable:
         raise

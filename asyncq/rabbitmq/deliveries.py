@@ -12,6 +12,7 @@ from asyncq.rabbitmq.acknowledging import SOON, Acknowledger
 from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
 from asyncq.rabbitmq.faults import FAULTS, mapped
 from asyncq.rabbitmq.inbound import Deliveries, Properties, properties_of
+from asyncq.timeouts import AnswerTimeout
 
 T = TypeVar("T")
 
@@ -219,7 +220,7 @@ class ReceivingChannel:
     async def call(self, wanted: str, call: Coroutine[Any, Any, T]) -> T:
         """Return what the server answers. Raises BrokerUnavailable or ConfigurationError with what was wanted."""
         try:
-            async with asyncio.timeout(self._seconds):
+            async with AnswerTimeout(self._seconds):
                 answer = await call
         except BaseException as error:
             if isinstance(error, TimeoutError):

@@ -12,6 +12,7 @@ from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.wire import Facts
+from asyncq.timeouts import AnswerTimeout
 from asyncq.transport import Consumer, Delivery
 
 
@@ -130,9 +131,11 @@ class FetchingConsumer(Consumer):
         self._check(limits)
         probes = [self._intakes[queue].probe() for queue in limits]
         if probes:
-            _, late = await asyncio.wait(probes, timeout=self._command_timeout)
-            if late:
-                raise BrokerUnavailable(f"RabbitMQ did not answer within {self._command_timeout:g} s.")
+            try:
+                async with AnswerTimeout(self._command_timeout):
+                    await asyncio.wait(probes)
+            except TimeoutError as error:
+                raise BrokerUnavailable(f"RabbitMQ did not answer within {self._command_timeout:g} s.") from error
             for probe in probes:
                 probe.result()
 

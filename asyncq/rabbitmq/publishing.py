@@ -13,6 +13,7 @@ from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Nowhere, Out
 from asyncq.rabbitmq.faults import explained, is_wrong, mapped
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.reconnecting import Reconnecting
+from asyncq.timeouts import AnswerTimeout
 
 MAX_MESSAGES = 500
 MAX_BYTES = 1_000_000
@@ -66,7 +67,7 @@ class Publisher:
         deadline = begun + self._seconds
         patience = begun + min(NOT_TAKEN, self._seconds / 2)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with AnswerTimeout(self._seconds):
                 while None in outcomes:
                     channel = await self._open_channel(deadline)
                     fault = await channel.send(messages, outcomes)
