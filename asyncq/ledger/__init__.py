@@ -53,7 +53,7 @@ from asyncq.ledger.lives import (
     remembered_ms,
     without_transport,
 )
-from asyncq.ledger.verdicts import Claimed, ClaimReceipt, Copy, Held, Lent, Parked, Replaced, Turns, Verdict
+from asyncq.ledger.verdicts import Claimed, ClaimReceipt, Copy, Held, Lent, Parked, Replaced, Suspect, Turns, Verdict
 
 __all__ = [
     "AFTER_PARKING_MS",
@@ -71,6 +71,7 @@ __all__ = [
     "Lent",
     "Parked",
     "Replaced",
+    "Suspect",
     "Turns",
     "Verdict",
     "next_attempt",

@@ -21,19 +21,26 @@ class Holder(ABC):
         """Pass on the tokens of what was withdrawn while this consumer had it, as `Consumer.run` does."""
 
     @abstractmethod
-    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
-        """Ask for copies that have come, in order; each is lent, parked, held or not wanted, in one atomic step.
+    async def take(self, copies: Sequence[Copy], *, suspects: int = 1) -> Sequence[Verdict]:
+        """Ask for copies that have come, in order; each is lent, parked, left, held or not wanted, in one atomic step.
 
         What a call needs is what the ledger has heard of last; of one that is newer, or that it did not know, what the
-        copy says. A suspect that needs something is parked whatever there is: only `take_turns` is told how many of
-        them may be lent. The end of one that was parked is remembered for as long as a copy may be away, and longer.
+        copy says. A suspect that needs something is parked whatever there is: `take_turns` lends it. The end of one
+        that was parked is remembered for as long as a copy may be away, and longer.
 
         Lending notes the message, whether or not it was known. A copy of an older generation than the ledger has heard
         of is not wanted; one of a newer generation is what the call has become; of a call that has ended only a copy of
         a later life. Nor is one of the same generation wanted, with another body than the call was given while it
         waited: somebody has published that who had lost the call.
 
+        Suspects beyond those that may be lent are noted and left to others. They are at no moment this holder's: it may
+        be about to die of the one that it is lent, and only that one is to have a crash of it.
+
         What a `take` had lent whose answer was lost, or that was cancelled, is let go by the next one, unharmed.
+
+        Args:
+            copies: what has come, in order.
+            suspects: how many of those that are lent may be suspects.
 
         Raises:
             LeaseLost: this consumer is no member any more.

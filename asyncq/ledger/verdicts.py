@@ -54,6 +54,16 @@ class Held(NamedTuple):
     lease_end_ms: int
 
 
+class Suspect(NamedTuple):
+    """Nobody has the call, but it is a suspect, and no more of those were to be lent: the copy is to come again soon.
+
+    Attributes:
+        crashes: as in `Delivery`.
+    """
+
+    crashes: int
+
+
 class Parked(NamedTuple):
     """The call waits in the line of a limit, or of its queue, and is lent by `take_turns`.
 
@@ -81,7 +91,7 @@ class Turns(NamedTuple):
     are_waiting: bool
 
 
-Verdict: TypeAlias = Lent | Held | Parked | None
+Verdict: TypeAlias = Lent | Held | Suspect | Parked | None
 """What becomes of a copy. None: it is not wanted any more, because its call has ended or has gone on without it."""
 
 

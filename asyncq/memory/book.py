@@ -1,6 +1,6 @@
 """The book: what a ledger keeps of one namespace beside its calls, and each transition of a call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from asyncq.ledger import (
@@ -13,6 +13,7 @@ from asyncq.ledger import (
     Lent,
     Parked,
     Replaced,
+    Suspect,
     Turns,
     Verdict,
     next_attempt,
@@ -100,10 +101,19 @@ class Book:
         """Take a claim back."""
         self._claims.strike(envelope, now_ms)
 
-    def lend(self, member: Member, copy: Copy, now_ms: int) -> Verdict:
-        """Lend a copy that has come, unless it is held, has to wait for limits, or for others, or is not wanted."""
-        asked = self._asked(copy, now_ms, is_put_off=False)
-        return self._lend(member, asked) if isinstance(asked, Entry) else asked
+    def take(self, member: Member, copies: Iterable[Copy], suspects: int, now_ms: int) -> list[Verdict]:
+        """Lend copies that have come, unless they are held or not wanted, or have to wait for limits, or for others."""
+        verdicts: list[Verdict] = []
+        for copy in copies:
+            asked = self._asked(copy, now_ms, is_put_off=False)
+            if not isinstance(asked, Entry):
+                verdicts.append(asked)
+            elif asked.is_suspect and suspects <= 0:
+                verdicts.append(self._leave(asked))
+            else:
+                suspects -= asked.is_suspect
+                verdicts.append(self._lend(member, asked))
+        return verdicts
 
     def line_up(self, copy: Copy, now_ms: int) -> Held | Parked | None:
         """Let a copy that has come wait, unless it is held, or not wanted."""
@@ -274,6 +284,12 @@ class Book:
         entry.is_reopened = entry.is_changed = False
         delivery = self.space.lend(member, entry)
         return Lent(delivery.token, delivery.crashes, delivery.is_doubtful, delivery.has_terms)
+
+    def _leave(self, entry: Entry) -> Suspect:
+        """Let a suspect wait whose copy has come: it goes round."""
+        self._orphans.pop(entry.id, None)
+        self.space.lines.line(entry.queue).leave(entry)
+        return Suspect(entry.crashes)
 
     def _begin(self, entry: Entry, now_ms: int) -> None:
         """Let a call have the key that was claimed with its id. It ends every claim of that."""

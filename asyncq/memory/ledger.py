@@ -22,12 +22,11 @@ class MemoryHolder(MemoryMembership, Holder):
         super().__init__(state, book, member)
         self._book = book
 
-    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
+    async def take(self, copies: Sequence[Copy], *, suspects: int = 1) -> Sequence[Verdict]:
         await pass_turns()  # nothing here waits: a busy worker would block its loop
         with self._state.lock:
             self._check()
-            now_ms = self._state.now_ms()
-            return [self._book.lend(self._member, copy, now_ms) for copy in copies]
+            return self._book.take(self._member, copies, suspects, self._state.now_ms())
 
     async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
         await pass_turns()

@@ -136,6 +136,12 @@ class Line:
         entry.place = Place.RUNNING
         self._running.add(entry)
 
+    def leave(self, entry: Entry) -> None:
+        """Let a ledger's call that is due stand where it stood before it was lent, and call nobody for it."""
+        self.remove(entry)
+        entry.ready_ms = 0
+        self._stand(entry)
+
     def park(self, entry: Entry, now_ms: int, *, is_put_off: bool) -> bool:
         """Let a ledger's call stand in line unless it is granted what it needs; return whether it does.
 

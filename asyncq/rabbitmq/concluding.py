@@ -5,7 +5,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 
 from asyncq.errors import BrokerUnavailable, LeaseLost, PublishRefused
-from asyncq.ledger import Held, Holder, Parked, Verdict, next_attempt
+from asyncq.ledger import Held, Holder, Lent, Parked, Verdict, next_attempt
 from asyncq.rabbitmq.issuing import Issuing
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.loans import Loan, parked_ms
@@ -100,7 +100,7 @@ class Concluding:
         if not asked:
             return ends
         try:
-            verdicts = await self._holder.take([loan.copy for _, _, loan in asked])
+            verdicts = await self._holder.take([loan.copy for _, _, loan in asked], suspects=0)
         except LeaseLost:
             return ()
         gone: set[int] = set()
@@ -181,7 +181,7 @@ class Concluding:
         try:
             if lost:
                 await self._drop(lost)
-            verdicts = await self._holder.take([loan.copy for _, _, loan in ends])
+            verdicts = await self._holder.take([loan.copy for _, _, loan in ends], suspects=0)
         except LeaseLost:
             return  # the channels will be closed
         except BrokerUnavailable:
@@ -200,8 +200,8 @@ class Concluding:
         elif isinstance(verdict, Held | Parked):
             self._send_round(loan, parked_ms(0) if isinstance(verdict, Parked) else 0)
         else:  # it waits
-            delivery = Delivery(*loan.copy[:4], *verdict)
-            await self._holder.settle([Return(delivery)])
+            if isinstance(verdict, Lent):
+                await self._holder.settle([Return(Delivery(*loan.copy[:4], *verdict))])
             await self._give_back_surely([loan])
 
     def _send_round(self, loan: Loan, away_ms: int = 0) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import TypeVar
 
-from asyncq.ledger import Copy, Held, Holder, Parked
+from asyncq.ledger import Copy, Held, Holder, Parked, Suspect
 from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.loans import Loan, held_ms, parked_ms
 from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.turning import Turning
 from asyncq.rabbitmq.wire import copy_of, remembered_facts
 from asyncq.rabbitmq.yielding import Yielding
-from asyncq.transport import SUSPECT_CRASHES, Delivery
+from asyncq.transport import Delivery
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Judging:
         holder: of whom it is asked.
         loans: what is lent, by token.
         turning: is told of what has to wait.
-        yielding: takes suspects that may not be run here.
+        yielding: takes suspects that are not to be run here.
         returning: sends round what is to come again.
         now_ms: the time.
         see: called with each queue from which a call of a group has come.
@@ -52,7 +52,7 @@ class Judging:
     async def lend(self, arrivals: Sequence[Arrival], suspects: int) -> list[Delivery]:
         """Return what is lent of what has come, no more than so many suspects. Raises LeaseLost, BrokerUnavailable."""
         copies = [copy_of(arrival) for arrival in arrivals]
-        verdicts = await self._answered(self._holder.take(copies), arrivals)
+        verdicts = await self._answered(self._holder.take(copies, suspects=suspects), arrivals)
         self.see_groups(copies)
         deliveries: list[Delivery] = []
         for arrival, copy, verdict in zip(arrivals, copies, verdicts, strict=True):
@@ -60,10 +60,9 @@ class Judging:
                 arrival.acknowledge()
             elif isinstance(verdict, Held | Parked):
                 self._send_round(arrival, verdict)
-            elif verdict.crashes >= SUSPECT_CRASHES and not suspects:
-                self._yielding.put(arrival, Delivery(*copy[:4], *verdict))
+            elif isinstance(verdict, Suspect):
+                self._yielding.put(arrival)
             else:
-                suspects -= verdict.crashes >= SUSPECT_CRASHES
                 self._loans[verdict.token] = Loan(copy, arrival)
                 deliveries.append(Delivery(*copy[:4], *verdict))
         return deliveries

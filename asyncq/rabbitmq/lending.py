@@ -64,7 +64,7 @@ class LedgerConsumer(FetchingConsumer):
             client.wire, sending, issuing, letters, self._returning, holder, self._loans, now_ms
         )
         self._outliving = Outliving(sending, self._loans, now_ms, seconds=patience)
-        self._yielding = Yielding(holder, self._returning, now_ms, self._told)
+        self._yielding = Yielding(self._returning, now_ms)
         self._turning = Turning(holder, placing, queues, now_ms, self._told)
         self._sorting = Sorting(self._intakes, self._turning, self._line_up, lambda: len(self._loans))
         self._picking = Picking(self._intakes, self._sorting, self._yielding, self._returning, self._in_order, now_ms)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Turns, Verdict
+from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Suspect, Turns, Verdict
 from asyncq.redis.client import RedisClient
 from asyncq.redis.holdings import Holdings
 from asyncq.redis.keys import KeySpace
@@ -54,13 +54,13 @@ class RedisHolder(Holder):
             doers.create_task(self._client.lookout.run())
             doers.create_task(self._recovering.run())
 
-    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
+    async def take(self, copies: Sequence[Copy], *, suspects: int = 1) -> Sequence[Verdict]:
         if not copies:
             return []
         async with self._taking:  # one that is under way is not to be given up as unanswered
             if self._has_left:
                 raise LeaseLost(f"Holder {self.name!r} has left.")
-            return await self._take(copies)
+            return await self._take(copies, suspects)
 
     async def line_up(self, copies: Sequence[Copy]) -> Sequence[Held | Parked | None]:
         if not copies:
@@ -68,8 +68,8 @@ class RedisHolder(Holder):
         async with self._taking:
             if self._has_left:
                 raise LeaseLost(f"Holder {self.name!r} has left.")
-            verdicts = await self._take(copies, is_put_off=True)
-        return [None if isinstance(verdict, Lent) else verdict for verdict in verdicts]  # none is lent
+            verdicts = await self._take(copies, 0, is_put_off=True)
+        return [None if isinstance(verdict, Lent | Suspect) else verdict for verdict in verdicts]  # all wait
 
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         async with self._taking:
@@ -127,15 +127,16 @@ class RedisHolder(Holder):
                 await self._holdings.reconcile(self._client.server.command_timeout)
         self._recovering.doubt()
 
-    async def _take(self, copies: Sequence[Copy], *, is_put_off: bool = False) -> list[Verdict]:
+    async def _take(self, copies: Sequence[Copy], suspects: int, *, is_put_off: bool = False) -> list[Verdict]:
         seconds = self._client.server.command_timeout
         if self._holdings.is_doubtful:
             await self._holdings.reconcile(seconds)
         self._holdings.ask({copy.queue for copy in copies})
-        taking = Taking(copies, self.name, self._holdings.number, is_put_off=is_put_off)
-        replies = await self._link.attempt(taking.calls(self._space.queue), wanted="take", seconds=seconds)
+        taking = Taking(copies, self.name, self._holdings.number, suspects=suspects, is_put_off=is_put_off)
+        while calls := taking.calls(self._space.queue):
+            taking.hear(await self._link.attempt(calls, wanted="take", seconds=seconds))
         self._holdings.answer()
-        verdicts = taking.verdicts(replies)
+        verdicts = taking.verdicts
         held: list[tuple[str, str]] = []
         unwanted = [copy for copy, verdict in zip(copies, verdicts, strict=True) if verdict is None]
         self._recovering.part((copy.queue, f"{copy.priority}{copy.id}") for copy in unwanted)

@@ -8,12 +8,13 @@ from typing import Any, cast
 import msgspec
 
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Held, Lent, Parked, Turns, Verdict
+from asyncq.ledger import Copy, Held, Lent, Parked, Suspect, Turns, Verdict
 from asyncq.redis.keys import Keys
 from asyncq.redis.parts import MAX_ITEMS, Part, parts_of
 from asyncq.redis.script import all_scripts
 from asyncq.redis.server import Argument, Call, Reply, call
 from asyncq.terms import Terms, decode_terms, encode_terms
+from asyncq.transport import SUSPECT_CRASHES
 
 _NOT_A_MEMBER = -1
 """Answer of scripts/ledger_take.lua, and of scripts/ledger_turns.lua."""
@@ -22,61 +23,82 @@ _NOT_A_MEMBER = -1
 class Taking:
     """Copies, and the verdict on each.
 
+    Each part goes in a call of its own, which knows nothing of the others. So one of them may lend suspects, and what
+    the others have left for that reason alone is asked for again.
+
     Args:
         copies: that have come.
         name: of the holder.
         number: of this take, among the holder's.
+        suspects: how many of those that are lent may be suspects.
         is_put_off: none is to be lent.
+
+    Attributes:
+        verdicts: one on each copy.
     """
 
-    def __init__(self, copies: Sequence[Copy], name: str, number: int, *, is_put_off: bool = False) -> None:
+    def __init__(
+        self, copies: Sequence[Copy], name: str, number: int, *, suspects: int = 0, is_put_off: bool = False
+    ) -> None:
+        self.verdicts: list[Verdict] = [None] * len(copies)
+        self._copies = copies
         self._name = name
         self._number = number
+        self._suspects = suspects
         self._is_put_off = is_put_off
-        self._parts = parts_of(copies, _measure)
-        self._count = len(copies)
+        self._wanted = list(range(len(copies)))
+        self._parts: list[Part[tuple[int, Copy]]] = []
+        self._offset = 0
 
     def calls(self, keys_of: Callable[[str], Keys]) -> list[Call]:
-        """Return the script calls."""
+        """Return the script calls that are to be made; none: the verdicts are there."""
+        self._parts = parts_of(((index, self._copies[index]) for index in self._wanted), _measure)
         calls: list[Call] = []
-        offset = 0
+        offset, suspects = self._offset, self._suspects
         for part in self._parts:
-            arguments: list[Argument] = [self._name, self._number, offset, int(self._is_put_off)]
-            for id, _, body, priority, generation, _, terms in part.items:
+            arguments: list[Argument] = [self._name, self._number, offset, int(self._is_put_off), suspects]
+            for _, (id, _, body, priority, generation, _, terms) in part.items:
                 said = generation if terms is None else f"{generation} {encode_terms(terms)}"
                 arguments += (f"{priority}{id}", said, body)
             calls.append(call("ledger_take", keys_of(part.queue), *arguments))
             offset += len(part.items)
+            suspects = 0
         return calls
 
-    def verdicts(self, replies: Sequence[Reply]) -> list[Verdict]:
-        """Return a verdict on each copy. Raises LeaseLost: their holder is no member any more."""
-        verdicts: list[Verdict] = [None] * self._count
-        prefix, offset = f"{self._name}/{self._number}/", 0
+    def hear(self, replies: Sequence[Reply]) -> None:
+        """Fill in the verdicts. Raises LeaseLost: their holder is no member any more."""
+        prefix = f"{self._name}/{self._number}/"
         for part, reply in zip(self._parts, replies, strict=True):
             if reply == _NOT_A_MEMBER:
                 raise _lost(self._name)
-            for place, (index, copy) in enumerate(zip(part.indexes, part.items, strict=True), offset):
-                verdicts[index] = Lent(f"{prefix}{place}{copy.priority}", 0)
-            self._except(part, reply, verdicts)
-            offset += len(part.items)
-        return verdicts
+            for place, (index, copy) in enumerate(part.items, self._offset):
+                self.verdicts[index] = Lent(f"{prefix}{place}{copy.priority}", 0)
+            self._except(part, reply)
+            self._offset += len(part.items)
+        asked = [self.verdicts[index] for index in self._wanted]
+        self._suspects -= sum(isinstance(verdict, Lent) and verdict.crashes >= SUSPECT_CRASHES for verdict in asked)
+        self._wanted = [index for index in self._wanted if self._suspects > 0 and self._is_left(index)]
 
-    def _except(self, part: Part[Copy], reply: Reply, verdicts: list[Verdict]) -> None:
+    def _is_left(self, index: int) -> bool:
+        return isinstance(self.verdicts[index], Suspect)
+
+    def _except(self, part: Part[tuple[int, Copy]], reply: Reply) -> None:
         """Fill in the verdicts on copies that are not lent, or with crashes on their count, or with terms."""
         answers = cast(Iterable[tuple[int, bytes, bytes]], zip(reply[::3], reply[1::3], reply[2::3], strict=True))
         for place, what, amount in answers:
-            index = part.indexes[place]
-            verdict = verdicts[index]
+            index, _ = part.items[place]
+            verdict = self.verdicts[index]
             if what == b"parked":
-                verdicts[index] = Parked(turn_ms(amount))
+                self.verdicts[index] = Parked(turn_ms(amount))
             elif what == b"held":
-                verdicts[index] = Held(int(amount))
+                self.verdicts[index] = Held(int(amount))
+            elif what == b"suspect":
+                self.verdicts[index] = Suspect(int(amount))
             elif what == b"gone" or not isinstance(verdict, Lent):
-                verdicts[index] = None
+                self.verdicts[index] = None
             else:
                 number = int(amount)
-                verdicts[index] = Lent(verdict.token, abs(number), number < 0, what == b"granted")
+                self.verdicts[index] = Lent(verdict.token, abs(number), number < 0, what == b"granted")
 
 
 class Asking:
@@ -134,5 +156,6 @@ def _lost(name: str) -> LeaseLost:
     return LeaseLost(f"Holder {name!r} is no member any more; go on under a new name.")
 
 
-def _measure(copy: Copy) -> tuple[str, int]:
+def _measure(asked: tuple[int, Copy]) -> tuple[str, int]:
+    _, copy = asked
     return copy.queue, len(copy.body)

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from asyncq.clock import Clock
 from asyncq.errors import LeaseLost
-from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Turns, Verdict
+from asyncq.ledger import Copy, Held, Holder, Lent, Parked, Suspect, Turns, Verdict
 from asyncq.sqlite.concluding import conclude
 from asyncq.sqlite.database import SQLiteDatabase
 from asyncq.sqlite.lending import take_back
@@ -42,13 +42,13 @@ class SQLiteHolder(SQLiteMembership, Holder):
         self._lost_turns: list[int] = []
         self._rung = asyncio.Event()
 
-    async def take(self, copies: Sequence[Copy]) -> Sequence[Verdict]:
+    async def take(self, copies: Sequence[Copy], *, suspects: int = 1) -> Sequence[Verdict]:
         if not copies:
             return []
 
         def work(transaction: Transaction, number: int) -> list[Verdict] | None:
             space, lending = transaction.space(self._namespace), Lending(self._number, number)
-            return take(transaction, space, lending, copies, self._clock.now_ms())
+            return take(transaction, space, lending, copies, self._clock.now_ms(), suspects=suspects)
 
         return await self._lend(work, self._lost_takes)
 
@@ -61,7 +61,7 @@ class SQLiteHolder(SQLiteMembership, Holder):
             return take(transaction, space, lending, copies, self._clock.now_ms(), is_put_off=True)
 
         verdicts = await self._lend(work, self._lost_takes)
-        return [None if isinstance(verdict, Lent) else verdict for verdict in verdicts]  # none is lent
+        return [None if isinstance(verdict, Lent | Suspect) else verdict for verdict in verdicts]  # all wait
 
     async def take_turns(self, limits: Mapping[str, int], count: int, *, suspects: int = 1) -> Turns:
         self._rung.clear()  # before the look, so that what comes after it is not slept through

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from asyncq.ledger import Copy, Held, Lent, Verdict, next_life
+from asyncq.ledger import Copy, Held, Lent, Suspect, Verdict, next_life
 from asyncq.sqlite.bundle import as_json
 from asyncq.sqlite.lanes import unfiled
 from asyncq.sqlite.lives import Known, Lending, become, begin, last_generations
 from asyncq.sqlite.parking import Parking
-from asyncq.sqlite.schema import ENDED, LINED, RUNNING
+from asyncq.sqlite.schema import ENDED, LINED, READY, RUNNING
 from asyncq.sqlite.settling import token_of
 from asyncq.sqlite.transaction import Transaction
 from asyncq.sqlite.uniques import ARE_CLAIMED, END_AT_START, confirm_keys, give_back
 from asyncq.terms import Terms
+from asyncq.transport import SUSPECT_CRASHES
 
 # And whether calls have unique keys that change hands when they are lent.
 _MEMBER: Final = f"SELECT lease_end_ms, {END_AT_START}, {ARE_CLAIMED} FROM consumers WHERE id = ?1"
@@ -27,6 +28,7 @@ _LEND: Final = f"""
 UPDATE calls SET state = {RUNNING}, holder = ?1, fetch = ?2, orphaned_ms = NULL, is_reopened = 0, is_changed = 0
 WHERE seq IN (SELECT value FROM json_each(?3))
 """
+_LEAVE: Final = f"UPDATE calls SET state = {READY}, orphaned_ms = NULL WHERE seq = ?1"
 _FORGET_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND id IN (SELECT value FROM json_each(?2))"
 
 
@@ -37,6 +39,7 @@ def take(
     copies: Sequence[Copy],
     now_ms: int,
     *,
+    suspects: int = 0,
     is_put_off: bool = False,
 ) -> list[Verdict] | None:
     """Lend a holder those copies that are wanted. Returns None where it is no member any more.
@@ -47,6 +50,7 @@ def take(
         lending: the holder, and which of its takes this is.
         copies: what has come, in order.
         now_ms: the time.
+        suspects: how many of those that are lent may be suspects.
         is_put_off: none is lent: they wait in the lines of their queues.
     """
     member = transaction.rows(_MEMBER, (lending.holder,))
@@ -63,10 +67,10 @@ def take(
         call = known.get(copy.id)
         if _is_over(copy, call, last):
             continue
-        if call is not None and call.lease_end_ms is not None:
+        call = call or Known(0, copy.generation, 0, False, None, None, None, None)
+        if call.lease_end_ms is not None:
             verdicts[index] = Held(now_ms if copy.generation > call.generation else call.lease_end_ms)
             continue
-        call = call or Known(0, copy.generation, 0, False, None, None, None, None)
         terms = _needs(copy, call)
         if terms is not None or is_put_off:
             terms = terms or Terms()
@@ -75,15 +79,19 @@ def take(
                 known[copy.id], verdicts[index] = call, parked
                 continue
             granted[index] = terms.needs_grant
+        is_suspect = call.crashes >= SUSPECT_CRASHES
+        if is_suspect and suspects <= 0:
+            known[copy.id], verdicts[index] = _left(transaction, copy, call), Suspect(call.crashes)
+            continue
+        suspects -= is_suspect
         taken[index] = copy, call
         known[copy.id] = call._replace(generation=copy.generation, lease_end_ms=member[0][0])
     seqs = _lend(transaction, space, lending, list(taken.values()), now_ms)
     parking.write()
     _, ends_at_start, are_claimed = member[0]
-    if are_claimed and (begun := [*seqs, *parking.begun]):
-        confirm_keys(transaction, space, begun, now_ms)
-    if (ends_at_start or are_claimed) and taken:
-        give_back(transaction, space, [copy.id for copy, _ in taken.values()], at_start=True)
+    if ends_at_start or are_claimed:
+        begun = [*seqs, *parking.begun] if are_claimed else []
+        _pass_on_keys(transaction, space, begun, list(taken.values()), now_ms)
     for index, (copy, call) in taken.items():
         token = token_of(call.seq or seqs[copy.id], lending.fetch)
         verdicts[index] = Lent(token, call.crashes, call.is_doubtful, granted.get(index, False))
@@ -116,6 +124,25 @@ def _known(transaction: Transaction, space: int, copies: Sequence[Copy]) -> dict
             _KNOWN, (space, ids)
         )
     }
+
+
+def _left(transaction: Transaction, copy: Copy, call: Known) -> Known:
+    """Let a suspect wait whose copy has come; return it as it is now."""
+    if copy.generation > call.generation:
+        become(transaction, [(call.seq, copy.priority, copy.generation, copy.body)])
+        call = call._replace(generation=copy.generation, changed_to=None)
+    transaction.change(_LEAVE, (call.seq,))
+    return call
+
+
+def _pass_on_keys(
+    transaction: Transaction, space: int, begun: Sequence[str], taken: Sequence[tuple[Copy, Known]], now_ms: int
+) -> None:
+    """Let calls that begin keep the keys that were claimed with their ids, and those that start give theirs back."""
+    if begun:
+        confirm_keys(transaction, space, begun, now_ms)
+    if taken:
+        give_back(transaction, space, [copy.id for copy, _ in taken], at_start=True)
 
 
 def _lend(

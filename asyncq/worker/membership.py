@@ -99,7 +99,7 @@ class Membership:
     async def _work(self) -> None:
         settings, consumer = self._settings, self._consumer
         session = await self._broker.open()
-        settler = Settler(consumer, log_refusal)
+        settler = Settler(consumer, log_refusal, self._slots.tell_freed)
         reporter = ProgressReporter(self._broker, session.store)
         async with asyncio.TaskGroup() as doers:
             settling = doers.create_task(settler.run())

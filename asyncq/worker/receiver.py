@@ -89,7 +89,7 @@ class Receiver:
     async def widen(self) -> None:
         """Until cancelled: end a waiting fetch that might take more by now than it was allowed to when it began.
 
-        It passes over queues that were at their limit, and suspects while one ran here.
+        It passes over queues that were at their limit, and suspects while one was here.
         """
         while True:
             await self._is_restricted.wait()
@@ -134,7 +134,7 @@ class Receiver:
             self.is_full = False
 
     async def _fetch(self, limits: Mapping[str, int], count: int) -> Sequence[Delivery]:
-        suspects = 0 if self._executor.has_suspect else 1
+        suspects = 0 if self._has_suspect else 1
         self._is_without_suspects = not suspects
         if self._left_out or not suspects:
             self._is_restricted.set()
@@ -145,8 +145,13 @@ class Receiver:
             self.is_fetching = False
             self._is_restricted.clear()
 
+    @property
+    def _has_suspect(self) -> bool:
+        """Whether a suspect is here that runs, or has ended and is not settled: another's death would count for it."""
+        return self._executor.has_suspect or self._settler.has_suspect
+
     def _may_take_more(self) -> bool:
-        if self._is_without_suspects and not self._executor.has_suspect:
+        if self._is_without_suspects and not self._has_suspect:
             return True
         free = self._slots.free_by_queue()
         return any(free[queue] for queue in self._left_out)

@@ -7,7 +7,7 @@ from random import Random
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable
-from asyncq.transport import Consumer, Settlement
+from asyncq.transport import SUSPECT_CRASHES, Consumer, Settlement
 
 logger = logging.getLogger("asyncq.worker")
 
@@ -27,11 +27,16 @@ class Settler:
         consumer: whose deliveries they are.
         refused: called with what took no effect, because the delivery was no longer the consumer's; and False where
             that is no news: after a lost reply the first sending may have taken effect.
+        rid: called when all suspects that were put in are settled.
     """
 
-    def __init__(self, consumer: Consumer, refused: Callable[[Settlement, bool], None]) -> None:
+    def __init__(
+        self, consumer: Consumer, refused: Callable[[Settlement, bool], None], rid: Callable[[], None]
+    ) -> None:
         self._consumer = consumer
         self._refused = refused
+        self._rid = rid
+        self._suspects = 0
         self._pending: list[Settlement] = []
         self._has_pending = asyncio.Event()
         self._is_empty = asyncio.Event()
@@ -45,9 +50,16 @@ class Settler:
         """Whether everything that was put in is settled."""
         return not self._pending
 
+    @property
+    def has_suspect(self) -> bool:
+        """Whether a suspect that was put in is not settled: until then a death here counts for it."""
+        return self._suspects > 0
+
     def put(self, settlement: Settlement) -> None:
         """Settle soon."""
         self._pending.append(settlement)
+        if settlement.delivery.crashes >= SUSPECT_CRASHES:
+            self._suspects += 1
         self._has_pending.set()
         if len(self._pending) >= MAX_PENDING:
             self._has_room.clear()
@@ -73,10 +85,17 @@ class Settler:
                 batch = self._pending[: len(effects)]
                 del self._pending[: len(effects)]
                 self._has_room.set()
+                if self._suspects:
+                    self._count_off(batch)
                 for number, (settlement, took_effect) in enumerate(zip(batch, effects, strict=True)):
                     if not took_effect:
                         self._refused(settlement, number >= sent_before)
             self._is_empty.set()
+
+    def _count_off(self, batch: Sequence[Settlement]) -> None:
+        self._suspects -= sum(settlement.delivery.crashes >= SUSPECT_CRASHES for settlement in batch)
+        if not self._suspects:
+            self._rid()
 
     async def _settled(self) -> tuple[Sequence[bool], int]:
         """Return for each of the first ones whether it took effect, and how many of them had been sent before.

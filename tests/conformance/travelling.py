@@ -24,7 +24,7 @@ class TravellingMachine(SettlementMachine):
 
     @rule(member=numbers, limit=st.integers(1, 4), suspects=st.just(10))
     def fetch(self, member: int, limit: int, suspects: int) -> None:
-        """Fetch suspects as well: who may take none hands them back, a moment later."""
+        """Fetch suspects as well: those that may not be lent go round for a moment."""
         super().fetch(member, limit, suspects)
 
     @rule(member=numbers)

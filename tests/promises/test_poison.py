@@ -1,10 +1,13 @@
 """One call that kills whoever runs it, among innocent ones."""
 
+import asyncio
 from signal import SIGKILL
+from uuid import uuid4
 
 import pytest
 
 from asyncq import Status, TaskFailed
+from asyncq.transport import SUSPECT_CRASHES
 from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.effects import Effects
@@ -46,6 +49,24 @@ async def test_a_supervisor_quarantines_by_itself(publisher: Publisher, effects:
     await stopped(supervisor)
 
 
+async def test_a_suspect_that_kills_is_the_only_one_to_have_died(
+    publisher: Publisher, effects: Effects, asyncq: StartProgram
+) -> None:
+    """Of 20 suspects one kills its process: neither what has ended there a moment before nor what waits is poison."""
+    handles = [await publisher.wait.kiq(name, 0) for name in INNOCENTS[:10]]
+    poison = await publisher.poison.kiq("poison")
+    handles += [await publisher.wait.kiq(name, 0) for name in INNOCENTS[10:]]
+    for _ in range(SUSPECT_CRASHES):
+        await _die_with(publisher, 20)
+    killed = await started(asyncq, "--lease", "1")
+    assert await killed.exits(timeout=30) == 9
+    last = await started(asyncq, "--lease", "1")
+    assert (await poison.result(timeout=20)).status is Status.FAILED
+    assert len(await results_of(handles)) == 19
+    assert len(effects.runs_of("poison")) == 1
+    await stopped(last)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "rabbitmq", "rabbitmq alone"])
 async def test_killed_workers_make_no_poison(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, url: str
@@ -61,3 +82,17 @@ async def test_killed_workers_make_no_poison(
     assert len(await results_of(handles)) == 19
     await stopped(last)
     await assert_drained(publisher, url)
+
+
+async def _die_with(publisher: Publisher, count: int) -> None:
+    """Let a consumer die with so many calls."""
+    transport = (await publisher.broker.open()).transport
+    consumer = await transport.consumer(f"died-{uuid4()}", ["default"], lease=60)
+    upkeep = asyncio.create_task(consumer.run(lambda _: None))
+    fetched = 0
+    while fetched < count:
+        fetched += len(await consumer.fetch({"default": count}, count, suspects=count))
+    assert await transport.release([consumer.name]) == count
+    upkeep.cancel()
+    await asyncio.wait([upkeep])
+    await consumer.leave()

@@ -13,7 +13,9 @@ from asyncq.rabbitmq.issuing import claim_ms
 from asyncq.store import Place
 from asyncq.testing.conformance.settling import KINDS, settlement_of
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
+from asyncq.testing.conformance.suspecting import crash
 from asyncq.transport import (
+    SUSPECT_CRASHES,
     Again,
     Change,
     Changed,
@@ -85,6 +87,23 @@ async def test_a_copy_of_what_runs_is_not_run(stage: Stage, process: Process) ->
     await finish(holder, [delivery])
     await process.publish_ids("b")
     assert [each.id for each in await stage.outcome(fetching, "the other call")] == ["b"]
+
+
+async def test_who_dies_has_died_of_no_suspect_that_it_passed_over(stage: Stage, process: Process) -> None:
+    """A consumer that is lent one suspect, and dies before it does anything else, has had no other at any moment."""
+    await process.publish_ids(*"abcd")
+    for _ in range(SUSPECT_CRASHES):
+        await crash(stage, process, 4)
+    killed = await process.transport.consumer(stage.new_name(), [QUEUE], lease=60)
+    # Messages come, and go round; nothing else is done behind its fetches, as though it ended with each of them.
+    stage.start(killed._keep_up())  # type: ignore[attr-defined]
+    (lent,) = await stage.outcome(stage.start(killed.fetch(LIMITS, 10)), "a suspect")
+    assert list(await killed.fetch(LIMITS, 10, wait=False, suspects=0)) == []
+    assert (await process.counts()).running == 1
+    assert await process.transport.release([killed.name]) == 1
+    await killed.leave()
+    found = await stage.fetch(await (await stage.process()).consumer(), 4)
+    assert {each.id: each.crashes for each in found} == {**dict.fromkeys("abcd", SUSPECT_CRASHES), lent.id: 3}
 
 
 async def test_an_attempt_that_is_sent_on_has_one_copy(stage: Stage, process: Process) -> None:

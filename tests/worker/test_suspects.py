@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from asyncq import Broker, ConfigurationError, FailedCall, Handle, MemoryBroker, Queue, Status, TaskFailed
+from asyncq.memory.consumer import MemoryConsumer
 from asyncq.testing.clock import MovableClock
-from asyncq.transport import Consumer, Return
+from asyncq.transport import Consumer, Return, Settlement
 from tests.waiting import wait_until
 from tests.working import working
 
@@ -84,6 +85,38 @@ async def test_one_suspect_at_a_time(broker: Broker) -> None:
         await (await plain.kiq())
         assert await asyncio.gather(*handles) == list(range(20))
     assert most == 1
+
+
+async def test_a_suspect_is_there_until_its_end_is_settled(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one begins when the end of the one before it is settled: until then its death would count for both."""
+    may_settle, is_settling, plain_ran = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    settle = MemoryConsumer.settle
+    ran: list[int] = []
+
+    async def settled(consumer: MemoryConsumer, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        is_settling.set()
+        await may_settle.wait()
+        return await settle(consumer, settlements)
+
+    @broker.task
+    async def suspect(number: int) -> None:
+        ran.append(number)
+
+    @broker.task
+    async def plain() -> None:
+        plain_ran.set()
+
+    handles = [await suspect.kiq(number) for number in range(3)]
+    await crash(broker, times=2)
+    monkeypatch.setattr(MemoryConsumer, "settle", settled)
+    async with working(broker), asyncio.timeout(5):
+        await is_settling.wait()
+        await plain.kiq()
+        await plain_ran.wait()  # by a fetch that might have brought a suspect as well
+        assert ran == [0]
+        may_settle.set()
+        await asyncio.gather(*handles)
+    assert ran == [0, 1, 2]
 
 
 async def test_poison(broker: Broker) -> None:

@@ -2,14 +2,16 @@
 -- USES: queue suspects uniques known ledger keyed
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this take, how many copies of it are in other calls, 1 or 0 for whether none is
---       to be lent: what could be waits in the line of its queue; then of each copy its member, its generation with,
---       behind a space, the terms of one that says any, its body
+--       to be lent: what could be waits in the line of its queue; how many suspects may be lent; then of each copy its
+--       member, its generation with, behind a space, the terms of one that says any, its body
 -- Returns -1: the consumer is no member (any more), or has given this take up. Else of each copy that is not lent, or
---       is with crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone),
---       and the crashes, below 0 if some are in a name; or when its line is asked for, in ms; or the time in ms at
---       which the lease of its holder ends, 0: it is over, or it has sent the copy on itself.
-local WIDTH, FIRST = 3, 5
+--       is with crashes on its count or with terms: its number from 0, what it is (lent, granted, parked, held, gone, or
+--       suspect: no more of those were to be lent), and the crashes, of what is lent below 0 if some are in a name; or
+--       when its line is asked for, in ms; or the time in ms at which the lease of its holder ends, 0: it is over, or it
+--       has sent the copy on itself.
+local WIDTH, FIRST = 3, 6
 local name, number, offset, is_put_off = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local suspects_left = tonumber(ARGV[5])
 local lowest = redis.call('GET', consumer .. name)
 if not lowest or number < tonumber(lowest) then
   return -1
@@ -30,7 +32,7 @@ local has_orphans, has_keys = kept > 0 and redis.call('EXISTS', orphans) == 1, k
 local needed = kept > 0 and fields_of(terms, ids) or {}
 -- LATER: with_limits(park parked_ms prefix_by call_others) terms grants holders admitting groups lanes parking
 local limits = nil -- until a call needs something
-local here, stands_here = {}, {} -- the generations of what is lent, and parked, in this very step
+local here, stands_here = {}, {} -- the generations of what is lent, and of what waits, in this very step
 
 -- Of what is not known: the oldest generation that is wanted, and the keys of what is over once it is lent.
 local oldest, over, claimed_terms = {}, {}, {}
@@ -59,7 +61,7 @@ local function holder_of(i, id)
   return here[id] and name or tokens[i] and string.match(tokens[i], '^(.*)/%d+/%d+$')
 end
 
-local exceptions, lent, lent_ids, lent_members, noted, sent_on, parked_members = {}, {}, {}, {}, {}, {}, {}
+local exceptions, lent, lent_ids, lent_members, noted, sent_on, waiting_members = {}, {}, {}, {}, {}, {}, {}
 
 local function except(i, what, number)
   exceptions[#exceptions + 1] = i - 1
@@ -107,6 +109,13 @@ local function lend(i, id, generation, has_terms)
   end
 end
 
+-- Let a suspect wait whose copy has come.
+local function leave(i, id, generation, crashes)
+  stands_here[id] = generation
+  waiting_members[#waiting_members + 1] = members[i]
+  except(i, 'suspect', crashes)
+end
+
 -- Let a call wait for what it needs. Returns when its line is asked for; or nothing, and whether it was granted anything.
 local function park(i, id, generation, said)
   local is_newer = not bodies[i] or generation > generation_in(heard_of[i])
@@ -123,7 +132,7 @@ local function park(i, id, generation, said)
   )
   if turn_ms then
     stands_here[id] = generation
-    parked_members[#parked_members + 1] = members[i]
+    waiting_members[#waiting_members + 1] = members[i]
     redis.call('SET', ended .. id, generation, 'PX', limits.parked_ms(redis.call('PTTL', ended .. id)))
   end
   return turn_ms, has_terms
@@ -157,17 +166,23 @@ for i, id in ipairs(ids) do
     except(i, 'held', generation > wanted and 0 or end_ms)
   else
     local turn_ms, has_terms = park(i, id, generation, said)
-    note(i, id, generation, ARGV[at + 2], not turn_ms)
+    local crashes = times_in(counted[i] or nil)
+    local is_suspect = not turn_ms and crashes >= SUSPECT_CRASHES
+    local is_left = is_suspect and suspects_left <= 0
+    note(i, id, generation, ARGV[at + 2], not turn_ms and not is_left)
     if turn_ms then
       except(i, 'parked', turn_ms)
+    elseif is_left then
+      leave(i, id, generation, crashes)
     else
+      suspects_left = suspects_left - (is_suspect and 1 or 0)
       lend(i, id, generation, has_terms)
     end
   end
 end
 
-if #parked_members > 0 then
-  redis.call('ZREM', due, unpack(parked_members))
+if #waiting_members > 0 then
+  redis.call('ZREM', due, unpack(waiting_members))
   if is_put_off then
     limits.call_others(limits.prefix_by(messages, 'messages'))
   end

@@ -31,6 +31,16 @@ class SuspectingSuite(Suite):
         other = await (await stage.process()).consumer()
         assert await _ids(other, 10, suspects=2) == ["b", "c"]
 
+    async def test_who_dies_has_died_of_what_it_was_lent(self, stage: Stage, process: Process) -> None:
+        """However soon a consumer dies, what it came across and was not lent has no crash of that."""
+        await _suspects(stage, process, "abcd")
+        killed = await process.consumer()
+        (lent,) = await stage.outcome(stage.start(killed.fetch(LIMITS, 10)), "one suspect")
+        await killed.fetch(LIMITS, 10, wait=False, suspects=0)
+        assert await process.transport.release([killed.name]) == 1
+        found = await stage.fetch(await (await stage.process()).consumer(), 4, suspects=4)
+        assert {delivery.id: delivery.crashes for delivery in found} == {**dict.fromkeys("abcd", 2), lent.id: 3}
+
     async def test_suspects_that_may_not_be_lent_are_left_to_others(self, stage: Stage, process: Process) -> None:
         """Who may take one suspect gets one, wherever it stands, and all that is none; others get the rest."""
         await _suspects(stage, process, "abc")

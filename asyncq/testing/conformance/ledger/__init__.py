@@ -22,6 +22,7 @@ from asyncq.testing.conformance.ledger.replacing import ReplacingSuite
 from asyncq.testing.conformance.ledger.rescheduling import ReschedulingSuite
 from asyncq.testing.conformance.ledger.settling import SettlingSuite
 from asyncq.testing.conformance.ledger.sharing import SharingSuite
+from asyncq.testing.conformance.ledger.suspecting import SuspectingSuite
 from asyncq.testing.conformance.ledger.taking import TakingSuite
 from asyncq.testing.conformance.ledger.turning import TurningSuite
 from asyncq.testing.conformance.ledger.withdrawing import WithdrawingSuite
@@ -35,6 +36,7 @@ class LedgerSuite(
     KeyingSuite,
     ReplacingSuite,
     TakingSuite,
+    SuspectingSuite,
     SettlingSuite,
     LeasingSuite,
     OrphaningSuite,
