@@ -1,12 +1,12 @@
 """The cancelling: what aiormq makes of it, told apart from what a task was really told."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def cancellable() -> Iterator[None]:
+def cancellable() -> Generator[None]:
     """Raise CancelledError at the end of a block whose task was cancelled meanwhile, if aiormq has swallowed that.
 
     It does so in whoever closes a channel: a task that opens one after the other would never end.

@@ -70,6 +70,18 @@ class Retelling:
             if isinstance(refusal, NotTaken)
         )
 
+    def line_up(self, replies: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Keep those for processes that have yet to take others; return the rest.
+
+        So who settles waits for what such a process does not take only once.
+        """
+        if not self._kept:
+            return replies
+        until = time.monotonic() + KEPT
+        behind = {reply.message.routing_key for reply in replies} & self._kept.keys()
+        self._keep(_Reply(reply, until) for reply in replies if reply.message.routing_key in behind)
+        return [reply for reply in replies if reply.message.routing_key not in behind]
+
     async def run(self) -> None:
         """Offer them again until cancelled."""
         failures = 0
@@ -97,7 +109,7 @@ class Retelling:
         async with self._turn:
             self._drop_old()
             firsts = {address: replies[0] for address, replies in self._kept.items()}
-            refusals = await self._sending.send([reply.parcel for reply in firsts.values()])
+            refusals = await self._sending.send([reply.parcel for reply in firsts.values()], insist=False)
             answers = zip(firsts, refusals, strict=True)
             told = [address for address, refusal in answers if not isinstance(refusal, NotTaken)]
             for address in told:
@@ -107,7 +119,7 @@ class Retelling:
     async def _offer_rest(self, rest: Sequence[_Reply]) -> None:
         refusals: Sequence[PublishRefused | None] = [NotTaken()] * len(rest)
         try:
-            refusals = await self._sending.send([reply.parcel for reply in rest])
+            refusals = await self._sending.send([reply.parcel for reply in rest], insist=False)
         finally:
             pairs = zip(rest, refusals, strict=True)
             self._keep(reply for reply, refusal in pairs if isinstance(refusal, NotTaken))

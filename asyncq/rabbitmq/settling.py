@@ -84,9 +84,10 @@ class Settling:
             else:
                 self._holding.disown(token)
                 lost.append(token)
-        refusals = await self._sent([*parcels, *replies], [*(end.token for end in ends), *lost])
-        if replies and any(refusals):
-            self.retelling.put(replies, refusals[len(parcels) :])
+        told = self.retelling.line_up(replies)
+        refusals = await self._sent([*parcels, *told], [*(end.token for end in ends), *lost])
+        if any(refusals):
+            self.retelling.put(told, refusals[len(parcels) :])
         for token in lost:
             self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))

@@ -23,7 +23,7 @@ FULL, OPEN = "full", "open"
 async def client(rabbitmq_url: str, namespace: str) -> AsyncIterator[RabbitClient]:
     """Connections, beside two processes that wait for results: the queue of one takes nothing."""
     names = Names(namespace)
-    client = RabbitClient(rabbitmq_url, namespace=namespace, priorities={}, connect_timeout=10, command_timeout=0.5)
+    client = RabbitClient(rabbitmq_url, namespace=namespace, priorities={}, connect_timeout=10, command_timeout=4)
     async with bare_channel(rabbitmq_url) as channel:
         await channel.exchange_declare(names.replies, exchange_type="direct", durable=True)
         for address, arguments in ((FULL, {"x-max-length": 0, "x-overflow": "reject-publish"}), (OPEN, {})):
@@ -58,14 +58,15 @@ async def running(kept: Retelling) -> AsyncIterator[None]:
 
 
 async def test_what_is_not_taken_is_told_later(client: RabbitClient, rabbitmq_url: str) -> None:
-    """One process is told all once its queue takes something, in order; another one does not wait for that."""
+    """One process is told all once its queue takes something, in order; neither another one nor who settles waits."""
     sending = Sending(client, lambda: 0)
     kept = Retelling(sending)
     late = replies(client, FULL, ["1", "2", "3"])
     refusals = await sending.send(late)
     assert [type(refusal) for refusal in refusals] == [NotTaken] * 3
+    assert kept.line_up(late) == late
     kept.put(late, refusals)
-    kept.put(replies(client, OPEN, ["4", "5"]), [NotTaken(), NotTaken()])
+    kept.put(replies(client, OPEN, ["8", "9"]), [NotTaken(), NotTaken()])
     told: list[str] = []
 
     async def is_told(queue: str, ids: list[str]) -> bool:
@@ -73,12 +74,14 @@ async def test_what_is_not_taken_is_told_later(client: RabbitClient, rabbitmq_ur
         return told == ids
 
     async with running(kept):
-        await wait_until(lambda: is_told(client.names.reply(OPEN), ["4", "5"]), "the other process to be told")
+        await wait_until(lambda: is_told(client.names.reply(OPEN), ["8", "9"]), "the other process to be told")
         told.clear()
+        others = replies(client, OPEN, ["7"])
+        assert kept.line_up([*others, *replies(client, FULL, ["4"])]) == others
         await turn_to_next_queue(client, rabbitmq_url)
-        await wait_until(lambda: is_told(client.names.reply(FULL, 1), ["1", "2", "3"]), "all to be told")
-        kept.put(replies(client, FULL, ["6"]), [NotTaken()])
-        await wait_until(lambda: is_told(client.names.reply(FULL, 1), ["1", "2", "3", "6"]), "one more to be told")
+        await wait_until(lambda: is_told(client.names.reply(FULL, 1), ["1", "2", "3", "4"]), "all to be told")
+        kept.put(replies(client, FULL, ["5"]), [NotTaken()])
+        await wait_until(lambda: is_told(client.names.reply(FULL, 1), ["1", "2", "3", "4", "5"]), "one more to be told")
 
 
 async def test_who_leaves_offers_once_more(
