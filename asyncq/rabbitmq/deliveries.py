@@ -9,7 +9,8 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 
 from asyncq.rabbitmq.acknowledging import SOON, Acknowledger
-from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
+from asyncq.rabbitmq.cancelling import cancellable, is_foreign_cancellation
+from asyncq.rabbitmq.connection import Connection
 from asyncq.rabbitmq.faults import FAULTS, mapped
 from asyncq.rabbitmq.inbound import Deliveries, Properties, properties_of
 from asyncq.timeouts import AnswerTimeout
@@ -220,8 +221,9 @@ class ReceivingChannel:
     async def call(self, wanted: str, call: Coroutine[Any, Any, T]) -> T:
         """Return what the server answers. Raises BrokerUnavailable or ConfigurationError with what was wanted."""
         try:
-            async with AnswerTimeout(self._seconds):
-                answer = await call
+            with cancellable():
+                async with AnswerTimeout(self._seconds):
+                    answer = await call
         except BaseException as error:
             if isinstance(error, TimeoutError):
                 self.connection.abort(error)

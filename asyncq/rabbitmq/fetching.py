@@ -3,8 +3,9 @@
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.rabbitmq.client import RabbitClient
@@ -96,9 +97,11 @@ class FetchingConsumer(Consumer):
         self._event.clear()
         return await self._take(limits, count, suspects)
 
-    async def _keep_up(self) -> None:
-        """Keep the queues consumed."""
+    async def _keep_up(self, *others: Coroutine[Any, Any, None]) -> None:
+        """Keep the queues consumed, and run other doers beside that."""
         async with asyncio.TaskGroup() as doers:
+            for other in others:
+                doers.create_task(other)
             for intake in self._intakes.values():
                 doers.create_task(intake.run())
             doers.create_task(self._returning.run())
