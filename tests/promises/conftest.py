@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from asyncq import Broker, broker_from_url
-from tests.cli.programs import StartProgram, programs
 from tests.promises.effects import Effects
 from tests.promises.pair import Pair, Server
 from tests.promises.publisher import Publisher
@@ -81,13 +80,6 @@ def effects(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) -
 def folder(tmp_path: Path, effects: Effects) -> Path:
     """A folder with an application `app.py` in it: that one, where a module does not write another."""
     return tmp_path
-
-
-@pytest.fixture
-async def asyncq(folder: Path) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in that folder; what still runs is killed at the end."""
-    async with programs(folder) as start:
-        yield start
 
 
 @pytest.fixture
