@@ -36,6 +36,10 @@ class NotTaken(PublishRefused, BrokerUnavailable):
     """
 
 
+class Unconfirmed(PublishRefused):
+    """The server did not confirm a message in time: it may have it."""
+
+
 Outcome: TypeAlias = Confirmed | PublishRefused | None
 """None: nothing is known."""
 

@@ -97,11 +97,14 @@ class Settling:
         return effects
 
     async def _sent(self, parcels: Sequence[Parcel], tokens: Sequence[str]) -> Sequence[PublishRefused | None]:
-        """Publish what follows from ends, or give them up."""
+        """Publish what follows from ends, or give them up.
+
+        One whose queue is stuck, mostly a reply's, holds up no other: what is settled again is published again.
+        """
         if not parcels:
             return ()
         try:
-            return await self._sending.send(parcels)
+            return await self._sending.send(parcels, in_part=True)
         except BaseException:
             for token in tokens:
                 self._holding.give_up(token)
