@@ -90,9 +90,11 @@ class Publisher:
                     failures += 1
                     await asyncio.sleep(_AGAIN.seconds(failures, self._random))
         except TimeoutError as error:
-            is_stuck = channel is not None and not self._is_blocked
+            is_in_part = in_part and channel is not None and not self._is_blocked
+            if is_in_part and channel is not None and channel.answered_at > begun:
+                channel = None  # a queue is stuck, not the channel: others may go on there
             unconfirmed = self._unconfirmed(channel, fault)
-            if not in_part or not is_stuck:
+            if not is_in_part:
                 raise unconfirmed from fault or error
             outcomes = [outcome or Unconfirmed(str(unconfirmed)) for outcome in outcomes]
         return [outcome if isinstance(outcome, PublishRefused) else None for outcome in outcomes]
