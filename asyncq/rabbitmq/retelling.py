@@ -63,24 +63,27 @@ class Retelling:
         self._turn = asyncio.Lock()
         self._random = Random()
 
-    def put(self, replies: Sequence[Parcel], refusals: Sequence[PublishRefused | None]) -> None:
-        """Keep those that were not taken. Of what is refused otherwise nobody wants to hear any more."""
-        until = time.monotonic() + KEPT
-        self._keep(
-            _Reply(reply, until) for reply, refusal in zip(replies, refusals, strict=True) if isinstance(refusal, _LATE)
-        )
+    def part(self, replies: Sequence[Parcel]) -> tuple[Sequence[Parcel], Sequence[Parcel]]:
+        """Return those that may be told now, and those to keep behind others that their process has yet to take.
 
-    def line_up(self, replies: Sequence[Parcel]) -> Sequence[Parcel]:
-        """Keep those for processes that have yet to take others; return the rest.
-
-        So who settles waits for what such a process does not take only once.
+        So who settles waits only once for what such a process does not take.
         """
         if not self._kept:
-            return replies
-        until = time.monotonic() + KEPT
+            return replies, ()
         behind = {reply.message.routing_key for reply in replies} & self._kept.keys()
-        self._keep(_Reply(reply, until) for reply in replies if reply.message.routing_key in behind)
-        return [reply for reply in replies if reply.message.routing_key not in behind]
+        return (
+            [reply for reply in replies if reply.message.routing_key not in behind],
+            [reply for reply in replies if reply.message.routing_key in behind],
+        )
+
+    def put(self, replies: Sequence[Parcel], refusals: Sequence[PublishRefused | None]) -> None:
+        """Keep those that were not taken. Of what is refused otherwise nobody wants to hear any more."""
+        self.keep([reply for reply, refusal in zip(replies, refusals, strict=True) if isinstance(refusal, _LATE)])
+
+    def keep(self, replies: Sequence[Parcel]) -> None:
+        """Keep what is to be told later."""
+        until = time.monotonic() + KEPT
+        self._keep(_Reply(reply, until) for reply in replies)
 
     async def run(self) -> None:
         """Offer them again until cancelled."""

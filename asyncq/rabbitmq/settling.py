@@ -84,10 +84,12 @@ class Settling:
             else:
                 self._holding.disown(token)
                 lost.append(token)
-        told = self.retelling.line_up(replies)
+        told, late = self.retelling.part(replies)
         refusals = await self._sent([*parcels, *told], [*(end.token for end in ends), *lost])
         if any(refusals):
             self.retelling.put(told, refusals[len(parcels) :])
+        if late:
+            self.retelling.keep(late)
         for token in lost:
             self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))

@@ -72,7 +72,7 @@ async def test_what_is_not_taken_is_told_later(client: RabbitClient, rabbitmq_ur
     late = replies(client, FULL, ["1", "2", "3"])
     refusals = await sending.send(late)
     assert [type(refusal) for refusal in refusals] == [NotTaken] * 3
-    assert kept.line_up(late) == late
+    assert kept.part(late) == (late, ())
     kept.put(late, refusals)
     kept.put(replies(client, OPEN, ["8", "9"]), [NotTaken(), NotTaken()])
     told: list[str] = []
@@ -85,7 +85,9 @@ async def test_what_is_not_taken_is_told_later(client: RabbitClient, rabbitmq_ur
         await wait_until(lambda: is_told(client.names.reply(OPEN), ["8", "9"]), "the other process to be told")
         told.clear()
         others = replies(client, OPEN, ["7"])
-        assert kept.line_up([*others, *replies(client, FULL, ["4"])]) == others
+        more = replies(client, FULL, ["4"])
+        assert kept.part([*others, *more]) == (others, more)
+        kept.keep(more)
         await turn_to_next_queue(client, rabbitmq_url)
         await wait_until(lambda: is_told(client.names.reply(FULL, 1), ["1", "2", "3", "4"]), "all to be told")
         kept.put(replies(client, FULL, ["5"]), [NotTaken()])
