@@ -36,6 +36,10 @@ class NotTaken(PublishRefused, BrokerUnavailable):
     """
 
 
+class Unconfirmed(PublishRefused):
+    """The server did not confirm a message in time: it may have it."""
+
+
 Outcome: TypeAlias = Confirmed | PublishRefused | None
 """None: nothing is known."""
 
@@ -50,11 +54,13 @@ class ConfirmingChannel:
     Attributes:
         connection: to which it belongs.
         fault: what ended it, as aiormq says it; None: it is open.
+        answered_at: when the server last said what became of something, by the loop's time.
     """
 
     def __init__(self, connection: Connection, channel: Channel) -> None:
         self.connection = connection
         self.fault: BaseException | None = None
+        self.answered_at = 0.0
         self._channel = channel
         self._unconfirmed: dict[int, tuple[_Sending, int]] = {}  # by delivery tag, in order
         self._last_tag = 0
@@ -127,6 +133,7 @@ class ConfirmingChannel:
                 raise
 
     def _confirmed(self, tag: int, is_multiple: bool, is_taken: bool) -> None:
+        self.answered_at = asyncio.get_running_loop().time()
         unconfirmed = self._unconfirmed
         tags = list(takewhile(tag.__ge__, unconfirmed)) if is_multiple else (tag,)
         for each in tags:

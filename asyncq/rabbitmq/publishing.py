@@ -9,7 +9,7 @@ from aiormq import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPrecondit
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
-from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Nowhere, Outcome
+from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Nowhere, Outcome, Unconfirmed
 from asyncq.rabbitmq.faults import explained, is_wrong, mapped
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.reconnecting import Reconnecting
@@ -40,7 +40,9 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._random = Random()
 
-    async def publish(self, messages: Sequence[Message], *, insist: bool = True) -> list[PublishRefused | None]:
+    async def publish(
+        self, messages: Sequence[Message], *, insist: bool = True, in_part: bool = False
+    ) -> list[PublishRefused | None]:
         """Publish messages, in order, and return once the server has all of them as safe as it keeps anything.
 
         Those of which nothing is known when a connection is lost are published again on the next one, under the same
@@ -49,6 +51,7 @@ class Publisher:
         Args:
             messages: to publish.
             insist: offer what a queue does not take again for a while.
+            in_part: return what is known when only some were confirmed in time, because a queue is stuck.
 
         Returns:
             What each was refused for, or None.
@@ -59,10 +62,14 @@ class Publisher:
         """
         refusals: list[PublishRefused | None] = []
         for part in _parts(messages):
-            refusals += await self._publish(part, NOT_TAKEN if insist else 0.0)
-        return refusals
+            refusals += await self._publish(part, NOT_TAKEN if insist else 0.0, in_part)
+            if any(isinstance(refusal, Unconfirmed) for refusal in refusals[-len(part) :]):
+                break
+        return refusals + [Unconfirmed("It was not published.")] * (len(messages) - len(refusals))
 
-    async def _publish(self, messages: Sequence[Message], patience: float) -> list[PublishRefused | None]:
+    async def _publish(
+        self, messages: Sequence[Message], patience: float, in_part: bool
+    ) -> list[PublishRefused | None]:
         outcomes: list[Outcome] = [None] * len(messages)
         channel: ConfirmingChannel | None = None
         fault: BaseException | None = None
@@ -84,7 +91,13 @@ class Publisher:
                     failures += 1
                     await asyncio.sleep(_AGAIN.seconds(failures, self._random))
         except TimeoutError as error:
-            raise self._unconfirmed(channel, fault) from fault or error
+            is_in_part = in_part and channel is not None and not self._is_blocked
+            if is_in_part and channel is not None and channel.answered_at > begun:
+                channel = None  # a queue is stuck, not the channel: others may go on there
+            unconfirmed = self._unconfirmed(channel, fault)
+            if not is_in_part:
+                raise unconfirmed from fault or error
+            outcomes = [outcome or Unconfirmed(str(unconfirmed)) for outcome in outcomes]
         return [outcome if isinstance(outcome, PublishRefused) else None for outcome in outcomes]
 
     async def _offers_again(self, channel: ConfirmingChannel, outcomes: list[Outcome], *, until: float) -> bool:

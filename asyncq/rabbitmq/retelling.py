@@ -10,16 +10,18 @@ from typing import NamedTuple
 
 from asyncq.backoff import Backoff
 from asyncq.errors import BrokerUnavailable, PublishRefused
-from asyncq.rabbitmq.confirming import NotTaken
+from asyncq.rabbitmq.confirming import NotTaken, Unconfirmed
 from asyncq.rabbitmq.sending import Parcel, Sending
 
 logger = logging.getLogger("asyncq.rabbitmq")
 
-KEPT = 60.0
-"""Seconds for which a reply is offered. Who waits for it has turned to another queue by then: see `replies.SILENT`."""
+KEPT = 120.0
+"""Seconds for which a reply is offered to a server that answers. Who waits has turned to another queue before."""
 
 MAX_BYTES, OVERHEAD = 16_000_000, 1_000
 """Bound of what is kept, and what a reply takes besides its record."""
+
+_LATE = (NotTaken, Unconfirmed)
 
 LAST = 1.0
 """Seconds in which the last offer must be taken: a worker that stops has little time."""
@@ -43,7 +45,7 @@ class _Reply(NamedTuple):
 
 
 class Retelling:
-    """Keeps the replies that were refused because the node of their queue was down.
+    """Keeps the replies that were refused, or not confirmed, because the node of their queue was down.
 
     From RabbitMQ 4.0 on, a process hears only after a while that this node is down; it hears nothing of that where the
     node is back before. A reply that was dropped meanwhile would be waited for without end.
@@ -61,26 +63,27 @@ class Retelling:
         self._turn = asyncio.Lock()
         self._random = Random()
 
-    def put(self, replies: Sequence[Parcel], refusals: Sequence[PublishRefused | None]) -> None:
-        """Keep those that were not taken. Of what is refused otherwise nobody wants to hear any more."""
-        until = time.monotonic() + KEPT
-        self._keep(
-            _Reply(reply, until)
-            for reply, refusal in zip(replies, refusals, strict=True)
-            if isinstance(refusal, NotTaken)
-        )
+    def part(self, replies: Sequence[Parcel]) -> tuple[Sequence[Parcel], Sequence[Parcel]]:
+        """Return those that may be told now, and those to keep behind others that their process has yet to take.
 
-    def line_up(self, replies: Sequence[Parcel]) -> Sequence[Parcel]:
-        """Keep those for processes that have yet to take others; return the rest.
-
-        So who settles waits for what such a process does not take only once.
+        So who settles waits only once for what such a process does not take.
         """
         if not self._kept:
-            return replies
-        until = time.monotonic() + KEPT
+            return replies, ()
         behind = {reply.message.routing_key for reply in replies} & self._kept.keys()
-        self._keep(_Reply(reply, until) for reply in replies if reply.message.routing_key in behind)
-        return [reply for reply in replies if reply.message.routing_key not in behind]
+        return (
+            [reply for reply in replies if reply.message.routing_key not in behind],
+            [reply for reply in replies if reply.message.routing_key in behind],
+        )
+
+    def put(self, replies: Sequence[Parcel], refusals: Sequence[PublishRefused | None]) -> None:
+        """Keep those that were not taken. Of what is refused otherwise nobody wants to hear any more."""
+        self.keep([reply for reply, refusal in zip(replies, refusals, strict=True) if isinstance(refusal, _LATE)])
+
+    def keep(self, replies: Sequence[Parcel]) -> None:
+        """Keep what is to be told later."""
+        until = time.monotonic() + KEPT
+        self._keep(_Reply(reply, until) for reply in replies)
 
     async def run(self) -> None:
         """Offer them again until cancelled."""
@@ -100,34 +103,35 @@ class Retelling:
             with suppress(BrokerUnavailable, TimeoutError):
                 async with asyncio.timeout(LAST):
                     await self._offer()
-        if self._kept:
-            count = sum(map(len, self._kept.values()))
-            logger.warning("%d results are told to nobody: the node is down on which they are waited for.", count)
+        _say_lost(sum(map(len, self._kept.values())))
 
     async def _offer(self) -> bool:
         """Offer one reply to each process, and the rest to those that took it; return whether any did."""
         async with self._turn:
-            self._drop_old()
             firsts = {address: replies[0] for address, replies in self._kept.items()}
-            refusals = await self._sending.send([reply.parcel for reply in firsts.values()], insist=False)
+            refusals = await self._sending.send([reply.parcel for reply in firsts.values()], insist=False, in_part=True)
             answers = zip(firsts, refusals, strict=True)
-            told = [address for address, refusal in answers if not isinstance(refusal, NotTaken)]
+            told = [address for address, refusal in answers if not isinstance(refusal, _LATE)]
             for address in told:
                 await self._offer_rest(self._take(address)[1:])
+            self._drop_old()
             return bool(told)
 
     async def _offer_rest(self, rest: Sequence[_Reply]) -> None:
-        refusals: Sequence[PublishRefused | None] = [NotTaken()] * len(rest)
+        refusals: Sequence[PublishRefused | None] = [Unconfirmed()] * len(rest)
         try:
-            refusals = await self._sending.send([reply.parcel for reply in rest], insist=False)
+            refusals = await self._sending.send([reply.parcel for reply in rest], insist=False, in_part=True)
         finally:
             pairs = zip(rest, refusals, strict=True)
-            self._keep(reply for reply, refusal in pairs if isinstance(refusal, NotTaken))
+            self._keep(reply for reply, refusal in pairs if isinstance(refusal, _LATE))
 
     def _drop_old(self) -> None:
         now = time.monotonic()
         for address in list(self._kept):
-            self._keep(reply for reply in self._take(address) if reply.until > now)
+            replies = self._take(address)
+            young = [reply for reply in replies if reply.until > now]
+            self._keep(young)
+            _say_lost(len(replies) - len(young))
 
     def _keep(self, replies: Iterable[_Reply]) -> None:
         for reply in replies:
@@ -148,3 +152,8 @@ class Retelling:
             self._is_full = False
             self._has_some.clear()
         return replies
+
+
+def _say_lost(count: int) -> None:
+    if count:
+        logger.warning("%d results are told to nobody: the node is down on which they are waited for.", count)

@@ -1,6 +1,7 @@
 """The sending: publishes calls, and sees to it that there is what they are published to."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from asyncq.errors import PublishRefused
@@ -52,7 +53,9 @@ class Sending:
         id, queue, body, priority, *_ = call
         return Parcel(self._wire.ready(id, queue, body, priority, facts=facts, is_handed_back=True), queue)
 
-    async def send(self, parcels: Sequence[Parcel], *, insist: bool = True) -> list[PublishRefused | None]:
+    async def send(
+        self, parcels: Sequence[Parcel], *, insist: bool = True, in_part: bool = False
+    ) -> list[PublishRefused | None]:
         """Publish them, confirmed; return for each what it was refused for, or None.
 
         What was deleted on the server since it was declared is declared once more.
@@ -60,6 +63,7 @@ class Sending:
         Args:
             parcels: to publish.
             insist: offer what a queue does not take again for a while.
+            in_part: return what is known when only some were confirmed in time, because a queue is stuck.
 
         Raises:
             BrokerUnavailable: the outcome of all is unknown.
@@ -68,13 +72,14 @@ class Sending:
         if not parcels:
             return []
         await self._provide(parcels)
-        refusals = await self._client.publisher.publish([parcel.message for parcel in parcels], insist=insist)
+        publish = partial(self._client.publisher.publish, insist=insist, in_part=in_part)
+        refusals = await publish([parcel.message for parcel in parcels])
         lost = [index for index, refusal in enumerate(refusals) if refusal and parcels[index].queue]
         if any(isinstance(refusals[index], Nowhere) for index in lost):
             self._client.forget()
             again = [parcels[index] for index in lost]
             await self._provide(again)
-            outcomes = await self._client.publisher.publish([parcel.message for parcel in again], insist=insist)
+            outcomes = await publish([parcel.message for parcel in again])
             for index, refusal in zip(lost, outcomes, strict=True):
                 refusals[index] = refusal
         return refusals

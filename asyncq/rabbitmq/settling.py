@@ -84,10 +84,12 @@ class Settling:
             else:
                 self._holding.disown(token)
                 lost.append(token)
-        told = self.retelling.line_up(replies)
+        told, late = self.retelling.part(replies)
         refusals = await self._sent([*parcels, *told], [*(end.token for end in ends), *lost])
         if any(refusals):
             self.retelling.put(told, refusals[len(parcels) :])
+        if late:
+            self.retelling.keep(late)
         for token in lost:
             self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))
@@ -97,11 +99,14 @@ class Settling:
         return effects
 
     async def _sent(self, parcels: Sequence[Parcel], tokens: Sequence[str]) -> Sequence[PublishRefused | None]:
-        """Publish what follows from ends, or give them up."""
+        """Publish what follows from ends, or give them up.
+
+        One whose queue is stuck, mostly a reply's, holds up no other: what is settled again is published again.
+        """
         if not parcels:
             return ()
         try:
-            return await self._sending.send(parcels)
+            return await self._sending.send(parcels, in_part=True)
         except BaseException:
             for token in tokens:
                 self._holding.give_up(token)

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from asyncq.rabbitmq.confirming import Unconfirmed
 from asyncq.rabbitmq.frames import Message
-from asyncq.rabbitmq.publishing import MAX_MESSAGES
+from asyncq.rabbitmq.publishing import MAX_MESSAGES, Publisher
 from tests.chaos.link import Direction
 from tests.chaos.proxy import Proxy
 from tests.rabbitmq.publishers import (
@@ -20,6 +21,7 @@ from tests.rabbitmq.publishers import (
     forget_nothing,
     messages,
     publisher,
+    reconnecting,
     take_all,
     take_ids,
 )
@@ -142,6 +144,30 @@ async def test_what_is_not_taken_is_offered_again(rabbitmq_url: str, namespace: 
     taken += await take_ids(rabbitmq_url, namespace)
     assert sorted(taken) == [*(f"call-{number}" for number in range(5)), "first-0"]
     assert len(await take_all(rabbitmq_url, f"{namespace}-other")) == 500
+
+
+async def test_a_stuck_queue_holds_up_nothing_else(rabbitmq_server: RabbitMQServer, namespace: str) -> None:
+    """Who asks for what is known in part is told which messages were not confirmed in time; others go on meanwhile."""
+    url, other = rabbitmq_server.url, f"{namespace}-other"
+    await declare(url, namespace, {"x-queue-type": "classic"})
+    await declare(url, other)
+    queue = f'{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{namespace}">>)),'
+    await asyncio.to_thread(rabbitmq_server.evaluate, f"{queue} sys:suspend(amqqueue:get_pid(Queue)).")
+    try:
+        async with reconnecting(url) as connections:
+            publishing = Publisher(connections, command_timeout=COMMAND_TIMEOUT)
+            batch = [*messages(namespace, 1), *messages(other, 1)]
+            stuck = asyncio.create_task(publishing.publish(batch, in_part=True))
+            while not stuck.done():
+                assert await publishing.publish(messages(other, 1)) == [None]
+            unconfirmed, confirmed = await stuck
+            assert isinstance(unconfirmed, Unconfirmed)
+            assert confirmed is None
+            assert connections.connections == 1
+            with pytest.raises(BrokerUnavailable, match="did not confirm"):
+                await publishing.publish(batch)
+    finally:
+        await asyncio.to_thread(rabbitmq_server.evaluate, f"{queue} sys:resume(amqqueue:get_pid(Queue)).")
 
 
 async def _is_taken(publishing, queue: str) -> bool:

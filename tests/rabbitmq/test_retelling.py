@@ -13,10 +13,18 @@ from asyncq.rabbitmq.confirming import NotTaken
 from asyncq.rabbitmq.names import Names
 from asyncq.rabbitmq.retelling import Retelling
 from asyncq.rabbitmq.sending import Parcel, Sending
+from asyncq.rabbitmq.transport import RabbitTransport
+from asyncq.transport import Again, Delivery, Done, Envelope, Outcome
 from tests.rabbitmq.publishers import bare_channel, take_ids
+from tests.rabbitmq_servers import RabbitMQServer
 from tests.waiting import wait_until
 
 FULL, OPEN = "full", "open"
+
+QUEUE = """
+{ok, Queue} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)),
+Pid = amqqueue:get_pid(Queue),
+"""
 
 
 @pytest.fixture
@@ -64,20 +72,22 @@ async def test_what_is_not_taken_is_told_later(client: RabbitClient, rabbitmq_ur
     late = replies(client, FULL, ["1", "2", "3"])
     refusals = await sending.send(late)
     assert [type(refusal) for refusal in refusals] == [NotTaken] * 3
-    assert kept.line_up(late) == late
+    assert kept.part(late) == (late, ())
     kept.put(late, refusals)
     kept.put(replies(client, OPEN, ["8", "9"]), [NotTaken(), NotTaken()])
     told: list[str] = []
 
     async def is_told(queue: str, ids: list[str]) -> bool:
         told.extend(await take_ids(rabbitmq_url, queue))
-        return told == ids
+        return list(dict.fromkeys(told)) == ids  # what came while the address had two queues is told twice
 
     async with running(kept):
         await wait_until(lambda: is_told(client.names.reply(OPEN), ["8", "9"]), "the other process to be told")
         told.clear()
         others = replies(client, OPEN, ["7"])
-        assert kept.line_up([*others, *replies(client, FULL, ["4"])]) == others
+        more = replies(client, FULL, ["4"])
+        assert kept.part([*others, *more]) == (others, more)
+        kept.keep(more)
         await turn_to_next_queue(client, rabbitmq_url)
         await wait_until(lambda: is_told(client.names.reply(FULL, 1), ["1", "2", "3", "4"]), "all to be told")
         kept.put(replies(client, FULL, ["5"]), [NotTaken()])
@@ -109,6 +119,41 @@ async def test_what_is_kept_is_bounded(
     await kept.finish()
     assert await take_ids(rabbitmq_url, client.names.reply(OPEN)) == ["0", "1", "2"]
     monkeypatch.setattr(retelling, "KEPT", -1.0)
-    kept.put(replies(client, OPEN, ["5"]), [NotTaken()])
+    kept.put(replies(client, FULL, ["5"]), [NotTaken()])
     await kept.finish()
-    assert await take_ids(rabbitmq_url, client.names.reply(OPEN)) == []
+    assert "1 results are told to nobody" in caplog.text
+    await turn_to_next_queue(client, rabbitmq_url)
+    await kept.finish()
+    assert await take_ids(rabbitmq_url, client.names.reply(FULL, 1)) == []
+
+
+async def test_a_stuck_process_holds_up_nobody(client: RabbitClient, rabbitmq_server: RabbitMQServer) -> None:
+    """While a reply queue confirms nothing, ends take effect, what follows is published once, and it is told later."""
+    transport = RabbitTransport(client)
+    consumer = await transport.consumer("worker", ["default"], lease=30)
+    await transport.publish([Envelope("ends", "default", b"1"), Envelope("retried", "default", b"2")])
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(consumer.run(lambda _: None))
+        deliveries: list[Delivery] = []
+        while len(deliveries) < 2:
+            deliveries += await consumer.fetch({"default": 10}, 10)
+        ends, retried = sorted(deliveries, key=lambda delivery: delivery.id)
+        await asyncio.to_thread(rabbitmq_server.evaluate, f"{QUEUE % client.names.reply(OPEN)} sys:suspend(Pid).")
+        try:
+            settlements = [Done(ends, Outcome(b"{}", 1_000, OPEN)), Again(retried, b"3", 0)]
+            assert await consumer.settle(settlements) == [True, True]
+            (again,) = await consumer.fetch({"default": 10}, 10)
+            assert (again.id, again.body) == ("retried", b"3")
+            assert await consumer.settle([Done(again, Outcome(None))]) == [True]
+        finally:
+            await asyncio.to_thread(rabbitmq_server.evaluate, f"{QUEUE % client.names.reply(OPEN)} sys:resume(Pid).")
+        told: list[str] = []
+
+        async def is_told() -> bool:
+            told.extend(await take_ids(rabbitmq_server.url, client.names.reply(OPEN)))
+            return "ends" in told
+
+        await wait_until(is_told, "the result to be told")
+        assert not await consumer.fetch({"default": 10}, 10, wait=False)
+        await consumer.leave()
+        running.cancel()
