@@ -21,6 +21,9 @@ logger = logging.getLogger("asyncq.rabbitmq")
 SILENCE = 15.0
 """Seconds after which the server is asked whether it is there."""
 
+STEP = 4
+"""Of what is lent already the part that is sent ahead beyond the slots at once, if any is."""
+
 MAX_LOSSES = 100
 
 _AGAIN = Backoff(delay=0.05, max_delay=2.0)
@@ -56,6 +59,7 @@ class Intake:
         self._channel: ReceivingChannel | None = None
         self._wanted = 0
         self._ceiling = 0
+        self._most_free = 0
         self._probes: list[asyncio.Future[None]] = []
         self._flushes: list[asyncio.Future[None]] = []
         self._changed = asyncio.Event()
@@ -83,9 +87,13 @@ class Intake:
         if channel is None or not self._wanted:
             self._change(max(count, self._wanted))
             return
+        self._most_free = max(self._most_free, limit)
         self._ceiling = max(self._ceiling, limit + channel.outstanding)
         if self._wanted < self._ceiling and channel.outstanding + count > self._wanted:
-            self._change(min(self._ceiling, max(2 * self._wanted, channel.outstanding + count)))
+            wanted = min(self._ceiling, max(2 * self._wanted, channel.outstanding + count))
+            if wanted > self._most_free:  # what has no slot grows one by one, and each step is a consumer
+                wanted = max(wanted, self._wanted + self._wanted // STEP)
+            self._change(wanted)
 
     def want_at_least(self, count: int) -> None:
         """Let the server have sent so many that are not acknowledged."""

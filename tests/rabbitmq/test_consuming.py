@@ -121,6 +121,17 @@ async def test_who_has_more_slots_than_before_counts_no_crash(stage: Stage, proc
     assert {each.crashes for each in fetched} == {0}
 
 
+async def test_slots_that_are_free_again_and_again_cost_few_consumers(
+    stage: Stage, process: Process, rabbitmq_url: str
+) -> None:
+    """What has ended here and is not settled yet, or awaits a call, has no slot: one more is sent each time."""
+    ids = [str(number) for number in range(120)]
+    await process.publish_ids(*ids)
+    consumer = await process.consumer()
+    assert [id for _ in ids for id in await stage.fetch_ids(consumer, 1, {QUEUE: 1})] == ids
+    assert await consumers_of(rabbitmq_url, names_of(stage).queue(QUEUE)) < 25
+
+
 async def test_a_queue_that_had_several_consumers_is_made_anew(
     stage: Stage, process: Process, rabbitmq_url: str
 ) -> None:
