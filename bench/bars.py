@@ -67,26 +67,21 @@ def of_peer(scenario: str, key: str, factor: float, peer: str, *, subject: str =
 
 def at_most(scenario: str, key: str, bound: float, *, subject: str = SUBJECT) -> Judge:
     """Compare with a number."""
-
-    def judge(results: Results) -> Verdict:
-        found = results.median(scenario, subject, key)
-        if found is None:
-            return UNKNOWN
-        column = SCENARIOS[scenario].column(key)
-        return Verdict(f"{found:,.{column.digits}f} {column.heading}", found <= bound)
-
-    return judge
+    return _of_number(scenario, key, lambda found: found <= bound, subject)
 
 
 def at_least(scenario: str, key: str, bound: float, *, subject: str = SUBJECT) -> Judge:
     """Compare with a number."""
+    return _of_number(scenario, key, lambda found: found >= bound, subject)
 
+
+def _of_number(scenario: str, key: str, is_reached: Callable[[float], bool], subject: str) -> Judge:
     def judge(results: Results) -> Verdict:
         found = results.median(scenario, subject, key)
         if found is None:
             return UNKNOWN
         column = SCENARIOS[scenario].column(key)
-        return Verdict(f"{found:,.{column.digits}f} {column.heading}", found >= bound)
+        return Verdict(f"{found:,.{column.digits}f} {column.heading}", is_reached(found))
 
     return judge
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -83,15 +83,6 @@ TASKIQ_RABBITMQ = Environment(
 )
 DRAMATIQ = Environment("dramatiq", ("dramatiq==2.2.1", "pika==1.4.4", "redis==8.1.0", *SPEED))
 
-ARQ_WORKER = ("arq", "bench.peers.arq_peer.WorkerSettings", "--custom-log-dict", "bench.peers.arq_peer.LOGGING")
-ASYNCQ_WORKER = (
-    *("python", "-m", "asyncq", "worker", "bench.peers.asyncq_peer:broker"),
-    *("--concurrency", "{concurrency}", "--log-level", "warning"),
-)
-HUEY_WORKER = ("huey_consumer", "bench.peers.huey_peer.queue", "-w", "1", "-k", "thread", "-q")
-HUEY_QUEUE = ("SELECT count(*) FROM task",)
-ASYNCQ_RABBITMQ_QUEUE = "asyncq:asyncq:q:default"
-
 
 def taskiq_worker(module: str) -> tuple[str, ...]:
     """Return the command line of taskiq's worker with the broker in that module."""
@@ -101,23 +92,40 @@ def taskiq_worker(module: str) -> tuple[str, ...]:
     )
 
 
+ASYNCQ_PEER = Peer(
+    "asyncq",
+    "asyncq_peer",
+    (
+        *("python", "-m", "asyncq", "worker", "bench.peers.asyncq_peer:broker"),
+        *("--concurrency", "{concurrency}", "--log-level", "warning"),
+    ),
+    unsettled=("HLEN", "{asyncq}:q:default:messages"),
+    is_rival=False,
+)
+ASYNCQ_RABBITMQ_PEER = replace(
+    ASYNCQ_PEER, name="asyncq-rabbitmq", unsettled=("asyncq:asyncq:q:default",), broker="rabbitmq"
+)
+ARQ_PEER = Peer(
+    "arq",
+    "arq_peer",
+    ("arq", "bench.peers.arq_peer.WorkerSettings", "--custom-log-dict", "bench.peers.arq_peer.LOGGING"),
+    ARQ,
+    ("ZCARD", "arq:queue"),
+)
+HUEY_PEER = Peer(
+    "huey",
+    "huey_peer",
+    ("huey_consumer", "bench.peers.huey_peer.queue", "-w", "1", "-k", "thread", "-q"),
+    HUEY,
+    ("SELECT count(*) FROM task",),
+    broker="sqlite",
+)
+
 PEERS: Mapping[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer(
-            "asyncq",
-            "asyncq_peer",
-            ASYNCQ_WORKER,
-            unsettled=("HLEN", "{asyncq}:q:default:messages"),
-            is_rival=False,
-        ),
-        Peer(
-            "taskiq",
-            "taskiq_peer",
-            taskiq_worker("taskiq_peer"),
-            TASKIQ,
-            ("XPENDING", "taskiq", "taskiq"),
-        ),
+        ASYNCQ_PEER,
+        Peer("taskiq", "taskiq_peer", taskiq_worker("taskiq_peer"), TASKIQ, ("XPENDING", "taskiq", "taskiq")),
         Peer("saq", "saq_peer", ("saq", "bench.peers.saq_peer.settings"), SAQ, ("ZCARD", "saq:bench:incomplete")),
         Peer(
             "streaq",
@@ -126,15 +134,8 @@ PEERS: Mapping[str, Peer] = {
             STREAQ,
             ("XPENDING", "streaq:default:queues:normal", "workers"),
         ),
-        Peer("arq", "arq_peer", ARQ_WORKER, ARQ, ("ZCARD", "arq:queue")),
-        Peer(
-            "arq-10ms",
-            "arq_peer",
-            ARQ_WORKER,
-            ARQ,
-            ("ZCARD", "arq:queue"),
-            variables={"BENCH_ARQ_POLL_DELAY": "0.01"},
-        ),
+        ARQ_PEER,
+        replace(ARQ_PEER, name="arq-10ms", variables={"BENCH_ARQ_POLL_DELAY": "0.01"}),
         Peer(
             "repid",
             "repid_peer",
@@ -151,51 +152,22 @@ PEERS: Mapping[str, Peer] = {
             is_floor=True,
         ),
         Peer("redis-py", "redis_py_peer", is_rival=False),
-        Peer(
-            "asyncq-sqlite",
-            "asyncq_peer",
-            ASYNCQ_WORKER,
+        replace(
+            ASYNCQ_PEER,
+            name="asyncq-sqlite",
             unsettled=("SELECT count(*) FROM calls WHERE state <> 3",),
             broker="sqlite",
-            is_rival=False,
         ),
-        Peer("huey", "huey_peer", HUEY_WORKER, HUEY, HUEY_QUEUE, broker="sqlite"),
-        Peer(
-            "huey-nosync",
-            "huey_peer",
-            HUEY_WORKER,
-            HUEY,
-            HUEY_QUEUE,
+        HUEY_PEER,
+        replace(
+            HUEY_PEER,
+            name="huey-nosync",
             variables={"BENCH_HUEY_FSYNC": "off"},
-            broker="sqlite",
             is_rival=False,  # it may lose what it has confirmed when the power fails; asyncq's default does not
         ),
-        Peer(
-            "asyncq-rabbitmq",
-            "asyncq_peer",
-            ASYNCQ_WORKER,
-            unsettled=(ASYNCQ_RABBITMQ_QUEUE,),
-            broker="rabbitmq",
-            is_rival=False,
-        ),
-        Peer(
-            "asyncq-rabbitmq-store",
-            "asyncq_peer",
-            ASYNCQ_WORKER,
-            unsettled=(ASYNCQ_RABBITMQ_QUEUE,),
-            variables={"BENCH_ASYNCQ_STORE": "on"},
-            broker="rabbitmq",
-            is_rival=False,
-        ),
-        Peer(
-            "asyncq-rabbitmq-classic",
-            "asyncq_peer",
-            ASYNCQ_WORKER,
-            unsettled=(ASYNCQ_RABBITMQ_QUEUE,),
-            variables={"BENCH_ASYNCQ_CLASSIC": "on"},
-            broker="rabbitmq",
-            is_rival=False,
-        ),
+        ASYNCQ_RABBITMQ_PEER,
+        replace(ASYNCQ_RABBITMQ_PEER, name="asyncq-rabbitmq-store", variables={"BENCH_ASYNCQ_STORE": "on"}),
+        replace(ASYNCQ_RABBITMQ_PEER, name="asyncq-rabbitmq-classic", variables={"BENCH_ASYNCQ_CLASSIC": "on"}),
         Peer(
             "taskiq-rabbitmq",
             "taskiq_rabbitmq_peer",

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cli.programs import StartProgram, programs
 from tests.leftovers import Running
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.redis_keys import assert_no_keys_left
@@ -77,6 +78,19 @@ async def nothing_left_behind(kept_processes: set[int]) -> AsyncIterator[None]:
 def namespace() -> str:
     """A namespace that no other test has."""
     return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of the test's own, in which programs run; who has an application writes it there."""
+    return tmp_path
+
+
+@pytest.fixture
+async def asyncq(folder: Path) -> AsyncIterator[StartProgram]:
+    """Start `asyncq ARGUMENTS...` in that folder; what still runs is killed at the end."""
+    async with programs(folder) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

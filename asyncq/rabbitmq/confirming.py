@@ -9,7 +9,8 @@ from typing import Any, Self, TypeAlias, cast
 from aiormq.channel import Channel
 
 from asyncq.errors import BrokerUnavailable, PublishRefused
-from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
+from asyncq.rabbitmq.cancelling import cancellable, is_foreign_cancellation
+from asyncq.rabbitmq.connection import Connection
 from asyncq.rabbitmq.faults import FAULTS
 from asyncq.rabbitmq.frames import Message, number_in, publication
 from asyncq.rabbitmq.inbound import Outcomes
@@ -119,7 +120,8 @@ class ConfirmingChannel:
         if not self._is_retired or self._sendings or self.fault is not None or self.connection.ended.is_set():
             return
         try:
-            await self._channel.close()
+            with cancellable():
+                await self._channel.close()
         except BaseException as error:
             if not isinstance(error, FAULTS) and not is_foreign_cancellation(error):
                 raise

@@ -13,12 +13,14 @@ from aiormq.abc import AbstractChannel
 from yarl import URL
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.rabbitmq.cancelling import cancellable, is_foreign_cancellation
 from asyncq.rabbitmq.faults import FAULTS, explained, is_wrong, mapped
 from asyncq.rabbitmq.quiet import quiet
 from asyncq.rabbitmq.server import Server
 from asyncq.rabbitmq.streams import Streams, open_streams
 from asyncq.rabbitmq.tasks import NotingLoop
 from asyncq.rabbitmq.urls import Target
+from asyncq.timeouts import AnswerTimeout
 
 logger = logging.getLogger("asyncq.rabbitmq")
 
@@ -128,7 +130,7 @@ class Connection:
         if self.ended.is_set():
             raise self.fault
         try:
-            with quiet():
+            with quiet(), cancellable():
                 return await self._amqp.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES)
         except BaseException as error:
             is_fault = isinstance(error, (*FAULTS, RuntimeError)) or is_foreign_cancellation(error)
@@ -149,8 +151,9 @@ class Connection:
     async def close(self) -> None:
         """End it, in order if the server plays along. Nothing of it runs afterwards, even if this is cancelled."""
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._amqp.close(aiormq.ConnectionClosed(0, "closed here"))
+            with cancellable():
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._amqp.close(aiormq.ConnectionClosed(0, "closed here"))
         except TimeoutError:
             pass
         finally:
@@ -225,8 +228,8 @@ async def asking(wanted: str, address: str, *, seconds: float) -> AsyncGenerator
         ConfigurationError: it was no, and will be.
     """
     try:
-        with quiet():
-            async with asyncio.timeout(seconds):
+        with quiet(), cancellable():
+            async with AnswerTimeout(seconds):
                 yield
     except BrokerUnavailable:
         raise
@@ -234,12 +237,6 @@ async def asking(wanted: str, address: str, *, seconds: float) -> AsyncGenerator
         if isinstance(error, FAULTS) or is_foreign_cancellation(error):
             raise mapped(wanted, address, error) from error
         raise
-
-
-def is_foreign_cancellation(error: BaseException) -> bool:
-    """Say whether aiormq raises CancelledError in somebody who was not cancelled: its way to say that it has closed."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 def _amqp_url(target: Target) -> URL:

@@ -43,7 +43,7 @@ class RabbitConsumer(FetchingConsumer):
 
     async def run(self, severed: Callable[[Sequence[str]], None]) -> None:
         """Keep the queues consumed. Nothing is ever severed: without a memory nothing is withdrawn."""
-        await self._keep_up()
+        await self._keep_up(self._settling.retelling.run())
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         return await self._settling.settle(settlements)
@@ -65,6 +65,7 @@ class RabbitConsumer(FetchingConsumer):
         held = self._holding.take_all()
         try:
             await self._returning.hand_back([*held, *waiting])
+            await self._settling.retelling.finish()
         finally:
             await self._close_intakes()
         return len(held)

@@ -9,9 +9,11 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 
 from asyncq.rabbitmq.acknowledging import SOON, Acknowledger
-from asyncq.rabbitmq.connection import Connection, is_foreign_cancellation
+from asyncq.rabbitmq.cancelling import cancellable, is_foreign_cancellation
+from asyncq.rabbitmq.connection import Connection
 from asyncq.rabbitmq.faults import FAULTS, mapped
 from asyncq.rabbitmq.inbound import Deliveries, Properties, properties_of
+from asyncq.timeouts import AnswerTimeout
 
 T = TypeVar("T")
 
@@ -68,24 +70,27 @@ class Arrival:
 
 
 class ReceivingChannel:
-    """A channel on which one queue is consumed, by one consumer at a time.
+    """A channel on which one queue is consumed.
+
+    The server fixes how much it sends ahead when a consumer begins. So to get more another one begins beside those that
+    are there: to cancel one is no way, for RabbitMQ 4.0 to 4.2 gives back what is on its way to it, and counts that.
 
     Args:
         connection, channel: over which.
         queue: its name.
         server_queue: what the server calls it.
         take: called on the loop with each arrival; does not raise.
-        told: called on the loop when the channel has ended, or the server has cancelled the consumer.
+        told: called on the loop when the channel has ended, or the server has cancelled a consumer.
         command_timeout: seconds in which the server must answer.
         soon: seconds for which an acknowledgement that is not urgent may wait for others.
 
     Attributes:
         connection, channel, queue: as given.
         fault: what has ended it; None: it is open.
-        prefetch: how many deliveries of its consumer may be unacknowledged; None: it has no consumer.
+        prefetch: how many deliveries of its consumers may be unacknowledged; None: it has no consumer.
         outstanding: how many are.
         settled: how many arrivals were acknowledged.
-        was_cancelled: the server has ended the consumer, because the queue was deleted or has moved.
+        was_cancelled: the server has ended its consumers, because the queue was deleted or has moved.
         answered_at: when the server last answered, by `time.monotonic()`.
     """
 
@@ -114,8 +119,8 @@ class ReceivingChannel:
         self._take = take
         self._told = told
         self._seconds = command_timeout
-        self._consumer = ""
-        self._consumers = 0
+        self._consumers: set[str] = set()
+        self._consumed = 0
         self._acknowledger = Acknowledger(connection, channel.number, soon=soon)
         self._deliveries = Deliveries(self._arrived, self._cancelled, self._acknowledger.close)
         connection.takers[channel.number] = self._deliveries
@@ -144,23 +149,27 @@ class ReceivingChannel:
         return self.fault is None and not self.connection.ended.is_set()
 
     async def consume(self, prefetch: int) -> None:
-        """Let the server send so many unacknowledged deliveries, beyond those of earlier consumers."""
-        await self.cancel()
-        await self.call("consume", self.channel.basic_qos(prefetch_count=min(prefetch, MAX_PREFETCH)))
-        self._consumers += 1
+        """Let the server send so many unacknowledged deliveries, beyond those of consumers that were cancelled."""
+        if self.prefetch is None:
+            self.outstanding = 0
+            self.was_cancelled = False
+        more = prefetch - (self.prefetch or 0)
+        await self.call("consume", self.channel.basic_qos(prefetch_count=min(more, MAX_PREFETCH)))
+        self._consumed += 1
         # No mere number: to a quorum queue whoever gets a message is a consumer, named by the number of the delivery.
-        self._consumer = f"consumer-{self._consumers}"
-        self.outstanding = 0
-        self.was_cancelled = False
-        consuming = self.channel.basic_consume(self._server_queue, _ignore, consumer_tag=self._consumer)
-        await self.call("consume", consuming)
-        self.prefetch = prefetch
+        consumer = f"consumer-{self._consumed}"
+        self._consumers.add(consumer)
+        await self.call("consume", self.channel.basic_consume(self._server_queue, _ignore, consumer_tag=consumer))
+        if consumer in self._consumers:  # else the server has ended it meanwhile
+            self.prefetch = prefetch
 
     async def cancel(self) -> None:
         """Let the server send nothing more; what it has sent has arrived when this returns."""
-        if self.prefetch is not None:
-            self.prefetch = None
-            await self.call("cancel a consumer", self.channel.basic_cancel(self._consumer))
+        self.prefetch = None
+        consumers = sorted(self._consumers)
+        self._consumers.clear()
+        for consumer in consumers:
+            await self.call("cancel a consumer", self.channel.basic_cancel(consumer))
 
     async def get(self) -> bool:
         """Let one message arrive that is ready; return whether there was one.
@@ -192,7 +201,7 @@ class ReceivingChannel:
 
     def settle(self, arrival: Arrival) -> None:
         """Acknowledge soon."""
-        if arrival.consumer == self._consumer:
+        if arrival.consumer in self._consumers:
             self.outstanding -= 1
         self.settled += 1
         unacknowledged = self.outstanding + self._acknowledger.settled + 1
@@ -212,8 +221,9 @@ class ReceivingChannel:
     async def call(self, wanted: str, call: Coroutine[Any, Any, T]) -> T:
         """Return what the server answers. Raises BrokerUnavailable or ConfigurationError with what was wanted."""
         try:
-            async with asyncio.timeout(self._seconds):
-                answer = await call
+            with cancellable():
+                async with AnswerTimeout(self._seconds):
+                    answer = await call
         except BaseException as error:
             if isinstance(error, TimeoutError):
                 self.connection.abort(error)
@@ -232,14 +242,16 @@ class ReceivingChannel:
         return error
 
     def _arrived(self, consumer: str, tag: int, is_redelivered: bool, properties: Properties, body: bytes) -> None:
-        if consumer == self._consumer:
+        if consumer in self._consumers:
             self.outstanding += 1
         self._take(Arrival(self, consumer, tag, is_redelivered, properties, body))
 
-    def _cancelled(self) -> None:
-        self.prefetch = None
-        self.was_cancelled = True
-        self._told()
+    def _cancelled(self, consumer: str) -> None:
+        if consumer in self._consumers:  # the others end with it, or have ended before
+            self._consumers.clear()
+            self.prefetch = None
+            self.was_cancelled = True
+            self._told()
 
     def _closed(self, closing: "asyncio.Future[Any]") -> None:
         fault = None if closing.cancelled() else closing.exception()

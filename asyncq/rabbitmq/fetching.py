@@ -3,8 +3,9 @@
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from asyncq.errors import BrokerUnavailable, LeaseLost
 from asyncq.rabbitmq.client import RabbitClient
@@ -12,6 +13,7 @@ from asyncq.rabbitmq.deliveries import Arrival
 from asyncq.rabbitmq.receiving import Intake
 from asyncq.rabbitmq.returning import Returning
 from asyncq.rabbitmq.wire import Facts
+from asyncq.timeouts import AnswerTimeout
 from asyncq.transport import Consumer, Delivery
 
 
@@ -95,9 +97,11 @@ class FetchingConsumer(Consumer):
         self._event.clear()
         return await self._take(limits, count, suspects)
 
-    async def _keep_up(self) -> None:
-        """Keep the queues consumed."""
+    async def _keep_up(self, *others: Coroutine[Any, Any, None]) -> None:
+        """Keep the queues consumed, and run other doers beside that."""
         async with asyncio.TaskGroup() as doers:
+            for other in others:
+                doers.create_task(other)
             for intake in self._intakes.values():
                 doers.create_task(intake.run())
             doers.create_task(self._returning.run())
@@ -130,9 +134,11 @@ class FetchingConsumer(Consumer):
         self._check(limits)
         probes = [self._intakes[queue].probe() for queue in limits]
         if probes:
-            _, late = await asyncio.wait(probes, timeout=self._command_timeout)
-            if late:
-                raise BrokerUnavailable(f"RabbitMQ did not answer within {self._command_timeout:g} s.")
+            try:
+                async with AnswerTimeout(self._command_timeout):
+                    await asyncio.wait(probes)
+            except TimeoutError as error:
+                raise BrokerUnavailable(f"RabbitMQ did not answer within {self._command_timeout:g} s.") from error
             for probe in probes:
                 probe.result()
 

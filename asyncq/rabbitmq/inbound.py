@@ -126,14 +126,14 @@ class Deliveries:
 
     Args:
         arrived: called with consumer, tag, whether it is redelivered, properties, body. Does not raise.
-        cancelled: called when the server has ended the consumer. Does not raise.
+        cancelled: called with a consumer that the server has ended. Does not raise.
         closed: called when the server closes the channel, before aiormq knows. Does not raise.
     """
 
     def __init__(
         self,
         arrived: Callable[[str, int, bool, Properties, bytes], None],
-        cancelled: Callable[[], None],
+        cancelled: Callable[[str], None],
         closed: Callable[[], None],
     ) -> None:
         self._arrived = arrived
@@ -154,7 +154,7 @@ class Deliveries:
                 self._begin(data, start + 4)
                 return True
             if method == _CANCEL:
-                self._cancelled()
+                self._cancelled(data[start + 5 : start + 5 + data[start + 4]].decode())
             elif method == _CLOSE:
                 self._closed()
             return False

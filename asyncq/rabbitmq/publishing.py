@@ -13,6 +13,7 @@ from asyncq.rabbitmq.confirming import ConfirmingChannel, NotTaken, Nowhere, Out
 from asyncq.rabbitmq.faults import explained, is_wrong, mapped
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.reconnecting import Reconnecting
+from asyncq.timeouts import AnswerTimeout
 
 MAX_MESSAGES = 500
 MAX_BYTES = 1_000_000
@@ -39,11 +40,15 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._random = Random()
 
-    async def publish(self, messages: Sequence[Message]) -> list[PublishRefused | None]:
+    async def publish(self, messages: Sequence[Message], *, insist: bool = True) -> list[PublishRefused | None]:
         """Publish messages, in order, and return once the server has all of them as safe as it keeps anything.
 
         Those of which nothing is known when a connection is lost are published again on the next one, under the same
         ids: they may be there twice then.
+
+        Args:
+            messages: to publish.
+            insist: offer what a queue does not take again for a while.
 
         Returns:
             What each was refused for, or None.
@@ -54,23 +59,23 @@ class Publisher:
         """
         refusals: list[PublishRefused | None] = []
         for part in _parts(messages):
-            refusals += await self._publish(part)
+            refusals += await self._publish(part, NOT_TAKEN if insist else 0.0)
         return refusals
 
-    async def _publish(self, messages: Sequence[Message]) -> list[PublishRefused | None]:
+    async def _publish(self, messages: Sequence[Message], patience: float) -> list[PublishRefused | None]:
         outcomes: list[Outcome] = [None] * len(messages)
         channel: ConfirmingChannel | None = None
         fault: BaseException | None = None
         failures = 0
         begun = asyncio.get_running_loop().time()
         deadline = begun + self._seconds
-        patience = begun + min(NOT_TAKEN, self._seconds / 2)
+        until = begun + min(patience, self._seconds / 2)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with AnswerTimeout(self._seconds):
                 while None in outcomes:
                     channel = await self._open_channel(deadline)
                     fault = await channel.send(messages, outcomes)
-                    is_offered_again = await self._offers_again(channel, outcomes, until=patience)
+                    is_offered_again = await self._offers_again(channel, outcomes, until=until)
                     channel = None
                     if fault is not None:
                         self._judge(fault, messages, outcomes)

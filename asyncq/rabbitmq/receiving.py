@@ -29,8 +29,7 @@ _AGAIN = Backoff(delay=0.05, max_delay=2.0)
 class Intake:
     """One queue's way in. It opens a channel, and another when that has ended.
 
-    How many messages the server may send ahead is decided by what is asked for (`want`). For a consumer that is there
-    already it cannot be changed, so where it turns out too small, another consumer takes its place.
+    How many messages the server may send ahead is decided by what is asked for (`want`).
 
     Args:
         client: its connections.
@@ -165,10 +164,12 @@ class Intake:
         while not self._is_closed:
             self._changed.clear()
             if not channel.is_open:
+                self._report(channel)
                 self._mourn(channel)
                 return
             if channel.was_cancelled:
-                await self._provide_again()
+                await self._turn_to_new_queue(channel)
+                return
             await self._adjust(channel)
             await self._answer(channel)
             silence = time.monotonic() - channel.answered_at
@@ -211,10 +212,12 @@ class Intake:
                         future.set_result(None)
                 del asked[:count]
 
-    async def _provide_again(self) -> None:
+    async def _turn_to_new_queue(self, channel: ReceivingChannel) -> None:
+        """Close the channel: until the server has told of each consumer, the channel knows the old queue there."""
         logger.warning("RabbitMQ has ended the consumer of queue %r: the queue was deleted, or moves.", self.queue)
         self._client.forget()
-        await self._client.provide(self.queue)
+        await channel.close()
+        self._mourn(channel)
 
     def _take(self, arrival: Arrival) -> None:
         self.arrivals += 1
@@ -232,6 +235,7 @@ class Intake:
             self._fail_asked(error)
             self._told()
             return
+        self._report(channel)
         with suppress(BrokerUnavailable):
             await channel.close()
         self._mourn(channel)
@@ -244,11 +248,11 @@ class Intake:
         self._wanted = 0
         self.buffer.clear()
         self._fail_asked(BrokerUnavailable("The channel has ended that was asked."))
-        if not channel.connection.ended.is_set():
-            self._report(channel.fault)
         self._told()
 
-    def _report(self, fault: BaseException | None) -> None:
+    def _report(self, channel: ReceivingChannel) -> None:
+        """Say why the server has closed a channel, if it has."""
+        fault = None if channel.connection.ended.is_set() else channel.fault
         if isinstance(fault, ChannelPreconditionFailed) and "timed out" in str(fault):
             logger.error(
                 "RabbitMQ has taken queue %r from this worker: a task ran for longer than the server's setting "

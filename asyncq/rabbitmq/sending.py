@@ -52,10 +52,14 @@ class Sending:
         id, queue, body, priority, *_ = call
         return Parcel(self._wire.ready(id, queue, body, priority, facts=facts, is_handed_back=True), queue)
 
-    async def send(self, parcels: Sequence[Parcel]) -> list[PublishRefused | None]:
+    async def send(self, parcels: Sequence[Parcel], *, insist: bool = True) -> list[PublishRefused | None]:
         """Publish them, confirmed; return for each what it was refused for, or None.
 
         What was deleted on the server since it was declared is declared once more.
+
+        Args:
+            parcels: to publish.
+            insist: offer what a queue does not take again for a while.
 
         Raises:
             BrokerUnavailable: the outcome of all is unknown.
@@ -64,13 +68,13 @@ class Sending:
         if not parcels:
             return []
         await self._provide(parcels)
-        refusals = await self._client.publisher.publish([parcel.message for parcel in parcels])
+        refusals = await self._client.publisher.publish([parcel.message for parcel in parcels], insist=insist)
         lost = [index for index, refusal in enumerate(refusals) if refusal and parcels[index].queue]
         if any(isinstance(refusals[index], Nowhere) for index in lost):
             self._client.forget()
             again = [parcels[index] for index in lost]
             await self._provide(again)
-            outcomes = await self._client.publisher.publish([parcel.message for parcel in again])
+            outcomes = await self._client.publisher.publish([parcel.message for parcel in again], insist=insist)
             for index, refusal in zip(lost, outcomes, strict=True):
                 refusals[index] = refusal
         return refusals

@@ -10,6 +10,7 @@ from asyncq.rabbitmq.client import RabbitClient
 from asyncq.rabbitmq.holding import Holding
 from asyncq.rabbitmq.letters import LetterBox
 from asyncq.rabbitmq.names import MAX_NAME
+from asyncq.rabbitmq.retelling import Retelling
 from asyncq.rabbitmq.sending import Parcel, Sending
 from asyncq.rabbitmq.wire import Facts
 from asyncq.transport import Again, Dead, Done, Envelope, Return, Settlement
@@ -45,6 +46,9 @@ class Settling:
         now_ms: the time.
         letters: where room is made for new ones.
         holding: what is held.
+
+    Attributes:
+        retelling: what offers replies again that were not taken.
     """
 
     def __init__(self, client: RabbitClient, now_ms: Callable[[], int], letters: LetterBox, holding: Holding) -> None:
@@ -52,6 +56,7 @@ class Settling:
         self._sending = Sending(client, now_ms)
         self._letters = letters
         self._holding = holding
+        self.retelling = Retelling(self._sending)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End deliveries; return for each whether it took effect.
@@ -79,7 +84,10 @@ class Settling:
             else:
                 self._holding.disown(token)
                 lost.append(token)
-        refusals = await self._sent([*parcels, *replies], [*(end.token for end in ends), *lost])
+        told = self.retelling.line_up(replies)
+        refusals = await self._sent([*parcels, *told], [*(end.token for end in ends), *lost])
+        if any(refusals):
+            self.retelling.put(told, refusals[len(parcels) :])
         for token in lost:
             self._holding.end(token)
         effects = self._end(ends, refusals, [False] * len(settlements))
@@ -100,7 +108,7 @@ class Settling:
             raise
 
     def _end(self, ends: Sequence[_End], refusals: Sequence[PublishRefused | None], effects: list[bool]) -> list[bool]:
-        """Acknowledge what was waiting for nothing else. What becomes of a reply does not matter: nobody hears it."""
+        """Acknowledge what was waiting for nothing else. A reply that was refused does not matter here."""
         start = 0
         refused: PublishRefused | None = None
         for number, token, parcels, is_final, has_effect in ends:

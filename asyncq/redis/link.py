@@ -14,6 +14,7 @@ from asyncq.redis.faults import FAULTS, has_unknown_script, is_passing, pauses
 from asyncq.redis.server import Command, Plan, Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
+from asyncq.timeouts import AnswerTimeout
 
 
 class Link:
@@ -58,7 +59,7 @@ class Link:
         error: BaseException | None = None
         failures = 0
         try:
-            async with asyncio.timeout(self._server.command_timeout) as scope, self._turn:
+            async with AnswerTimeout(self._server.command_timeout) as scope, self._turn:
                 while True:
                     try:
                         replies = await self._talk(commands, scope)
@@ -103,7 +104,7 @@ class Link:
         """
         self._server.check_loop()
         try:
-            async with asyncio.timeout(seconds) as scope, self._turn:
+            async with AnswerTimeout(seconds) as scope, self._turn:
                 if waits:
                     with _Watch(self, self._server, scope):
                         replies = await self._talk(commands, scope)
@@ -140,13 +141,13 @@ class Link:
         if wire is not None:
             await wire.disconnect(nowait=True)
 
-    def cut(self, scope: asyncio.Timeout) -> None:
+    def cut(self, scope: AnswerTimeout) -> None:
         """End a wait over a connection of an era that is over."""
         if not self._is_cut and self._wire is not None and self._era != self._server.era:
             self._is_cut = True
-            scope.reschedule(asyncio.get_running_loop().time())
+            scope.expire()
 
-    async def _talk(self, commands: Sequence[Command], scope: asyncio.Timeout) -> list[Reply]:
+    async def _talk(self, commands: Sequence[Command], scope: AnswerTimeout) -> list[Reply]:
         try:
             if self._era != self._server.era:
                 await self.disconnect()
@@ -192,7 +193,7 @@ class _Watch:
 
     __slots__ = ("_is_over", "_link", "_loop", "_scope", "_server")
 
-    def __init__(self, link: Link, server: Server, scope: asyncio.Timeout) -> None:
+    def __init__(self, link: Link, server: Server, scope: AnswerTimeout) -> None:
         self._link = link
         self._server = server
         self._scope = scope

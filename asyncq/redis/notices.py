@@ -11,6 +11,7 @@ from asyncq.redis.server import Reply, Server
 from asyncq.redis.topology import Node
 from asyncq.redis.wires import Wire
 from asyncq.store import Notice
+from asyncq.timeouts import AnswerTimeout
 
 logger = logging.getLogger("asyncq.redis")
 
@@ -40,7 +41,7 @@ class Subscription:
         random, failures = Random(), 0
         error: BaseException | None = None
         try:
-            async with asyncio.timeout(self._server.command_timeout):
+            async with AnswerTimeout(self._server.command_timeout):
                 while True:
                     try:
                         await self._subscribe()

@@ -86,7 +86,7 @@ class Explanations:
         self._died_blocked = {run.pid for _, run in blocking if not run.how}
         met = [*self._hits, *locks_by_the_frozen(history)]
         self._hits_by_begin = sorted(self._hits, key=lambda hit: hit.begin, reverse=True)
-        # What was to be confirmed by RabbitMQ while a loop is blocked is given up, and the connection opened anew.
+        # RabbitMQ may have ended the connection of a loop that was blocked.
         after_block = BACKOFF if history.is_late else 0
         blocks = [replace(hit, end=hit.end + after_block) for hit in self._blocks]
         disturbances = [*blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from asyncq import Broker, broker_from_url
-from tests.cli.programs import StartProgram, programs
 from tests.cli.shop import STORE, write_app
 
 
@@ -34,13 +33,6 @@ def folder(tmp_path: Path, url: str, namespace: str, options: Mapping[str, Any])
     """A folder with the application `shop.py` in it."""
     write_app(tmp_path, url, namespace, **options)
     return tmp_path
-
-
-@pytest.fixture
-async def asyncq(folder: Path) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in that folder; what still runs is killed at the end."""
-    async with programs(folder) as start:
-        yield start
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`asyncq limits`."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from asyncq import broker_from_url
 from asyncq.limits import Kind, LimitId, Numbers
-from tests.cli.programs import StartProgram, programs
+from tests.cli.programs import StartProgram
 from tests.cli.shop import WITH_MEMORY
 
 APP = """
@@ -32,11 +32,10 @@ pytestmark = pytest.mark.parametrize("url", WITH_MEMORY, indirect=True)
 
 
 @pytest.fixture
-async def asyncq(tmp_path: Path, url: str, namespace: str, options: Mapping[str, Any]) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in a folder with an application that has limits."""
+def folder(tmp_path: Path, url: str, namespace: str, options: Mapping[str, Any]) -> Path:
+    """A folder with an application that has limits."""
     (tmp_path / "shop.py").write_text(APP.format(url=url, namespace=namespace, options=options))
-    async with programs(tmp_path) as start:
-        yield start
+    return tmp_path
 
 
 async def said(asyncq: StartProgram, *arguments: str, code: int = 0) -> list[str]:

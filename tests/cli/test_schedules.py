@@ -79,7 +79,7 @@ async def test_a_scheduler_and_a_worker(asyncq: StartProgram, shop: Broker, fold
     await wait_until(has_run, "it has ticked")
     info = await shop.schedules.get("sum")
     assert info is not None
-    assert (await task(shop, "add").handle(info.last_id).result(timeout=10)).value == 3
+    assert (await task(shop, "add").handle(info.last_id).result(timeout=10, wait_for_publish=10)).value == 3
     scheduler.signal(SIGTERM)
     assert await scheduler.exits() == 0
     assert "Stopped." in scheduler.output

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncq import broker_from_url
-from tests.cli.programs import StartProgram, programs
+from asyncq import Broker, broker_from_url
 from tests.promises.effects import Effects
 from tests.promises.pair import Pair, Server
 from tests.promises.publisher import Publisher
@@ -78,14 +77,19 @@ def effects(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) -
 
 
 @pytest.fixture
-async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in that folder; what still runs is killed at the end."""
-    async with programs(tmp_path) as start:
-        yield start
+def folder(tmp_path: Path, effects: Effects) -> Path:
+    """A folder with an application `app.py` in it: that one, where a module does not write another."""
+    return tmp_path
 
 
 @pytest.fixture
-async def publisher(url: str, namespace: str, options: dict[str, Any]) -> AsyncIterator[Publisher]:
+async def broker(url: str, namespace: str, options: dict[str, Any]) -> AsyncIterator[Broker]:
     """The publisher's side."""
     async with broker_from_url(url, namespace=namespace, **options) as broker:
-        yield Publisher(broker)
+        yield broker
+
+
+@pytest.fixture
+def publisher(broker: Broker) -> Publisher:
+    """The tasks of `Effects`, as a publisher knows them."""
+    return Publisher(broker)

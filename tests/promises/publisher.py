@@ -1,12 +1,16 @@
 """The publisher's side of the application, and its workers."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from signal import SIGTERM
 
 from asyncq import Broker, BrokerUnavailable, Handle, ResultMissing
-from tests.cli.programs import Program, StartProgram
+from tests.cli.programs import ROOT, Program, StartProgram
 
 TOLD_TIMEOUT = 40
 
@@ -86,6 +90,32 @@ async def see(handle: Handle[int], number: int, outcomes: list[str]) -> None:
         assert value == 2 * number
         outcomes.append("a value")
         return
+
+
+@asynccontextmanager
+async def publishing(folder: Path, *arguments: str) -> AsyncIterator[Process]:
+    """An application run as a program, which says "Open." when it is connected, and publishes when it is told to."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "app.py", *arguments),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=PIPE,
+        stdout=PIPE,
+    )
+    assert process.stdout
+    try:
+        assert await process.stdout.readline() == b"Open.\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def go(process: Process) -> None:
+    """Tell it to publish."""
+    assert process.stdin
+    process.stdin.write(b"go\n")
 
 
 async def started(start: StartProgram, *options: str) -> Program:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
+from typing import Any
 
 import pytest
 
-from asyncq import Broker, Handle, Task, broker_from_url
-from tests.cli.programs import StartProgram, programs
+from asyncq import Broker, Handle, Task
+from tests.cli.programs import StartProgram
 from tests.promises.pair import Pair
 from tests.promises.publisher import started, stopped
 from tests.redis_keys import assert_no_keys_left
@@ -28,7 +28,7 @@ from asyncq.rabbitmq import loans, placing
 
 loans.PARKED_ROUND_MS = 1_000  # what takes a minute
 placing.LOOK = 1.0
-broker = broker_from_url({url!r}, namespace={namespace!r}, store={store!r}, heartbeat=2)
+broker = broker_from_url({url!r}, namespace={namespace!r}, **{options!r})
 
 
 @broker.task(name="send", group=lambda tenant, **_: tenant)
@@ -48,19 +48,10 @@ def kind() -> str:
 
 
 @pytest.fixture
-async def asyncq(tmp_path: Path, server: Pair, namespace: str) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in a folder with the application in it."""
-    text = APP.format(url=server.url, namespace=namespace, store=server.store.url)
-    (tmp_path / "app.py").write_text(text)
-    async with programs(tmp_path) as start:
-        yield start
-
-
-@pytest.fixture
-async def broker(server: Pair, namespace: str) -> AsyncIterator[Broker]:
-    """The test's own connection."""
-    async with broker_from_url(server.url, namespace=namespace, store=server.store.url, heartbeat=2) as broker:
-        yield broker
+def folder(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) -> Path:
+    """A folder with the application in it."""
+    (tmp_path / "app.py").write_text(APP.format(url=url, namespace=namespace, options=options))
+    return tmp_path
 
 
 @pytest.fixture
@@ -101,49 +92,36 @@ async def ends_of(handles: list[Handle[int]]) -> list[int]:
         return [await handle for handle in handles]
 
 
-async def test_killed_while_calls_are_brought(
-    tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_gone_while_calls_are_brought(
+    folder: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram, how: str
 ) -> None:
-    """A worker that dies while it moves calls to their lanes loses none, and none but what it ran runs twice."""
-    handles = await publish(broker, send, 4_000, 5)
-    worker = await started(asyncq, "--lease", "1", "--concurrency", "1")
-    await wait_in_lanes(broker, 500)
-    worker.signal(SIGKILL)
-    (tmp_path / "go").touch()
-    other = await started(asyncq, "--lease", "1")
-    assert await ends_of(handles) == [*range(4_000), *range(5)]
-    await stopped(other)
-    times = Counter(begun_in(tmp_path))
-    assert len(times) == 4_005
-    assert times.total() <= 4_006
-
-
-async def test_stopped_while_calls_are_brought(
-    tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
-) -> None:
-    """A worker that is stopped while it moves calls to their lanes loses none, and none but its own run twice."""
+    """A worker that dies or stops while it moves calls to their lanes loses none; none but what it ran runs twice."""
     handles = await publish(broker, send, 4_000, 5)
     worker = await started(asyncq, "--lease", "1", "--concurrency", "1", "--shutdown-timeout", "0.5")
     await wait_in_lanes(broker, 500)
-    await stopped(worker)
-    (tmp_path / "go").touch()
+    if how == "killed":
+        worker.signal(SIGKILL)
+    else:
+        await stopped(worker)
+    (folder / "go").touch()
     other = await started(asyncq, "--lease", "1")
     assert await ends_of(handles) == [*range(4_000), *range(5)]
     await stopped(other)
-    times = Counter(begun_in(tmp_path))
+    times = Counter(begun_in(folder))
     assert len(times) == 4_005
     assert times.total() <= 4_006
 
 
 async def test_frozen_while_calls_are_brought(
-    tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
+    folder: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram
 ) -> None:
     """What a worker has that is frozen while it moves calls comes to others; it wakes, and works again."""
     handles = await publish(broker, send, 4_000, 5)
     worker = await started(asyncq, "--lease", "1", "--concurrency", "1")
     await wait_in_lanes(broker, 500)
     worker.signal(SIGSTOP)
-    (tmp_path / "go").touch()
+    (folder / "go").touch()
     other = await started(asyncq, "--lease", "1")
     assert await ends_of(handles) == [*range(4_000), *range(5)]
     worker.signal(SIGCONT)
@@ -151,23 +129,23 @@ async def test_frozen_while_calls_are_brought(
     await stopped(other)
     assert await ends_of(await publish(broker, send, 50, 2)) == [*range(50), *range(2)]
     await stopped(worker)
-    times = Counter(begun_in(tmp_path))
+    times = Counter(begun_in(folder))
     assert len(times) == 4_005
     assert times.total() <= 4_006 + 52
 
 
-async def test_a_burst(tmp_path: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram) -> None:
+async def test_a_burst(folder: Path, broker: Broker, send: Task[..., int], asyncq: StartProgram) -> None:
     """A worker that ends when nothing is left has run all there was, of which most came to lanes."""
-    (tmp_path / "go").touch()
+    (folder / "go").touch()
     handles = await publish(broker, send, 2_000, 5)
     worker = await asyncq("worker", "app:broker", "--burst", "--concurrency", "10")
     assert await worker.exits(timeout=60) == 0
-    begun = begun_in(tmp_path)
+    begun = begun_in(folder)
     assert len(begun) == len(set(begun)) == len(handles)
 
 
 async def test_rabbitmq_is_killed(
-    tmp_path: Path, server: Pair, broker: Broker, send: Task[..., int], asyncq: StartProgram, namespace: str
+    folder: Path, server: Pair, broker: Broker, send: Task[..., int], asyncq: StartProgram, namespace: str
 ) -> None:
     """Lanes outlast a restart of RabbitMQ: each call runs once, in turn, and nothing is left behind."""
     handles = await publish(broker, send, 300, 3)
@@ -176,10 +154,10 @@ async def test_rabbitmq_is_killed(
     await asyncio.to_thread(server.node.flush)
     await asyncio.to_thread(server.node.kill)
     await asyncio.to_thread(server.node.start)
-    (tmp_path / "go").touch()
+    (folder / "go").touch()
     assert await ends_of(handles) == [*range(300), *range(3)]
     await stopped(worker)
-    begun = begun_in(tmp_path)
+    begun = begun_in(folder)
     assert sorted(begun) == sorted([*(f"large-{n}" for n in range(300)), *(f"small-{n}" for n in range(3))])
     assert {f"small-{n}" for n in range(3)} <= set(begun[:9])
     await broker.close()

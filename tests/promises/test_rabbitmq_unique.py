@@ -1,22 +1,19 @@
 """Unique calls on RabbitMQ with a store: a publisher, RabbitMQ or the store is killed in the middle."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from asyncq import Broker, BrokerUnavailable, RedisBroker, Task, Unique, broker_from_url
-from tests.cli.programs import ROOT, StartProgram, programs
+from asyncq import Broker, BrokerUnavailable, RedisBroker, Task, Unique
+from tests.cli.programs import StartProgram
 from tests.promises.drained import assert_drained
 from tests.promises.pair import Pair
-from tests.promises.publisher import Publisher, started, stopped
+from tests.promises.publisher import Publisher, go, publishing, started, stopped
 from tests.waiting import wait_until
-
-TERM = 'Unique(by=("document",), until="started", on_duplicate="debounce")'
 
 APP = """
 import asyncio
@@ -28,10 +25,10 @@ from asyncq.rabbitmq import issuing, placing
 
 issuing.CLAIM_MS, issuing.CLAIM_STEPS = 3_000, 0  # what takes two minutes
 placing.LOOK = 1.0
-broker = broker_from_url({url!r}, namespace={namespace!r}, store={store!r}, heartbeat=2)
+broker = broker_from_url({url!r}, namespace={namespace!r}, **{options!r})
 
 
-@broker.task(name="index", unique={term})
+@broker.task(name="index", unique=Unique(by=("document",), until="started", on_duplicate="debounce"))
 async def index(document: int, version: int) -> int:
     with Path("runs").open("a") as runs:
         runs.write(f"{{version}}\\n")
@@ -57,25 +54,10 @@ def kind() -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, server: Pair, namespace: str) -> Path:
+def folder(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) -> Path:
     """A folder with the application in it."""
-    text = APP.format(url=server.url, namespace=namespace, store=server.store.url, term=TERM)
-    (tmp_path / "app.py").write_text(text)
+    (tmp_path / "app.py").write_text(APP.format(url=url, namespace=namespace, options=options))
     return tmp_path
-
-
-@pytest.fixture
-async def asyncq(folder: Path) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in that folder."""
-    async with programs(folder) as start:
-        yield start
-
-
-@pytest.fixture
-async def broker(server: Pair, namespace: str) -> AsyncIterator[Broker]:
-    """The test's own connection."""
-    async with broker_from_url(server.url, namespace=namespace, store=server.store.url, heartbeat=2) as broker:
-        yield broker
 
 
 @pytest.fixture
@@ -91,26 +73,13 @@ def index(broker: Broker) -> Task[[int, int], int]:
 @asynccontextmanager
 async def dying_publisher(folder: Path, server: Pair, version: int) -> AsyncIterator[None]:
     """A publisher that RabbitMQ does not answer to, and that is killed at the end of the block."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "app.py", f"{version}"),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout
-    assert process.stdin
-    async with AsyncExitStack() as stack:
-        try:
-            assert await process.stdout.readline() == b"Open.\n"
+    try:
+        async with publishing(folder, f"{version}") as process:
             await asyncio.to_thread(server.node.pause)
-            stack.push_async_callback(asyncio.to_thread, server.node.resume)
-            process.stdin.write(b"go\n")
+            go(process)
             yield
-        finally:
-            process.kill()
-            await process.communicate()
+    finally:
+        await asyncio.to_thread(server.node.resume)
 
 
 def runs_in(folder: Path) -> list[int]:

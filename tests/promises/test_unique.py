@@ -1,19 +1,15 @@
 """One of a unique key, whoever publishes it, and whoever is killed."""
 
-import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import pytest
 
-from asyncq import Unique, broker_from_url
-from tests.cli.programs import ROOT, StartProgram, programs
-from tests.promises.publisher import started, stopped
+from asyncq import Broker, Unique
+from tests.cli.programs import StartProgram
+from tests.promises.publisher import go, publishing, started, stopped
 from tests.waiting import wait_until
 
 PUBLISHERS, EACH = 4, 25
@@ -78,33 +74,6 @@ def folder(tmp_path: Path, url: str, namespace: str, options: dict[str, Any]) ->
     return tmp_path
 
 
-@pytest.fixture
-async def asyncq(folder: Path) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in that folder."""
-    async with programs(folder) as start:
-        yield start
-
-
-@asynccontextmanager
-async def publisher(folder: Path, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that is connected, and publishes when it is told to."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "app.py", name, str(EACH)),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout
-    try:
-        assert await process.stdout.readline() == b"Open.\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 def runs_in(folder: Path) -> list[str]:
     """Return the files that were imported, run by run."""
     path = folder / "runs"
@@ -114,10 +83,9 @@ def runs_in(folder: Path) -> list[str]:
 async def test_a_hundred_at_once(folder: Path, asyncq: StartProgram) -> None:
     """Of 100 calls of one key that 4 processes publish at once one runs; the other 99 are handles to it."""
     async with AsyncExitStack() as stack:
-        processes = [await stack.enter_async_context(publisher(folder, f"{n}")) for n in range(PUBLISHERS)]
+        processes = [await stack.enter_async_context(publishing(folder, f"{n}", f"{EACH}")) for n in range(PUBLISHERS)]
         for process in processes:
-            assert process.stdin
-            process.stdin.write(b"go\n")
+            go(process)
         outputs = [await process.communicate() for process in processes]
     pairs = [word.split(b":") for output, _ in outputs for word in output.split()]
     assert len(pairs) == PUBLISHERS * EACH
@@ -129,35 +97,24 @@ async def test_a_hundred_at_once(folder: Path, asyncq: StartProgram) -> None:
     assert len(runs_in(folder)) == 1
 
 
-async def test_its_worker_is_killed(
-    folder: Path, url: str, namespace: str, options: dict[str, Any], asyncq: StartProgram
-) -> None:
+async def test_its_worker_is_killed(folder: Path, broker: Broker, asyncq: StartProgram) -> None:
     """A worker is killed in the middle: the call is run again with its key, is not its own duplicate, and frees it."""
-    async with broker_from_url(url, namespace=namespace, **options) as broker:
 
-        @broker.task(name="run_import", unique=Unique(by=("customer",)))
-        async def run_import(customer: int, file: str) -> str: ...
+    @broker.task(name="run_import", unique=Unique(by=("customer",)))
+    async def run_import(customer: int, file: str) -> str: ...
 
-        first = await run_import.kiq(42, "first")
-        worker = await started(asyncq, "--lease", "1")
-
-        async def runs() -> bool:
-            return len(runs_in(folder)) == 1
-
-        await wait_until(runs, "the import runs")
-        worker.signal(SIGKILL)
-        assert not (await run_import.kiq(42, "second")).is_new
-        other = await started(asyncq, "--lease", "1")
-
-        async def runs_again() -> bool:
-            return len(runs_in(folder)) == 2
-
-        await wait_until(runs_again, "the import runs again")
-        assert (await run_import.kiq(42, "third")).id == first.id
-        (folder / "may-end").touch()
-        assert await first == "first"
-        assert await broker.unique_keys() == []
-        fourth = await run_import.kiq(42, "fourth")
-        assert await fourth == "fourth"
-        await stopped(other)
+    first = await run_import.kiq(42, "first")
+    worker = await started(asyncq, "--lease", "1")
+    await wait_until(lambda: len(runs_in(folder)) == 1, "the import runs")
+    worker.signal(SIGKILL)
+    assert not (await run_import.kiq(42, "second")).is_new
+    other = await started(asyncq, "--lease", "1")
+    await wait_until(lambda: len(runs_in(folder)) == 2, "the import runs again")
+    assert (await run_import.kiq(42, "third")).id == first.id
+    (folder / "may-end").touch()
+    assert await first == "first"
+    assert await broker.unique_keys() == []
+    fourth = await run_import.kiq(42, "fourth")
+    assert await fourth == "fourth"
+    await stopped(other)
     assert runs_in(folder) == ["first", "first", "fourth"]

@@ -9,7 +9,9 @@ import aiormq
 import pytest
 
 from asyncq.errors import BrokerUnavailable, ConfigurationError
+from asyncq.rabbitmq.confirming import ConfirmingChannel
 from asyncq.rabbitmq.connection import CLOSE_TIMEOUT, Connection, connect
+from asyncq.rabbitmq.deliveries import ReceivingChannel
 from asyncq.rabbitmq.urls import read_urls
 from tests.chaos.proxy import Proxy
 from tests.rabbitmq.publishers import CONNECT_TIMEOUT, reconnecting
@@ -51,6 +53,31 @@ async def test_a_node_that_does_not_answer_is_passed_over(rabbitmq_url: str, sil
     assert time.monotonic() - begun < CONNECT_TIMEOUT + SLACK
     assert connection.address in rabbitmq_url
     await connection.close()
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+@pytest.mark.parametrize("what", ["a publishing channel", "a receiving channel", "a connection"])
+async def test_who_is_cancelled_while_it_closes_ends(rabbitmq_url: str, namespace: str, what: str, steps: int) -> None:
+    """A task that is cancelled while it closes a channel is cancelled: aiormq swallows that, and it would go on."""
+    connection = await opened(rabbitmq_url)
+    match what:
+        case "a publishing channel":
+            close = (await ConfirmingChannel.open(connection)).retire
+        case "a receiving channel":
+            names = namespace, namespace
+            close = (await ReceivingChannel.open(connection, *names, _ignore, _ignore, command_timeout=5)).close
+        case _:
+            close = connection.close
+    closing = asyncio.create_task(close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await connection.close()
+
+
+def _ignore(*_: object) -> None: ...
 
 
 async def test_nobody_answers(silent_port: int) -> None:

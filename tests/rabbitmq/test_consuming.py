@@ -12,7 +12,7 @@ from asyncq.rabbitmq import RabbitReplies
 from asyncq.rabbitmq.delays import Rung
 from asyncq.rabbitmq.frames import Message
 from asyncq.rabbitmq.names import HEADER_DUE, Names
-from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE, Process, Stage
+from asyncq.testing.conformance.stage import OTHER_QUEUE, QUEUE, Process, Stage, finish
 from asyncq.transport import Done, Envelope, Outcome, Return
 from tests.rabbitmq.backend import RabbitMQ
 from tests.rabbitmq.publishers import bare_channel, publisher
@@ -27,6 +27,20 @@ def names_of(stage: Stage) -> Names:
     return Names(stage.namespace)
 
 
+async def is_there(url: str, queue: str) -> bool:
+    """Tell whether there is such a queue."""
+    with suppress(ChannelNotFoundEntity):
+        async with bare_channel(url) as channel:
+            return bool(await channel.queue_declare(queue, passive=True))
+    return False
+
+
+async def consumers_of(url: str, queue: str) -> int:
+    """Return how many consumers a queue has."""
+    async with bare_channel(url) as channel:
+        return (await channel.queue_declare(queue, passive=True)).consumer_count or 0
+
+
 async def test_a_deleted_queue_is_made_anew(stage: Stage, process: Process, rabbitmq_url: str) -> None:
     """A consumer whose queue is deleted declares it again, and gets what is published then."""
     consumer = await process.consumer()
@@ -37,13 +51,7 @@ async def test_a_deleted_queue_is_made_anew(stage: Stage, process: Process, rabb
     async with bare_channel(rabbitmq_url) as channel:
         await channel.queue_delete(name)
 
-    async def is_there() -> bool:
-        with suppress(ChannelNotFoundEntity):
-            async with bare_channel(rabbitmq_url) as channel:
-                return bool(await channel.queue_declare(name, passive=True))
-        return False
-
-    await stage.until(is_there, "the queue to be declared")
+    await stage.until(lambda: is_there(rabbitmq_url, name), "the queue to be declared")
     await process.publish_ids("b")
     assert await stage.fetch_ids(consumer, 1) == ["b"]
 
@@ -101,6 +109,34 @@ async def test_no_more_is_sent_ahead_than_there_are_slots(stage: Stage, process:
     assert await stage.fetch_ids(consumer, 2, {QUEUE: 2}) == ["a", "b"]
     other = await (await stage.process()).consumer()
     assert await asyncio.wait_for(stage.fetch_ids(other, 6, {QUEUE: 6}), 5) == list("cdefgh")
+
+
+async def test_who_has_more_slots_than_before_counts_no_crash(stage: Stage, process: Process) -> None:
+    """More is sent ahead without an end of what was there: RabbitMQ 4.0 counts what is on its way then as delivered."""
+    ids = [str(number) for number in range(200)]
+    await process.publish_ids(*ids)
+    consumer = await process.consumer()
+    fetched = [each for count in (1, 2, 30, 167) for each in await stage.fetch(consumer, count, {QUEUE: count})]
+    assert [each.id for each in fetched] == ids
+    assert {each.crashes for each in fetched} == {0}
+
+
+async def test_a_queue_that_had_several_consumers_is_made_anew(
+    stage: Stage, process: Process, rabbitmq_url: str
+) -> None:
+    """Each of them is told of its end; one that begins then is taken for none of these."""
+    await process.publish_ids(*map(str, range(25)))
+    consumer = await process.consumer()
+    for count in (1, 4, 20):
+        await finish(consumer, await stage.fetch(consumer, count, {QUEUE: count}))
+    name = names_of(stage).queue(QUEUE)
+    assert await consumers_of(rabbitmq_url, name) > 1
+    async with bare_channel(rabbitmq_url) as channel:
+        await channel.queue_delete(name)
+    await stage.until(lambda: is_there(rabbitmq_url, name), "the queue to be declared")
+    ids = [f"again {number}" for number in range(20)]
+    await process.publish_ids(*ids)
+    assert await stage.fetch_ids(consumer, 20, {QUEUE: 20}) == ids
 
 
 async def test_what_waits_in_a_full_worker_goes_back(stage: Stage, process: Process) -> None:

@@ -1,7 +1,6 @@
 """Groups on RabbitMQ with a store: how calls come to their lanes, what others pay, and what their copies do."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
@@ -11,32 +10,19 @@ from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.rabbitmq import loans, sorting
 from asyncq.rabbitmq.lending import LedgerConsumer
 from asyncq.terms import SlotTerm, Terms
+from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.stage import LIMITS, OTHER_QUEUE, QUEUE, Process, Stage, finish
 from asyncq.transport import Envelope
 from tests.conformance import backends
 from tests.rabbitmq.backend import RememberingRabbitMQ
 from tests.redis.test_costs import cost_of
-from tests.servers import RedisServer, StartRedis
+from tests.servers import RedisServer
 
 
 @pytest.fixture
-def memory(own_redis: StartRedis) -> RedisServer:
-    """A store of the test's own."""
-    return own_redis()
-
-
-@pytest.fixture
-async def stage(rabbitmq_url: str, memory: RedisServer) -> AsyncIterator[Stage]:
-    """Processes on RabbitMQ with that store."""
-    stage = Stage(RememberingRabbitMQ(rabbitmq_url, backends.Redis(memory.url)))
-    yield stage
-    await stage.close()
-
-
-@pytest.fixture
-async def process(stage: Stage) -> Process:
-    """A process."""
-    return await stage.process()
+def backend(rabbitmq_url: str, memory: RedisServer) -> Backend:
+    """RabbitMQ with a store of the test's own."""
+    return RememberingRabbitMQ(rabbitmq_url, backends.Redis(memory.url))
 
 
 def envelopes(name: str, count: int, group: str = "", queue: str = QUEUE) -> list[Envelope]:

@@ -72,7 +72,7 @@ class Heard:
         self.events: list[str] = []
         self.taker = Deliveries(
             lambda *parts: self.arrived.append(Sent(*parts)),
-            lambda: self.events.append("cancelled"),
+            lambda consumer: self.events.append(f"{consumer} cancelled"),
             lambda: self.events.append("closed"),
         )
 
@@ -125,7 +125,7 @@ async def test_what_aiormq_has_asked_for_is_left_to_it() -> None:
 
 @pytest.mark.parametrize(
     ("frame", "event"),
-    [(Basic.Cancel("1", True), "cancelled"), (Channel.Close(406, "", 0, 0), "closed")],
+    [(Basic.Cancel("consumer-1", True), "consumer-1 cancelled"), (Channel.Close(406, "", 0, 0), "closed")],
 )
 async def test_the_end_is_told_and_left_to_aiormq(frame: Any, event: str) -> None:
     """The end of a consumer, or of the channel, is told before aiormq reads of it."""

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 
 from asyncq.errors import PublishRefused
 from asyncq.rabbitmq import RememberingTransport
 from asyncq.rabbitmq.names import Names
+from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.stage import LIMITS, MINUTE_MS, QUEUE, Process, Stage, finish
 from asyncq.transport import Dead, Envelope, Outcome, Revival, Revived
 from tests.conformance.backends import Redis
@@ -20,13 +20,11 @@ from tests.rabbitmq_servers import RabbitMQServer
 FAILED = b'{"status":"failed"}'
 
 
-@pytest_asyncio.fixture(params=["alone", "with a store"])
-async def stage(request: pytest.FixtureRequest, rabbitmq_url: str, redis_url: str) -> AsyncIterator[Stage]:
-    """Give a stage on the shared servers."""
+@pytest.fixture(params=["alone", "with a store"])
+def backend(request: pytest.FixtureRequest, rabbitmq_url: str, redis_url: str) -> Backend:
+    """The shared server, without a store and with one."""
     is_alone = request.param == "alone"
-    stage = Stage(RabbitMQ(rabbitmq_url) if is_alone else RememberingRabbitMQ(rabbitmq_url, Redis(redis_url)))
-    yield stage
-    await stage.close()
+    return RabbitMQ(rabbitmq_url) if is_alone else RememberingRabbitMQ(rabbitmq_url, Redis(redis_url))
 
 
 async def test_a_retry_that_is_refused_has_not_happened(stage: Stage, rabbitmq_server: RabbitMQServer) -> None:

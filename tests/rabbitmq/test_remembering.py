@@ -1,16 +1,15 @@
 """RabbitMQ with a store: what is published, lent and settled where a ledger tells the copies of a call apart."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from asyncq import ConfigurationError, Context, Depends, DuplicateId, Queue, RabbitMQBroker, RetryPolicy, Status, Worker
 from asyncq.errors import BrokerUnavailable, PublishRefused
 from asyncq.ledger import Ledger
 from asyncq.rabbitmq.issuing import claim_ms
 from asyncq.store import Place
+from asyncq.testing.conformance import Backend
 from asyncq.testing.conformance.settling import KINDS, settlement_of
 from asyncq.testing.conformance.stage import LIMITS, QUEUE, RECORD, Process, Stage, finish, settle_one
 from asyncq.testing.conformance.suspecting import crash
@@ -38,18 +37,10 @@ from tests.waiting import wait_until
 from tests.working import working
 
 
-@pytest_asyncio.fixture
-async def stage(rabbitmq_url: str, redis_url: str) -> AsyncIterator[Stage]:
-    """Give a stage on the shared servers."""
-    stage = Stage(RememberingRabbitMQ(rabbitmq_url, Redis(redis_url)))
-    yield stage
-    await stage.close()
-
-
-@pytest_asyncio.fixture
-async def process(stage: Stage) -> Process:
-    """Give a first process."""
-    return await stage.process()
+@pytest.fixture
+def backend(rabbitmq_url: str, redis_url: str) -> Backend:
+    """The shared server, and the shared Redis as its store."""
+    return RememberingRabbitMQ(rabbitmq_url, Redis(redis_url))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,7 @@
 """The sorting of calls into their lanes, while something is in its way: the store, RabbitMQ, the end of a worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from asyncq.limits import Kind, LimitId, Numbers
 from asyncq.rabbitmq import loans, sorting
 from asyncq.rabbitmq.lending import LedgerConsumer
 from asyncq.terms import RateTerm, SlotTerm, Terms
-from asyncq.testing.conformance import LedgerBackend
+from asyncq.testing.conformance import Backend, LedgerBackend
 from asyncq.testing.conformance.stage import KEPT, LIMITS, OTHER_QUEUE, QUEUE, Process, Stage, finish
 from asyncq.transport import Again, Consumer, Delivery, Done, Envelope, Outcome, Return
 from tests.conformance import backends
@@ -33,17 +33,9 @@ def memory(own_redis: StartRedis) -> RedisServer:
 
 
 @pytest.fixture
-async def stage(rabbitmq_url: str, memory: RedisServer) -> AsyncIterator[Stage]:
-    """Processes on RabbitMQ with that store."""
-    stage = Stage(RememberingRabbitMQ(rabbitmq_url, backends.Redis(memory.url)))
-    yield stage
-    await stage.close()
-
-
-@pytest.fixture
-async def process(stage: Stage) -> Process:
-    """A process."""
-    return await stage.process()
+def backend(rabbitmq_url: str, memory: RedisServer) -> Backend:
+    """RabbitMQ with that store."""
+    return RememberingRabbitMQ(rabbitmq_url, backends.Redis(memory.url))
 
 
 def envelopes(name: str, count: int, group: str = "", terms: Terms | None = None) -> list[Envelope]:

@@ -9,11 +9,11 @@ import pytest
 from redis.asyncio import Redis
 
 from asyncq import Broker, Status, TaskCancelled, broker_from_url
-from tests.cli.programs import StartProgram, programs
+from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, results_of, started, stopped
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
-from tests.servers import RedisServer, StartRedis
+from tests.servers import RedisServer
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -31,22 +31,9 @@ def server(own_rabbitmq: StartRabbitMQ) -> RabbitMQServer:
 
 
 @pytest.fixture
-def memory(own_redis: StartRedis) -> RedisServer:
-    """A store of the test's own."""
-    return own_redis()
-
-
-@pytest.fixture
 def effects(tmp_path: Path, server: RabbitMQServer, memory: RedisServer, namespace: str) -> Effects:
     """The application in its folder, and what its tasks write there."""
     return Effects(tmp_path, server.url, namespace, store=memory.url, consumer_timeout=CONSUMER_TIMEOUT)
-
-
-@pytest.fixture
-async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in that folder; what still runs is killed at the end."""
-    async with programs(tmp_path) as start:
-        yield start
 
 
 @pytest.fixture
@@ -136,6 +123,7 @@ async def test_cancelling(publisher: Publisher, effects: Effects, asyncq: StartP
     assert effects.names() == ["running", "running-cleaned", "last"]
 
 
+@pytest.mark.usefixtures("effects")
 async def test_ids_are_given_once(publisher: Publisher, asyncq: StartProgram) -> None:
     """An id that a caller chose is taken while its call waits and while its result is kept, for every process."""
     first = await publisher.wait.options(id="order-17").kiq("a", 0)

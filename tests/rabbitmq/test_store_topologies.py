@@ -118,13 +118,6 @@ async def publisher(rabbitmq_url: str, masters: Masters, namespace: str) -> Asyn
         yield Publisher(broker)
 
 
-@pytest.fixture
-async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` beside the application."""
-    async with programs(tmp_path) as start:
-        yield start
-
-
 @pytest.mark.timeout(150)
 async def test_the_stores_master_is_killed_under_load(
     masters: Masters, publisher: Publisher, effects: Effects, asyncq: StartProgram, namespace: str

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from asyncq import Handle, PublishError, ResultMissing, ResultTimeout, broker_from_url
-from tests.cli.programs import StartProgram, programs
+from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, see, started, stopped
 from tests.topologies import Masters, Sentinels
@@ -32,13 +32,6 @@ async def publisher(masters: Masters, namespace: str) -> AsyncIterator[Publisher
     """The publisher's side."""
     async with broker_from_url(masters.url, namespace=namespace, command_timeout=COMMAND_TIMEOUT) as broker:
         yield Publisher(broker)
-
-
-@pytest.fixture
-async def asyncq(tmp_path: Path, effects: Effects) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` beside the application."""
-    async with programs(tmp_path) as start:
-        yield start
 
 
 @pytest.mark.timeout(120)

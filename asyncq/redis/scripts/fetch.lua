@@ -14,8 +14,7 @@ local has_crashes = false -- without any, nothing is looked up that has to do wi
 local limits -- without any terms, nothing is even defined that has to do with limits
 local uniquely -- nor with unique keys
 
--- `prefix` begins the tokens. Places are numbered by queue, so the number of the fetch is followed by three digits of its
--- queue's: no two deliveries of a consumer have the same token.
+-- `prefix` begins the tokens; it tells queues apart, as each numbers its places itself.
 local function names_of(q)
   local at = (q - 1) * WIDTH
   return {
@@ -41,8 +40,8 @@ local function refuse(code)
   return code
 end
 
--- Let what is due line up; returns the ms until the next, nil: there is none. Of groups more at once: who comes behind the
--- many of another must not wait until somebody has fetched often enough.
+-- Let what is due line up; returns the ms until the next, nil: there is none. Of groups more at once: few of one would wait
+-- for many fetches behind the many of another.
 local function promote(key)
   local first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
   if not first[2] then
@@ -68,7 +67,7 @@ local function promote(key)
   return first[2] and math.max(0, tonumber(first[2]) - now)
 end
 
--- Drop what was withdrawn: it could not be taken out of the middle of the line. The first of equal ones is the old one.
+-- Drop what was withdrawn in the middle of the line. The first of equal ones is the old one.
 local function without_withdrawn(key, members)
   local kept = {}
   for _, member in ipairs(members) do

@@ -1,14 +1,13 @@
 -- How the ledger keeps calls whose messages are elsewhere, for the scripts that name this file.
 --
--- There is no line, so the priority of a message says nothing of its place: each stands in `running`, `crashes` and `due`
--- as one of priority 0. `due` says until when one counts as scheduled, and nothing comes of it. The tokens end in a number
--- whose last digit is the priority.
---
--- `generations` holds in which generation a message is, where that is not 0; an `r` behind it says that it was reopened and
--- has not run since, a `c` that it was given another body, and has not run since. `ended` is kept of calls that have ended, for copies that come late, and holds their generation;
--- a result without it is one of the first life. It stays when the id has another life: that knows better. A claim is a generation, with a unique
--- key `u` and the size of its term (keyed.lua), a space, that term, the queue, a line feed, and the body. `orphans` orders
--- queues, each with a space and an id, by a number whose last digit is the priority.
+-- running, crashes, due: a member begins with priority 0, as there is no line; the last digit of a token is the priority.
+--   `due` says until when a call counts as scheduled, and nothing comes of it.
+-- generations: that of a call, where it is not 0, and behind it, until it runs: `r`, it was reopened; `c`, its body is new.
+-- ended: the generation in which a call has ended, for copies that come late. A result without it is one of the first
+--   life. It stays when the id has another life.
+-- claim: a generation, with a unique key `u` and the size of its term (keyed.lua), a space, that term, the queue, a line
+--   feed, and the body.
+-- orphans: queues, each with a space and an id, by a number whose last digit is the priority.
 
 local LIFE, WITHDRAWN_MS = 1048576, 86400000 -- those of asyncq/ledger/lives.py
 
@@ -32,9 +31,8 @@ local function fields_of(hash, fields)
   return redis.call('EXISTS', hash) == 1 and redis.call('HMGET', hash, unpack(fields)) or {}
 end
 
--- End calls as conclude() does, and remember it: for so many ms at the least, and for no less than the ends before it, or the
--- copies of what it was before; or those that are away while it is parked (parking.lua). `needs` is what one needs that needs
--- something.
+-- End calls as conclude() does, and remember it for so many ms, or for longer, where copies may come for longer: those of an
+-- earlier generation, or of one that was parked (parking.lua). `needs` is what a call needs.
 local function conclude_for_good(calls, least_ms)
   local ids, is_any_limited = {}, false
   for i, call in ipairs(calls) do
@@ -103,7 +101,7 @@ local function wait_until(prefix, member, due_ms, now)
   end
 end
 
--- Remember a call, whenever it ends, for as long as the copy of what it is may come: it is not wanted any more.
+-- Remember, whenever a call ends, that no copy of what it is now is wanted, for as long as one may come.
 local function remember_copy(prefix, id, now)
   local name = prefix .. 'ended:' .. id
   local due_ms = tonumber(redis.call('ZSCORE', prefix .. 'due', '0' .. id) or 0)

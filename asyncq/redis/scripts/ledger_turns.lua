@@ -8,7 +8,7 @@
 --        lines,
 --        then of each queue: its members, with the digits of their priorities, their bodies, their tokens, their crashes (0:
 --        none), negative if some are in a name, their generations, and their terms}.
--- What waits in lines whose time has come is lent, which take turns, and in which groups do. With none to be taken, somebody else is called.
+-- Lends what waits in lines whose time has come: lines take turns, and in each its groups do. What is left calls others.
 local WIDTH, MOVES, SUSPECTS, LANES, PUT_OFF_MS = 12, 500, 2000, 1000, 1000
 local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, count, first_due = now_ms(), 0, nil
@@ -71,8 +71,8 @@ local function head_of_lane(key, of, group)
   end
 end
 
--- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none. A lane in which
--- only suspects are has had its turn when it is passed over, so that nobody meets many of them again and again.
+-- Returns the first in line that may be taken, its place, its crashes and its group; nil: there is none. A lane of suspects
+-- that is passed over has had its turn: else the next would meet it again.
 local function head_of(key, of)
   local lanes, is_passed = lanes_of(key.prefix, of), {}
   for _ = 1, LANES do

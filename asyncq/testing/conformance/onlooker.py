@@ -88,6 +88,15 @@ class Onlooker:
 
         await self._until(is_told, f"the progress {progress!r} of {id!r} to be told")
 
+    async def loses(self, token: str) -> None:
+        """Wait until it is told that one of its consumers has lost this delivery, and no other."""
+
+        async def is_told() -> bool:
+            return bool(self.severed)
+
+        await self._until(is_told, "the loss of a delivery to be told")
+        assert set(self.severed) == {token}
+
     def _keep_up(self, running: Coroutine[Any, Any, None]) -> None:
         self._exits.push_async_callback(_end, asyncio.create_task(running))
 

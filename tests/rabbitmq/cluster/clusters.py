@@ -20,8 +20,8 @@ atom_to_list(Node).
 
 _NAMES = "binary_to_list(rabbit_json:encode([element(4, Name) || Name <- rabbit_amqqueue:list_names()]))."
 
-_NODES = """
-Nodes = [case amqqueue:get_pid(Queue) of {_, Node} -> Node; Pid -> node(Pid) end || Queue <- rabbit_amqqueue:list()],
+_LEADERS = """
+Nodes = [Node || {_, Node} <- [amqqueue:get_pid(Queue) || Queue <- rabbit_amqqueue:list()]],
 binary_to_list(rabbit_json:encode(Nodes)).
 """
 
@@ -70,15 +70,24 @@ def most_connected(cluster: RabbitMQCluster) -> RabbitMQServer:
 
 
 def is_led(cluster: RabbitMQCluster) -> bool:
-    """Tell whether each queue is said to be on a node that lives, or led by one."""
+    """Tell whether each quorum queue is said to be led by a node that lives. A classic one waits for its own."""
     first, *_ = nodes = living(cluster)
-    return {*json.loads(first.evaluate(_NODES))} <= {node.node for node in nodes}
+    return {*json.loads(first.evaluate(_LEADERS))} <= {node.node for node in nodes}
 
 
 def set_tick_time(cluster: RabbitMQCluster, seconds: int) -> None:
     """Let nodes take one for dead that has said nothing for so long, and a quarter; by default it is 60 s."""
     for node in living(cluster):
         node.evaluate(f"net_kernel:set_net_ticktime({seconds}, 0).")
+
+
+def set_disconnected_timeout(cluster: RabbitMQCluster, seconds: int) -> None:
+    """Let quorum queues that are declared from now on wait so long for the consumers of a node that is gone.
+
+    RabbitMQ before 4.3 does not wait, and does not know this setting; by default it is 60 s.
+    """
+    for node in living(cluster):
+        node.evaluate(f"application:set_env(rabbit, consumer_disconnected_timeout, {1_000 * seconds}).")
 
 
 def leader_of_delays(cluster: RabbitMQCluster) -> RabbitMQServer:

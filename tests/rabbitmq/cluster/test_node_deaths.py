@@ -1,14 +1,14 @@
 """Nodes of a cluster die under load: what was confirmed runs, and nobody waits in vain for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from asyncq import RabbitMQBroker, ResultMissing
 from asyncq.rabbitmq.names import Names
-from tests.cli.programs import StartProgram, programs
+from tests.cli.programs import StartProgram
 from tests.promises.effects import Effects
 from tests.promises.publisher import Publisher, started, stopped
 from tests.rabbitmq.cluster.clusters import (
@@ -44,13 +44,6 @@ pytestmark = pytest.mark.timeout(180)
 def store(request: pytest.FixtureRequest, redis_url: str) -> str | None:
     """What remembers."""
     return redis_url if request.param == "with a store" else None
-
-
-@pytest.fixture
-async def asyncq(tmp_path: Path) -> AsyncIterator[StartProgram]:
-    """Start `asyncq ARGUMENTS...` in the test's folder; what still runs is killed at the end."""
-    async with programs(tmp_path) as start:
-        yield start
 
 
 async def test_nodes_die_under_load(

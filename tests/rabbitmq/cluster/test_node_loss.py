@@ -16,6 +16,7 @@ from tests.rabbitmq.cluster.clusters import (
     living,
     most_connected,
     queue_names,
+    set_disconnected_timeout,
     set_tick_time,
 )
 from tests.rabbitmq.cluster.conftest import COMMAND_TIMEOUT
@@ -74,6 +75,32 @@ async def test_a_reply_queue_dies_with_its_node(
         assert await asyncio.wait_for(await _published(double, 3), 20) == 6
 
 
+async def test_a_reply_queue_comes_back_with_its_node(
+    cluster: RabbitMQCluster, broker: RabbitMQBroker, names: Names
+) -> None:
+    """What ends meanwhile is told when the node is back; or, as before 4.0, the waiter hears that it is lost."""
+    is_down, has_ended = asyncio.Event(), asyncio.Event()
+
+    @broker.task
+    async def double(number: int) -> int:
+        await is_down.wait()
+        has_ended.set()
+        return 2 * number
+
+    async with working(broker):
+        waiting = asyncio.create_task((await double.kiq(1)).result())
+        address = broker.reply_address()
+        home = await asyncio.to_thread(most_connected, cluster)
+        await wait_until(lambda: names.reply(address) in queue_names(home), "the reply queue to be there")
+        await asyncio.to_thread(home.flush)
+        await asyncio.to_thread(home.kill)
+        is_down.set()
+        await has_ended.wait()
+        await asyncio.to_thread(home.start)  # takes longer than what is refused is offered again by who publishes
+        with suppress(ResultMissing):
+            assert (await asyncio.wait_for(waiting, 40)).value == 2
+
+
 async def test_a_priority_queue_is_on_one_node(cluster: RabbitMQCluster, namespace: str) -> None:
     """While its node is down, publishing says so in time; then what was confirmed runs."""
     urgent = Queue("urgent", max_priority=3)
@@ -127,16 +154,18 @@ async def test_a_frozen_node_is_left(cluster: RabbitMQCluster, broker: RabbitMQB
     async def record(number: int) -> None:
         ran.add(number)
 
+    await asyncio.to_thread(set_disconnected_timeout, cluster, 5)
+    await asyncio.to_thread(set_tick_time, cluster, 4)
     async with working(broker):
         await record.kiq(1)
         await wait_until(lambda: ran == {1}, "the first to run")
-        await asyncio.to_thread(set_tick_time, cluster, 4)
         node = await asyncio.to_thread(most_connected, cluster)
         node.pause()
         await wait_until(lambda: _is_confirmed(record, 2), "it to be confirmed elsewhere", timeout=40)
         await wait_until(lambda: 2 in ran, "it to run", timeout=40)
         await asyncio.to_thread(node.kill)  # it would find that the others have gone on without it
-        await asyncio.to_thread(set_tick_time, cluster, 60)
+    await asyncio.to_thread(set_tick_time, cluster, 60)
+    await asyncio.to_thread(set_disconnected_timeout, cluster, 60)
 
 
 async def _published(task: Task[[int], int], number: int) -> Handle[int]:
