@@ -77,10 +77,8 @@ class Taking:
             self._offset += len(part.items)
         asked = [self.verdicts[index] for index in self._wanted]
         self._suspects -= sum(isinstance(verdict, Lent) and verdict.crashes >= SUSPECT_CRASHES for verdict in asked)
-        self._wanted = [index for index in self._wanted if self._suspects > 0 and self._is_left(index)]
-
-    def _is_left(self, index: int) -> bool:
-        return isinstance(self.verdicts[index], Suspect)
+        left = [index for index in self._wanted if isinstance(self.verdicts[index], Suspect)]
+        self._wanted = left if self._suspects > 0 else []
 
     def _except(self, part: Part[tuple[int, Copy]], reply: Reply) -> None:
         """Fill in the verdicts on copies that are not lent, or with crashes on their count, or with terms."""

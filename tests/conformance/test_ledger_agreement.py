@@ -120,8 +120,8 @@ class Twins:
 
     async def _take(self) -> None:
         holders = self._random.choice(self._holders)
-        copies = [self._copy() for _ in range(3)]
-        answers = await self._both(lambda n: _taken(holders[n], copies), _without_tokens)
+        copies, suspects = [self._copy() for _ in range(3)], self._random.choice([0, 1, 3])
+        answers = await self._both(lambda n: _taken(holders[n], copies, suspects), _without_tokens)
         for copy, *verdicts in zip(copies, *answers, strict=False):
             if isinstance(verdicts[0], Lent):
                 self._lent.append((holders, copy, verdicts))
@@ -243,9 +243,9 @@ async def test_memory_and_sqlite_agree(tmp_path: Path, seed: int) -> None:
             await each.close()
 
 
-async def _taken(holder: Holder, copies: Sequence[Copy]) -> Sequence[object]:
+async def _taken(holder: Holder, copies: Sequence[Copy], suspects: int) -> Sequence[object]:
     try:
-        return await holder.take(copies)
+        return await holder.take(copies, suspects=suspects)
     except LeaseLost:
         return ["lost"]
 

@@ -166,7 +166,7 @@ for i, id in ipairs(ids) do
     except(i, 'held', generation > wanted and 0 or end_ms)
   else
     local turn_ms, has_terms = park(i, id, generation, said)
-    local crashes = times_in(counted[i] or nil)
+    local crashes = counted[i] and times_in(counted[i]) or 0
     local is_suspect = not turn_ms and crashes >= SUSPECT_CRASHES
     local is_left = is_suspect and suspects_left <= 0
     note(i, id, generation, ARGV[at + 2], not turn_ms and not is_left)
