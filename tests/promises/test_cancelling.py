@@ -64,10 +64,10 @@ async def test_the_server_restarts(
     publisher: Publisher, effects: Effects, asyncq: StartProgram, server: Server
 ) -> None:
     """A cancel outlives the server; and a worker that could not be told during an outage is told after it."""
-    scheduled = await publisher.wait.options(delay=2).kiq("never", 0)
     handle = await publisher.cleaning.kiq("a")
     await started(asyncq)
     await wait_until(lambda: effects.names() == ["a"], "the task runs")
+    scheduled = await publisher.wait.options(delay=2).kiq("never", 0)
     assert await scheduled.cancel()
     assert await handle.cancel()
     await asyncio.to_thread(server.restart)
