@@ -189,7 +189,7 @@ async def test_keep_the_last(broker: Broker, worker: None) -> None:
     running = await sync.kiq(1)
     await started.wait()
     # Scheduled, so that it waits in the broker and not in the worker until it may run.
-    waiting = [await sync.options(delay=0.5).kiq(version) for version in (2, 3, 4)]
+    waiting = [await sync.options(delay=2).kiq(version) for version in (2, 3, 4)]
     assert [handle.is_new for handle in waiting] == [True, False, False]
     may_end.set()
     assert (await running, await waiting[0], await waiting[2]) == (1, 4, 4)
