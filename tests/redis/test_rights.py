@@ -12,7 +12,7 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
-from asyncq import Broker, BrokerUnavailable, broker_from_url
+from asyncq import Broker, BrokerUnavailable, ConcurrencyLimit, Every, RateLimit, Unique, broker_from_url
 from asyncq.redis import RedisClient
 from asyncq.redis.script import all_scripts
 from asyncq.store import Listener
@@ -47,7 +47,7 @@ async def test_everything_works_with_the_least_rights(own_redis: StartRedis) -> 
     server = own_redis()
     url = create_user(server)
     async with broker_from_url(url, namespace="test-rights") as broker:
-        await call_a_task(broker)
+        await call_tasks(broker)
     async with Redis.from_url(server.url) as redis:
         assert {str(entry["object"]) for entry in await redis.acl_log()} <= {"client|setinfo"}
 
@@ -59,7 +59,7 @@ async def test_least_rights_in_a_cluster(tmp_path: Path) -> None:
             create_user(node, "+cluster|slots", "+cluster|myid")
         url = cluster.url.replace("redis://", f"redis://{USER}:{PASSWORD}@")
         async with broker_from_url(url, namespace="test-rights") as broker:
-            await call_a_task(broker)
+            await call_tasks(broker)
 
 
 async def test_least_rights_with_sentinels(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def test_least_rights_with_sentinels(tmp_path: Path) -> None:
         url = sentinels.url.replace("redis+sentinel://", f"redis+sentinel://{USER}:{PASSWORD}@")
         url += "?sentinel_username=looker&sentinel_password=hidden"
         async with broker_from_url(url, namespace="test-rights") as broker:
-            await call_a_task(broker)
+            await call_tasks(broker)
         assert SERVICE in broker.describe()
 
 
@@ -156,7 +156,7 @@ async def test_tls(tmp_path: Path) -> None:
         pem = tmp_path / "client.pem"
         files = f"ssl_ca_certs={tmp_path}/ca.pem&ssl_certfile={pem}&ssl_keyfile={pem}"
         async with broker_from_url(f"rediss://{HOST}:{port}/0?{files}", namespace="test-tls") as broker:
-            await call_a_task(broker)
+            await call_tasks(broker)
 
 
 async def test_a_certificate_of_somebody_else(tmp_path: Path) -> None:
@@ -177,13 +177,27 @@ async def publish_and_join(url: str) -> None:
         await pair.consumer()
 
 
-async def call_a_task(broker: Broker) -> None:
-    """Run a task and wait for its result, with a worker that renews its lease meanwhile."""
+async def call_tasks(broker: Broker) -> None:
+    """Let tasks with all that a task may need run, with a worker that renews its lease meanwhile."""
+    has_ticked = asyncio.Event()
 
     @broker.task
     async def nap() -> str:
         await asyncio.sleep(0.4)  # past a renewal of the lease, each third of it
         return "rested"
 
-    async with working(broker, lease=0.6), asyncio.timeout(10):
-        assert await (await nap.kiq()) == "rested"
+    @broker.task(rate_limit=RateLimit(1, per=0.2), concurrency=ConcurrencyLimit(1), unique=Unique(), group=str)
+    async def take_turns(number: int) -> int:
+        return number
+
+    @broker.task(schedule=Every(1))
+    async def tick() -> None:
+        has_ticked.set()
+
+    async with working(broker, lease=0.6, scheduler=True), asyncio.timeout(10):
+        resting = await nap.kiq()
+        handles = [await take_turns.kiq(number) for number in range(3)]
+        async with broker.concurrency_limit("others", 1).acquire():
+            assert await asyncio.gather(*handles) == [0, 1, 2]
+        assert await resting == "rested"
+        await has_ticked.wait()
