@@ -186,7 +186,12 @@ async def call_tasks(broker: Broker) -> None:
         await asyncio.sleep(0.4)  # past a renewal of the lease, each third of it
         return "rested"
 
-    @broker.task(rate_limit=RateLimit(1, per=0.2), concurrency=ConcurrencyLimit(1), unique=Unique(), group=str)
+    @broker.task(
+        rate_limit=RateLimit(1, per=0.2),
+        concurrency=ConcurrencyLimit(1),
+        unique=Unique(),
+        group=lambda number: f"{number}",
+    )
     async def take_turns(number: int) -> int:
         return number
 
