@@ -69,8 +69,9 @@ class GrantingSuite(Suite):
 
         await stage.until(is_all_lent, "all to be lent")
         lent.sort()
-        spans = [later - earlier for earlier, later in zip(lent, lent[limit:], strict=False)]
-        assert min(spans) > PER * 1000 - 100, spans
+        # Each may be seen late, so the windows are counted from the first one.
+        early_ms = [lent[0] + number // limit * PER * 1000 - at for number, at in enumerate(lent)]
+        assert max(early_ms) < 100, lent
 
     async def test_keys_have_counts_of_their_own(self, stage: Stage, process: Process) -> None:
         """A key that is used up holds up no other, and no call without terms."""
