@@ -111,7 +111,7 @@ async def test_a_failover_that_loses_the_last_second(
             between.blackhole()
             told_early = known.told_already()
             lost = await on_trial.publish("lost", BATCH)
-            await asyncio.sleep(1)  # the last second
+            await on_trial.some_have_run(lost, BATCH // 4)
             await asyncio.to_thread(server.kill)
             lost_early = lost.told_already()
             await new.replicaof("NO", "ONE")

@@ -18,6 +18,7 @@ from asyncq import (
     Unique,
     broker_from_url,
 )
+from asyncq.turns import pass_turns
 from tests.journeys.conftest import KINDS, MakeBroker
 from tests.working import working
 
@@ -133,7 +134,7 @@ async def test_a_slot_around_any_code(make_broker: MakeBroker) -> None:
         async with asyncio.TaskGroup() as group:
             for number in range(8):
                 group.create_task(report(number))
-                await asyncio.sleep(0.002)  # they come one after another: that is the order that is kept
+                await pass_turns()  # they come one after another: that is the order that is kept
         assert most == 2
         assert order == sorted(order)
         async with reports, reports:
