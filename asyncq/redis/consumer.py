@@ -162,30 +162,33 @@ class RedisConsumer(Consumer):
             raise self._lost()
         if reply == GIVEN_UP:
             return []
-        waits, *found = (cast(list[Any], reply)[part::6] for part in range(6))
-        self._alarm.set(queues, waits)
+        found = cast(list[Any], reply)
+        waits: list[int] = []
         deliveries: list[Delivery] = []
-        for queue, members, bodies, tokens, crashes, marks in zip(queues, *found, strict=False):
+        start = 0
+        for queue in queues:
+            wait, count, facts = found[start : start + 3]
+            start, end = start + 3, start + 3 + 3 * count
             lent = [
                 Delivery(member[1:].decode(), queue, body, member[0] - 48, token.decode(), 0)
-                for member, body, token in zip(members, bodies, tokens, strict=True)
+                for member, body, token in zip(
+                    found[start:end:3], found[start + 1 : end : 3], found[start + 2 : end : 3], strict=True
+                )
             ]
-            if marks:
-                lent = [
-                    delivery._replace(has_terms=True) if mark else delivery
-                    for delivery, mark in zip(lent, marks, strict=True)
-                ]
-            deliveries += map(_with_crashes, lent, crashes) if crashes else lent
+            deliveries += map(_with_facts, lent, facts[:count], facts[count:]) if facts else lent
+            waits.append(wait)
+            start = end
+        self._alarm.set(queues, waits)
         return deliveries
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(f"Consumer {self.name!r} is no member any more; go on under a new name.")
 
 
-def _with_crashes(delivery: Delivery, crashes: bytes | None) -> Delivery:
-    """Return a delivery with its crashes as scripts/fetch.lua tells them: none, or a number below 0 if doubtful."""
+def _with_facts(delivery: Delivery, crashes: bytes | None, was_granted: int) -> Delivery:
+    """Return a delivery with what scripts/fetch.lua tells of it; its crashes: none, or a number below 0 if doubtful."""
     number = int(crashes or 0)
-    return delivery._replace(crashes=abs(number), is_doubtful=number < 0)
+    return delivery._replace(crashes=abs(number), is_doubtful=number < 0, has_terms=bool(was_granted))
 
 
 class _Alarm:
@@ -202,13 +205,15 @@ class _Alarm:
 
     def set(self, asked: Sequence[str], waits: Iterable[int]) -> None:
         """For each queue that was asked go off in so many ms; less than 0, or not told: not at all."""
+        before = bool(self._times)
         for queue in asked:
             self._times.pop(queue, None)
         now = asyncio.get_running_loop().time()
-        for queue, ms in zip(asked, waits, strict=False):
+        for queue, ms in zip(asked, waits, strict=True):
             if ms >= 0:
                 self._times[queue] = now + (ms + 1) / 1000
-        self._has_changed.set()
+        if before or self._times:
+            self._has_changed.set()
 
     async def run(self) -> None:
         """Go off until cancelled."""

@@ -100,11 +100,16 @@ _PREFIXES = {"consumer", "result", "ended", "claim", "interrupt", "orders", "rep
 """Names that are followed by a colon and the name of what they are kept for."""
 
 
+def ending_of(name: str) -> str:
+    """Return what follows the prefix in a key of that name."""
+    return f"{name}:" if name in _PREFIXES else name
+
+
 class Keys:
-    """Keys by the names that are used for them here.
+    """Keys by the names that are used for them here; `prefix` is that with which they all begin.
 
     Args:
-        prefix: with which they all begin.
+        prefix: with which they all begin, but for the colon behind it.
         names: of the keys that begin with it.
         others: keys that don't, but are asked for along with them.
     """
@@ -113,7 +118,7 @@ class Keys:
 
     def __init__(self, prefix: str, names: Sequence[str], others: "Keys | None" = None) -> None:
         self._names: dict[str, str] = dict(others._names) if others else {}
-        self._names |= {name: f"{prefix}:{name}{':' if name in _PREFIXES else ''}" for name in names}
+        self._names |= {name: f"{prefix}:{ending_of(name)}" for name in names} | {"prefix": f"{prefix}:"}
         self._selections: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __getitem__(self, name: str) -> str:

@@ -64,7 +64,7 @@ class SettlementBatch:
     def effects(self, replies: Sequence[Reply]) -> list[bool]:
         """Return for each settlement whether it took effect."""
         for part, outdated in zip(self._parts, replies, strict=True):
-            for number in outdated:
+            for number in outdated or ():
                 self._effects[part.indexes[number]] = False
         return self._effects
 

@@ -1,34 +1,33 @@
--- KEYS* consumer messages line ahead due suspects running crashes withdrawn wake wake_suspects sequence uniques unique turns terms lanes
+-- KEYS* prefix
+-- FIRST: bells lending fetch_plain
 -- USES: queue suspects
 -- FLAGS: allow-oom
 -- ARGV: name of the consumer, number of this fetch, how many in all, how many suspects among them; then of each queue
 --       how many at most
 -- Returns -1: the consumer is no member (any more); -2: this fetch was given up. Else
---       of each queue, unless there is nothing in any: ms until its next message is due, or the line of a limit (-1:
---        none); its members, their bodies, their tokens, their crashes (none: all 0), negative if some are in a name, and
---        1 for those that were granted terms (none: none was).
-local WIDTH, PROMOTED_AT_ONCE, PROMOTIONS_OF_GROUPS, ROUNDS, MOVES = 17, 1000, 5, 10, 500
-local name, number, left, suspects_left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = nil
+--       of each queue: ms until its next message is due, or the line of a limit (-1: none); how many are lent; 0, or a list
+--        of the crashes of each (none: 0), negative if some are in a name, and then of 1 for each that was granted terms,
+--        else 0; and of each its member, its body, its token. All in one list: another one in it costs as much as two commands.
+local PROMOTED_AT_ONCE, PROMOTIONS_OF_GROUPS, ROUNDS, MOVES = 1000, 5, 10, 500
+local suspects_left = tonumber(ARGV[4]) -- what else there is in ARGV, fetch_plain.lua has read
 local has_crashes = false -- without any, nothing is looked up that has to do with suspects
 local limits -- without any terms, nothing is even defined that has to do with limits
 local uniquely -- nor with unique keys
 
--- `prefix` begins the tokens; it tells queues apart, as each numbers its places itself.
 local function names_of(q)
-  local at = (q - 1) * WIDTH
+  local prefix = KEYS[q]
   return {
-    prefix = name .. '/' .. ARGV[2] .. string.format('%03d', q) .. '/',
-    messages = KEYS[at + 2], line = KEYS[at + 3], ahead = KEYS[at + 4], due = KEYS[at + 5], suspects = KEYS[at + 6],
-    running = KEYS[at + 7], crashes = KEYS[at + 8], withdrawn = KEYS[at + 9], wake = KEYS[at + 10],
-    wake_suspects = KEYS[at + 11], sequence = KEYS[at + 12], uniques = KEYS[at + 13], unique = KEYS[at + 14],
-    turns = KEYS[at + 15], terms = KEYS[at + 16], lanes = KEYS[at + 17],
+    prefix = prefix, number = q, messages = prefix .. 'messages',
+    line = prefix .. 'line', ahead = prefix .. 'ahead', due = prefix .. 'due', suspects = prefix .. 'suspects',
+    crashes = prefix .. 'crashes', withdrawn = prefix .. 'withdrawn', wake = prefix .. 'wake',
+    wake_suspects = prefix .. 'wake_suspects', sequence = prefix .. 'sequence', uniques = prefix .. 'uniques',
+    turns = prefix .. 'turns', terms = prefix .. 'terms', lanes = prefix .. 'lanes',
   }
 end
 
 -- A consumer that may not fetch has eaten the token that woke it: somebody else has to see what there is.
-local function refuse(code)
-  for q = 1, #KEYS / WIDTH do
+local function refuse()
+  for q = 1, #KEYS do
     local key = names_of(q)
     if redis.call('EXISTS', key.line, key.ahead, key.due, key.turns, key.lanes) > 0 then
       ring(key.wake)
@@ -37,19 +36,14 @@ local function refuse(code)
       ring(key.wake_suspects)
     end
   end
-  return code
+  return refusal
 end
 
 -- Let what is due line up; returns the ms until the next, nil: there is none. Of groups more at once: few of one would wait
 -- for many fetches behind the many of another.
 local function promote(key)
-  local first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
-  if not first[2] then
-    return nil
-  end
-  now = now or now_ms()
-  local round, have_groups = 0, true
-  while first[2] and tonumber(first[2]) <= now and have_groups and round < PROMOTIONS_OF_GROUPS do
+  local ms, round, have_groups = ms_until_due(key.prefix), 0, true
+  while ms == 0 and have_groups and round < PROMOTIONS_OF_GROUPS do
     local members = redis.call('ZRANGEBYSCORE', key.due, '-inf', now, 'LIMIT', 0, PROMOTED_AT_ONCE)
     redis.call('ZREMRANGEBYRANK', key.due, 0, #members - 1)
     have_groups = false
@@ -61,10 +55,10 @@ local function promote(key)
     else
       line_up(members, key.line, key.ahead, key.sequence)
     end
-    first = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')
+    ms = ms_until_due(key.prefix)
     round = round + 1
   end
-  return first[2] and math.max(0, tonumber(first[2]) - now)
+  return ms
 end
 
 -- Drop what was withdrawn in the middle of the line. The first of equal ones is the old one.
@@ -110,42 +104,6 @@ local function pop(key, limit)
   return members, numbers, places
 end
 
-local function ids_of(members)
-  local ids = {}
-  for i, member in ipairs(members) do
-    ids[i] = string.sub(member, 2)
-  end
-  return ids
-end
-
--- Returns members and bodies; what has no body is dropped.
-local function with_bodies(key, members)
-  local kept, bodies = {}, {}
-  for i, body in ipairs(redis.call('HMGET', key.messages, unpack(ids_of(members)))) do
-    if body then
-      kept[#kept + 1] = members[i]
-      bodies[#bodies + 1] = body
-    end
-  end
-  return kept, bodies
-end
-
-local function lend(key, members, numbers)
-  local sequence = redis.call('INCRBY', key.sequence, #members) - #members
-  local tokens, lent = {}, {}
-  for i, member in ipairs(members) do
-    tokens[i] = key.prefix .. string.format('%.0f', numbers[member] or sequence + i)
-    lent[2 * i - 1] = member
-    lent[2 * i] = tokens[i]
-  end
-  redis.call('HSET', key.running, unpack(lent))
-  local crashes = has_crashes and redis.call('HMGET', key.crashes, unpack(members)) or {}
-  for i, crash in ipairs(crashes) do
-    crashes[i] = told_of(crash)
-  end
-  return tokens, crashes
-end
-
 -- As many suspects as may be lent join those that are ahead, so that each comes when it is its turn.
 local function admit_suspects(key, limit)
   local admitted = redis.call('ZRANGE', key.suspects, 0, math.min(limit, suspects_left) - 1, 'WITHSCORES')
@@ -168,6 +126,20 @@ end
 -- LATER: with_uniques(give_back) uniques
 -- LATER: with_limits(take_limited next_turn share_due) terms grants holders admitting groups lanes limited
 
+-- Returns what is told of members apart: their crashes, and whether they were granted terms; 0: nothing.
+local function facts_of(key, members, granted)
+  if #members == 0 or not (has_crashes or granted and next(granted)) then
+    return 0
+  end
+  local facts, count = {}, #members
+  local crashes = has_crashes and redis.call('HMGET', key.crashes, unpack(members)) or {}
+  for i, member in ipairs(members) do
+    facts[i] = told_of(crashes[i])
+    facts[count + i] = granted and granted[member] and 1 or 0
+  end
+  return facts
+end
+
 local function take(key, limit)
   local members, numbers, granted
   if limits then
@@ -177,47 +149,26 @@ local function take(key, limit)
     members, numbers = pop(key, limit)
     dismiss_suspects(key, admitted)
   end
-  if #members == 0 then
-    return {}, {}, {}, {}, {}
+  local bodies, tokens = {}, {}
+  if #members > 0 then
+    members, bodies, tokens = lend(key.number, members, numbers)
   end
-  local kept, bodies = with_bodies(key, members)
-  if #kept == 0 then
-    return {}, {}, {}, {}, {}
+  if uniquely and #members > 0 then
+    uniquely.give_back(ids_of(members), string.match(key.uniques, '^{.*}') .. ':unique:', key.uniques, 's')
   end
-  local tokens, crashes = lend(key, kept, numbers)
-  if uniquely then
-    uniquely.give_back(ids_of(kept), key.unique, key.uniques, 's')
-  end
-  local marks = {}
-  if granted and next(granted) then
-    for i, member in ipairs(kept) do
-      marks[i] = granted[member] and 1 or 0
-    end
-  end
-  return kept, bodies, tokens, crashes, marks
+  return facts_of(key, members, granted), members, bodies, tokens
 end
 
-local memberships, places, crashes, uniques, terms, kept_apart = {}, {}, {}, {}, {}, {}
-for q = 1, #KEYS / WIDTH do
-  local at = (q - 1) * WIDTH
-  memberships[q] = KEYS[at + 1] .. name
-  crashes[q], uniques[q], terms[q] = KEYS[at + 8], KEYS[at + 13], KEYS[at + 16]
-  kept_apart[3 * q - 2], kept_apart[3 * q - 1], kept_apart[3 * q] = crashes[q], uniques[q], terms[q]
-  places[#places + 1] = KEYS[at + 15]
-  places[#places + 1] = KEYS[at + 17]
-  for place = 3, suspects_left > 0 and 6 or 5 do
-    places[#places + 1] = KEYS[at + place]
-  end
+if refusal then
+  return refuse()
 end
-for _, lowest in ipairs(redis.call('MGET', unpack(memberships))) do
-  if not lowest then
-    return refuse(-1)
-  elseif number < tonumber(lowest) then
-    return refuse(-2)
+local crashes, uniques, terms, kept_apart = {}, {}, {}, {}
+for q = done + 1, #KEYS do
+  local key = names_of(q)
+  for list, name in pairs({[crashes] = key.crashes, [uniques] = key.uniques, [terms] = key.terms}) do
+    list[#list + 1] = name
+    kept_apart[#kept_apart + 1] = name
   end
-end
-if redis.call('EXISTS', unpack(places)) == 0 then
-  return {}
 end
 if redis.call('EXISTS', unpack(kept_apart)) > 0 then
   has_crashes = redis.call('EXISTS', unpack(crashes)) > 0
@@ -225,13 +176,12 @@ if redis.call('EXISTS', unpack(kept_apart)) > 0 then
   limits = redis.call('EXISTS', unpack(terms)) > 0 and with_limits()
 end
 
-local reply = {}
-for q = 1, #KEYS / WIDTH do
+for q = done + 1, #KEYS do
   local key, limit = names_of(q), math.min(left, tonumber(ARGV[4 + q]))
   local ms = promote(key)
-  local members, bodies, tokens, crashes, marks = {}, {}, {}, {}, {}
+  local facts, members, bodies, tokens = 0, {}, {}, {}
   if limit > 0 then
-    members, bodies, tokens, crashes, marks = take(key, limit)
+    facts, members, bodies, tokens = take(key, limit)
     left = left - #members
   end
   local turn_ms = limits and limits.next_turn(key)
@@ -246,8 +196,6 @@ for q = 1, #KEYS / WIDTH do
   elseif has_crashes then
     redis.call('DEL', key.wake_suspects)
   end
-  for _, part in ipairs({ms or -1, members, bodies, tokens, crashes, marks}) do
-    reply[#reply + 1] = part
-  end
+  append(reply, ms, facts, members, bodies, tokens)
 end
 return reply

@@ -9,5 +9,5 @@ for i = 1, #ARGV, 2 do
 end
 redis.call('RPUSH', line, unpack(members))
 if redis.call('EXISTS', wake) == 0 then
-  redis.call('RPUSH', wake, 1)
+  redis.call('RPUSH', wake, '1')
 end

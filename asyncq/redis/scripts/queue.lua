@@ -1,4 +1,5 @@
 -- How the ready messages of a queue stand in line, for the scripts that name this file.
+-- USES: bells
 --
 -- `ahead` is fetched first. Its scores order by priority, larger first; then what was handed back, by the number under
 -- which it was first fetched; then what is new, by the number under which it became ready. New messages of priority 0
@@ -12,18 +13,6 @@ end
 
 local function rank(member, sequence)
   return (57 - string.byte(member)) * STEP + sequence
-end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- Wake one consumer that waits, or the next that would: a second token would wake another one for nothing.
-local function ring(bell)
-  if redis.call('EXISTS', bell) == 0 then
-    redis.call('RPUSH', bell, 1)
-  end
 end
 
 -- Let new messages stand in a set that is ordered as `ahead` is.

@@ -1,5 +1,7 @@
--- KEYS: messages line ahead due suspects running crashes wake wake_suspects sequence progress watch dead fading letters result queues uniques unique terms
--- USES: queue suspects returning fencing uniques ending
+-- KEYS: prefix
+-- NAMED: messages line ahead due suspects crashes wake wake_suspects sequence progress watch dead fading letters result queues uniques unique terms
+-- FIRST: fencing notices settle_plain
+-- USES: queue suspects returning uniques ending
 -- FLAGS: allow-oom
 -- ARGV: how many dead letters are kept, and how many settlements there are; then of each its member, its token, what
 --       becomes of it, the address to reply to, and a payload; then follow-ups (following.lua). What becomes of it:
@@ -8,19 +10,13 @@
 --                    both with a payload of ttl_ms and size of the reason, each and a space, then reason and record
 --         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash;
 --                                                                  with the terms, if it had come without, as payload
--- Returns the numbers, from 0, of those that took no effect.
-local count = tonumber(ARGV[2])
-local members, held, outdated = acknowledge(count, running)
-if #held == 0 then
-  return outdated
-end
+-- Returns the numbers, from 0, of those that took no effect; nil: all did.
 -- LATER: with_letters(bury forget_faded keep_newest) burial
 -- LATER: with_follow_ups(publish_follow_ups) known terms groups following
--- LATER: with_limits(prefix_by free_slots join_lines newest_place returned_place group_in stand_in_lanes) terms groups lanes
+-- LATER: with_limits(free_slots join_lines newest_place returned_place group_in stand_in_lanes) terms groups lanes
 local ended, ready, later, returned, tokens = {}, {}, {}, {}, {}
-local limits, prefix, groups = redis.call('EXISTS', terms) == 1 and with_limits(), nil, nil
+local limits, groups = redis.call('EXISTS', terms) == 1 and with_limits(), nil
 if limits then
-  prefix = limits.prefix_by(messages, 'messages')
   local freed = {}
   for i, number in ipairs(held) do
     freed[i] = members[number]
@@ -125,7 +121,6 @@ end
 if has_returned_suspects or has_suspects then
   ring(wake_suspects)
 end
-local end_of_settlements = FIRST + count * WIDTH
 if #ARGV >= end_of_settlements then
   local has_effect = {}
   for _, i in ipairs(held) do
