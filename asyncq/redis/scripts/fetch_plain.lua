@@ -1,11 +1,15 @@
 -- The usual fetch, which comes first in fetch.lua: of the queues in which there is nothing but the line, and what is due
--- later. The first queue in which there is more it leaves as it is, with those behind it, to what follows.
+-- later, whether any of it may be taken or not. The first queue in which there is more it leaves as it is, with those
+-- behind it, to what follows.
 local name, number, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local reply, done = {}, 0 -- what is told, and of how many queues
 local now, refusal = nil, nil
 
-for _, prefix in ipairs(KEYS) do
-  local lowest = redis.call('GET', prefix .. 'consumer:' .. name)
+local memberships = {}
+for q, prefix in ipairs(KEYS) do
+  memberships[q] = prefix .. 'consumer:' .. name
+end
+for _, lowest in ipairs(redis.call('MGET', unpack(memberships))) do
   refusal = refusal or not lowest and -1 or number < tonumber(lowest) and -2
 end
 

@@ -10,7 +10,7 @@
 --                    both with a payload of ttl_ms and size of the reason, each and a space, then reason and record
 --         a, due_ms  it runs again, with the payload as its body     r  it is handed back     c  so, with a crash;
 --                                                                  with the terms, if it had come without, as payload
--- Returns the numbers, from 0, of those that took no effect; nil: all did.
+-- Returns the numbers, from 0, of those that took no effect; nil or none: all did.
 -- LATER: with_letters(bury forget_faded keep_newest) burial
 -- LATER: with_follow_ups(publish_follow_ups) known terms groups following
 -- LATER: with_limits(free_slots join_lines newest_place returned_place group_in stand_in_lanes) terms groups lanes
