@@ -155,7 +155,7 @@ class HoldingSuite(Suite):
         """Who holds a slot outside of tasks keeps one from them, as long as it renews it."""
         await allow(process, 1)
         office = process.transport.limits()
-        assert (await office.ask(ROOM, "", 1, "client", 1_500)).is_granted
+        assert (await office.ask(ROOM, "", 1, "client", 3_000)).is_granted
         await process.publish(slotted("a"))
         consumer = await process.consumer()
         await take_none(consumer)

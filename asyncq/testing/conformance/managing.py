@@ -43,7 +43,7 @@ class ManagingSuite(Suite):
 
     async def test_what_has_become_due_counts_as_ready(self, stage: Stage, process: Process) -> None:
         """A delayed message moves from scheduled to ready when its time has come, with a consumer about or without."""
-        await process.publish_ids("a", due_ms=process.transport.now_ms() + 2_000)
+        await process.publish_ids("a", due_ms=process.transport.now_ms() + 4_000)
         assert await process.counts() == process.counted(scheduled=1)
 
         async def is_ready() -> bool:
