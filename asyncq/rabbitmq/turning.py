@@ -192,5 +192,15 @@ class Turning:
         self._due_ms = due_ms
         if self._timer is not None:
             self._timer.cancel()
-        left_ms = max(0, due_ms - self._now_ms())
-        self._timer = asyncio.get_running_loop().call_later((left_ms + 1) / 1000, self._told)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        left_ms = max(0, self._due_ms - self._now_ms())
+        self._timer = asyncio.get_running_loop().call_later((left_ms + 1) / 1000, self._go_off)
+
+    def _go_off(self) -> None:
+        """Tell that it is to be asked. Before its time, by a clock that was set back meanwhile, nobody would ask."""
+        if self._due_ms <= self._now_ms():
+            self._told()
+        elif self._due_ms < NEVER_MS:
+            self._set_timer()
