@@ -142,7 +142,7 @@ class Connection:
             finally:
                 self._step("PRAGMA busy_timeout = 0")
             if is_busy:  # another process is at it, and needs a gap between the transactions of all others
-                time.sleep(_GAP)  # it blocks the file's own thread alone; SQLite has no way to tell when they are done
+                time.sleep(_GAP)  # in the file's own thread: SQLite tells nobody when they are done
         except (OSError, sqlite3.Error) as error:
             logger.debug("The log could not be folded: %s", error)
 

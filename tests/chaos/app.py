@@ -106,14 +106,14 @@ async def run(id: str, kind: str, seconds: float, context: Context = Depends()) 
 @broker.task(retry=SOON)
 def run_in_thread(id: str, kind: str, seconds: float) -> list[Any]:
     with noted(id, current_context().attempt) as name:
-        time.sleep(seconds)  # the work itself
+        time.sleep(seconds)  # work that blocks, as long as the plan says: faults come during it
         return [id, name]
 
 
 @broker.task(retry=SOON, runs_in="process")
 def run_in_process(id: str, kind: str, seconds: float) -> list[Any]:
     with noted(id, current_context().attempt, worker=os.getppid()) as name:
-        time.sleep(seconds)  # the work itself
+        time.sleep(seconds)  # work that blocks, as long as the plan says: faults come during it
         if kind == Kind.PROCESS_EXITS and is_first(id):
             os._exit(33)
         return [id, name]
@@ -174,7 +174,7 @@ TASKS: Mapping[Kind, Task[..., Any]] = {
 async def behave(kind: Kind, id: str, seconds: float) -> None:
     match kind:
         case Kind.BLOCKS:
-            time.sleep(seconds)  # noqa: ASYNC251 - the fault itself
+            time.sleep(seconds)  # noqa: ASYNC251 - the fault that is tested: the loop is blocked
         case Kind.NESTED:
             [child, _] = await (await run.options(id=id + CHILD).kiq(id + CHILD, Kind.QUICK, seconds))
             assert child == id + CHILD
@@ -223,7 +223,7 @@ def misbehave_once(kind: Kind) -> None:
         case Kind.EXITS:
             os._exit(33)
         case Kind.STUCK:
-            time.sleep(FOR_EVER)  # until the worker ends
+            time.sleep(FOR_EVER)  # the fault that is tested: a thread that nobody can end
         case _:
             pass
 

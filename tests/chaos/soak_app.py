@@ -19,20 +19,20 @@ async def quick(number: int) -> int:
 
 @broker.task(result_ttl=RESULT_TTL)
 async def slow(number: int) -> int:
-    await asyncio.sleep(0.05)  # the work itself
+    await asyncio.sleep(0.05)  # what the load is made of: tasks that take so long
     return number
 
 
 @broker.task(result_ttl=RESULT_TTL)
 def in_thread(number: int) -> int:
-    time.sleep(0.002)  # the work itself
+    time.sleep(0.002)  # what the load is made of: tasks that take so long
     return number
 
 
 @broker.task(result_ttl=RESULT_TTL)
 async def reporting(number: int, context: Context = Depends()) -> int:
     await context.progress(1, 2, "half of it")
-    await asyncio.sleep(0.01)  # the work itself
+    await asyncio.sleep(0.01)  # what the load is made of: tasks that take so long
     return number
 
 

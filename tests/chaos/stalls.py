@@ -20,7 +20,7 @@ def note_stalls(journal: Journal) -> None:
 def _watch(journal: Journal) -> None:
     while True:
         begin, used = time.monotonic(), time.process_time()
-        time.sleep(TICK)
+        time.sleep(TICK)  # how late it wakes is what is measured
         if time.monotonic() - begin > TICK + LATE:
             with suppress(MemoryError):  # a task beside this one has taken it all
                 journal.write("stall", pid=os.getpid(), begin=begin, used=time.process_time() - used)

@@ -247,7 +247,7 @@ async def test_a_busy_test(proxy: Proxy) -> None:
     """Clients are served while the loop that gave the orders is blocked, and an order works from that loop."""
     with connect(proxy) as client:
         answers = asyncio.get_running_loop().run_in_executor(None, asked, client, b"busy")
-        time.sleep(SHORT)  # noqa: ASYNC251 - it is what is tested
+        time.sleep(SHORT)  # noqa: ASYNC251 - the fault that is tested: the loop is blocked
         assert await answers == b"busy"
         assert proxy.cut() == 1
 

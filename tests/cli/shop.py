@@ -45,13 +45,13 @@ async def meet(name: str) -> int:
 @broker.task(name="block")
 async def block(seconds: float) -> None:
     Path("block.runs").touch()
-    time.sleep(seconds)  # the block itself
+    time.sleep(seconds)  # the fault that is tested: the loop is blocked
 
 
 @broker.task(name="hang", runs_in="thread")
 def hang(seconds: float) -> None:
     Path("hang.runs").touch()
-    time.sleep(seconds)  # the hanging itself
+    time.sleep(seconds)  # the fault that is tested: a thread that hangs
 """
 
 PLANT = """
@@ -67,7 +67,7 @@ hoard = []
 
 @broker.task(name="stick", retry=None, timeout=0.1)
 def stick() -> None:
-    time.sleep(600)  # past its time
+    time.sleep(600)  # the fault that is tested: a thread that is past its time
 
 
 @broker.task(name="rely")

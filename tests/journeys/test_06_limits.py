@@ -126,7 +126,7 @@ async def test_a_slot_around_any_code(make_broker: MakeBroker) -> None:
                 order.append(number)
                 running += 1
                 most = max(most, running)
-                await asyncio.sleep(0.02)  # the work itself
+                await asyncio.sleep(0.02)  # a slot is held for so long: one too many would start meanwhile
                 running -= 1
 
         async with reports:

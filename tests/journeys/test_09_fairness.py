@@ -195,7 +195,7 @@ async def test_a_limit_that_is_newer_than_a_message(broker: Broker, worker: None
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.01)  # the work itself
+        await asyncio.sleep(0.01)  # a slot is held for so long: another that may not would start
         running -= 1
 
     old = [replace(load.message(customer), terms=Terms(group=customer)) for customer in "aabb"]

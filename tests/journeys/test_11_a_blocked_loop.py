@@ -32,5 +32,5 @@ async def test_code_that_blocks_is_not_taken_for_a_silent_server(make_broker: Ma
             await pass_turns(10)
             if not publishing.done():  # else the server was quick
                 break
-        time.sleep(1.5 * TIMEOUT)  # noqa: ASYNC251 - it blocks
+        time.sleep(1.5 * TIMEOUT)  # noqa: ASYNC251 - the fault that is tested
         assert (await publishing).id

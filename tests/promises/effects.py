@@ -21,16 +21,16 @@ def note(name):
 
 @broker.task
 async def work(number: int) -> int:
-    await asyncio.sleep(0.01)  # the work itself
+    await asyncio.sleep(0.01)  # work takes time, in which it may be killed
     note(number)
-    await asyncio.sleep(0.01)  # the work itself
+    await asyncio.sleep(0.01)  # work takes time, in which it may be killed
     return 2 * number
 
 
 @broker.task
 async def wait(name: str, seconds: float) -> int:
     note(name)
-    await asyncio.sleep(seconds)  # the work itself
+    await asyncio.sleep(seconds)  # work takes time, in which it may be killed
     return os.getpid()
 
 
@@ -82,7 +82,7 @@ async def block(name: str, how: str, seconds: float) -> int:
     while how == "python" and time.monotonic() < end:
         pass
     if how == "sleep":
-        time.sleep(seconds)  # the block itself
+        time.sleep(seconds)  # the fault that is tested: the loop is blocked
     if how == "lock" and not Path(f"{name}.goes-on").exists():
         ctypes.PyDLL(None).usleep(round(seconds * 1e6))  # a call into C that keeps the interpreter's lock
     return os.getpid()
