@@ -251,6 +251,7 @@ async def test_what_is_confirmed_outlives_the_server(own_rabbitmq: StartRabbitMQ
     assert ids == [f"call-{number}" for number in range(300)]
 
 
+@pytest.mark.timeout(300)  # a node ends and starts, and thousands of messages are taken one by one
 @pytest.mark.parametrize("how", [RabbitMQServer.kill, RabbitMQServer.stop], ids=["killed", "stopped"])
 async def test_a_batch_goes_on_when_the_server_comes_back(
     own_rabbitmq: StartRabbitMQ, namespace: str, how: Callable[[RabbitMQServer], None]

@@ -59,7 +59,7 @@ async def test_a_user_who_may_not_ask(own_redis: StartRedis) -> None:
 async def test_a_server_that_is_away(own_redis: StartRedis) -> None:
     """A server that is away is a finding, not an exception; nothing is left open."""
     server = own_redis()
-    broker = RedisBroker(server.url, command_timeout=0.2)
+    broker = RedisBroker(server.url, command_timeout=1)
     assert all(finding.severity is not Severity.ERROR for finding in await broker.check())
     await asyncio.to_thread(server.kill)
     (finding,) = await broker.check()

@@ -143,7 +143,7 @@ def test_a_url_that_names_no_server_is_refused() -> None:
 async def test_a_server_that_does_not_answer_is_given_up_in_time(own_redis: StartRedis) -> None:
     """While the server hangs every verb raises after the command timeout; when it goes on, so does everything."""
     server = own_redis()
-    async with opened(server.url, command_timeout=0.3) as pair:
+    async with opened(server.url, command_timeout=1) as pair:
         consumer = await pair.consumer()
         lease = consumer.lease()
         await pair.publish("a")
@@ -159,7 +159,7 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time(own_redis: Star
         ):
             with pytest.raises(BrokerUnavailable):
                 await attempt
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10
         server.resume()
         await pair.transport.publish([Envelope("b", QUEUE, b"")])
         await settle_at_last(consumer, deliveries)
@@ -247,7 +247,7 @@ async def test_the_first_wait_rides_out_a_restart(own_redis: StartRedis) -> None
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable, match=r"tried to subscribe for 0.5 s"):
             await pair.store.listen(Listener(lambda notices: None, lambda: None))
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 4
         await asyncio.to_thread(server.start)
     async with opened(server.url) as pair:
         server.kill()

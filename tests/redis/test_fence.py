@@ -46,7 +46,7 @@ async def test_a_fetch_that_was_given_up_is_refused_when_it_arrives(redis_url: s
 async def test_what_a_lost_reply_held_goes_back_to_its_place(redis_server: RedisServer, namespace: str) -> None:
     """Messages whose delivery never arrived are fetched again, in order and with no crash on their count."""
     with Proxy(redis_server.port) as network:
-        async with opened(network.url(), namespace, command_timeout=0.3) as pair:
+        async with opened(network.url(), namespace, command_timeout=1) as pair:
             consumer = await pair.consumer()
             await pair.publish("a", "b", "c", "d")
             [a] = await consumer.fetch(LIMITS, 1)

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -134,13 +135,13 @@ async def test_a_frozen_writer_is_waited_for_no_longer_than_the_timeout(tmp_path
             assert not publishing.done()
             with pytest.raises(BrokerUnavailable, match="frozen inside a transaction"):
                 await publishing
-            assert 0.4 < time.monotonic() - started < 1.5
+            assert 0.4 < time.monotonic() - started < 4
         await pair.publish("meanwhile")
 
 
 async def test_a_lease_meets_a_frozen_writer_in_time(tmp_path: Path) -> None:
     """Renewing a lease while a process is frozen inside a transaction raises within the timeout."""
-    async with opened(tmp_path / "queue.db", command_timeout=0.3) as pair:
+    async with opened(tmp_path / "queue.db", command_timeout=1) as pair:
         consumer = await pair.transport.consumer("worker", [QUEUE], lease=60)
         lease = consumer.lease()
         async with program(LOCKER, pair.database.path) as locker:
@@ -231,19 +232,18 @@ async def test_a_takeover_that_waits_for_a_locked_file_spares_the_living(tmp_pat
     async with opened(tmp_path / "queue.db") as pair:
         heir = (await pair.transport.consumer("heir", [QUEUE], lease=60)).lease()
         await pair.transport.consumer("dead", [QUEUE], lease=0.001)
-        living = (await pair.transport.consumer("living", [QUEUE], lease=1)).lease()
-        assert heir.renew()  # the file is open
-        with sqlite3.connect(pair.database.path, isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")
-            takeover = asyncio.create_task(asyncio.to_thread(heir.reclaim))
-            over_at = time.monotonic() + 1
-            await wait_until(lambda: time.monotonic() > over_at, "the lease of the living has run out")
-            other.execute("ROLLBACK")
-        other.close()
-        assert await takeover == {"dead": 0}
-        assert living.renew()
-        heir.close()
-        living.close()
+        living = (await pair.transport.consumer("living", [QUEUE], lease=2)).lease()
+        with closing(heir), closing(living):
+            assert heir.renew()  # the file is open
+            with closing(sqlite3.connect(pair.database.path, isolation_level=None)) as other:
+                assert living.renew()
+                over_at = time.monotonic() + 2
+                other.execute("BEGIN IMMEDIATE")
+                takeover = asyncio.create_task(asyncio.to_thread(heir.reclaim))
+                await wait_until(lambda: time.monotonic() > over_at, "the lease of the living has run out")
+                other.execute("ROLLBACK")
+            assert await takeover == {"dead": 0}
+            assert living.renew()
 
 
 async def test_two_processes_wake_each_other(tmp_path: Path) -> None:

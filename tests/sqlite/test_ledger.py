@@ -114,7 +114,7 @@ async def test_a_take_that_found_the_file_locked_holds_nothing(tmp_path: Path) -
     """A take that was given up does not keep its copies from the holder that asks again."""
     path = tmp_path / "ledger.db"
     copies = [Copy("a", QUEUE, b"a", 0, 0)]
-    async with opened_ledger(path, command_timeout=0.3) as ledger:
+    async with opened_ledger(path, command_timeout=1) as ledger:
         holder = await ledger.holder("worker", [QUEUE], lease=60)
         async with program(LOCKER, path) as locker:
             assert await line_of(locker) == "locked"

@@ -118,7 +118,7 @@ async def test_a_bell_that_was_removed_does_not_matter(tmp_path: Path) -> None:
 async def test_what_was_told_is_told_again_rather_than_not_at_all(tmp_path: Path) -> None:
     """When the file is locked after the telling, it is told once more; a file that can't be read delays the telling."""
     path = tmp_path / "queue.db"
-    async with opened(path) as other, opened(path, command_timeout=0.2) as pair:
+    async with opened(path) as other, opened(path, command_timeout=1) as pair:
         consumer, (a,) = await running(pair, "a")
         lease = consumer.lease()
         async with told(consumer) as tokens:

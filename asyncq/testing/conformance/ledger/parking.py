@@ -22,7 +22,7 @@ from asyncq.transport import Again, Delivery, Envelope, Owned, Return, UniqueTer
 
 API, ROOM = LimitId(Kind.RATE, "api"), LimitId(Kind.SLOTS, "room")
 TURN, SLOT = Terms(rates=(RateTerm("api"),)), Terms(slots=(SlotTerm("room"),))
-PER = 0.6
+PER = 1.0
 """Seconds of a window that a test waits out."""
 
 
