@@ -88,6 +88,8 @@ class Turning:
         self._wanted = queues
         self._is_fetch_waiting.set()
         self._has_fetch_woken.clear()
+        if self._timer is None and self._due_ms < NEVER_MS:  # it went off, and the clock was set back before we asked
+            self._set_timer()
 
     def end_wait(self) -> None:
         """Take note that there may be none any more."""
@@ -124,7 +126,7 @@ class Turning:
                 turns = await self._holder.take_turns(limits, count, suspects=suspects)
         except BrokerUnavailable:
             self._failures += 1
-            self._be_due(asked_ms + round(_AGAIN.seconds(self._failures, self._random) * 1000))
+            self._be_due(self._now_ms() + round(_AGAIN.seconds(self._failures, self._random) * 1000))
             self._placing.wake()
             raise
         except BaseException:
@@ -135,7 +137,7 @@ class Turning:
         self._are_waiting = turns.are_waiting or (self._are_waiting and len(limits) < len(self._queues))
         if turns.due_ms is not None:
             is_in_vain = not turns.lent and turns.due_ms <= asked_ms
-            self._be_due(asked_ms + SPIN_MS if is_in_vain else turns.due_ms)
+            self._be_due(self._now_ms() + SPIN_MS if is_in_vain else turns.due_ms)
         return turns.lent
 
     async def run(self) -> None:
@@ -195,11 +197,13 @@ class Turning:
         self._set_timer()
 
     def _set_timer(self) -> None:
+        """See at its time whether to ask, and now and then before: the clock may be set ahead meanwhile."""
         left_ms = max(0, self._due_ms - self._now_ms())
-        self._timer = asyncio.get_running_loop().call_later((left_ms + 1) / 1000, self._go_off)
+        self._timer = asyncio.get_running_loop().call_later(min(LOOK, (left_ms + 1) / 1000), self._go_off)
 
     def _go_off(self) -> None:
         """Tell that it is to be asked. Before its time, by a clock that was set back meanwhile, nobody would ask."""
+        self._timer = None
         if self._due_ms <= self._now_ms():
             self._told()
         elif self._due_ms < NEVER_MS:
