@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
@@ -56,6 +56,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a test that does not open with its claim."""
     if isinstance(item, pytest.Function) and not item.function.__doc__:
         pytest.fail("A test opens with a docstring of one sentence: what it claims.", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write half characters in what a test has logged as escapes: a report with them can't go to another process."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture

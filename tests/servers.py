@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 HOST = "127.0.0.1"
-READY_TIMEOUT = 10
+READY_TIMEOUT = 30
 STOP_TIMEOUT = 10
 
 
@@ -146,8 +146,9 @@ def free_port() -> int:
     So nobody is given it while a server is down between `kill` and `start`, not even a client that tries to
     reconnect: to a port in that range on its own host, it would sooner or later be connected to itself.
     """
+    chance = random.SystemRandom()  # nobody seeds it, so that processes side by side do not come to the same ports
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = chance.randrange(15_000, 32_000)
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
