@@ -53,6 +53,10 @@ class Hit:
 NO_TIME = "no time from the machine"
 """What befalls a process that does not run for long, and not because its own code keeps it."""
 
+AS_ONE = 0.3
+"""Seconds between two stalls of a process in which it need not have come to renew its lease, which it does each third
+of a second: they are as bad as one."""
+
 ITS_OWN = 0.5
 """Part of a stall in which the process has computed, from which on it was itself that kept its threads from running."""
 
@@ -117,7 +121,8 @@ class History:
         merged: calls that were not published, for another had their key.
         cancelling: when it was first tried to cancel a call.
         stalls: when processes did not get to run; what they do comes later.
-        idle: those of them in which a process has not computed: nothing that it did kept it from running.
+        idle: those of them in which a process has not computed: nothing that it did kept it from running. Those that
+            followed each other at once are one.
     """
 
     calls: Mapping[str, Call]
@@ -149,10 +154,17 @@ class History:
             elif entry["what"] == "stall":
                 self.stalls.append(Hit("stall", entry["begin"], entry["at"], [entry["pid"]]))
                 if entry["used"] < ITS_OWN * (entry["at"] - entry["begin"]):
-                    self.idle.append(Hit(NO_TIME, entry["begin"], entry["at"], [entry["pid"]]))
+                    self._take_idle(entry["pid"], entry["begin"], entry["at"])
             else:
                 by_name[entry["run"]].end = entry["at"]
                 by_name[entry["run"]].how = entry["how"]
+
+    def _take_idle(self, pid: int, begin: float, end: float) -> None:
+        before = next((hit for hit in reversed(self.idle) if pid in hit.pids), None)
+        if before is not None and begin - before.end < AS_ONE:
+            self.idle.remove(before)
+            begin = before.begin
+        self.idle.append(Hit(NO_TIME, begin, end, [pid]))
 
     def take_faults(self, entries: Iterable[Entry]) -> None:
         """Take what the driver wrote at the end of each fault."""

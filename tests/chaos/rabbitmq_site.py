@@ -12,6 +12,7 @@ from tests.chaos.faults import OF_NODE, Fault, FaultKind
 from tests.chaos.networks import FAULTS, Networks
 from tests.chaos.site import NAMESPACE, Site
 from tests.rabbitmq_servers import RabbitMQServer
+from tests.waiting import wait_until
 
 NAMES = Names(NAMESPACE)
 QUEUE, LETTERS = NAMES.queue("default"), NAMES.dead_letters("default")
@@ -24,6 +25,9 @@ CRASH_QUEUES = """
 [exit(whereis(element(1, amqqueue:get_pid(Queue))), kill) || Queue <- rabbit_amqqueue:list(<<"/">>)].
 """
 """Each is a process, which its supervisor starts again from its log. They are told apart by names, not by numbers."""
+ARE_UP = """
+lists:all(fun(Q) -> ok =:= element(1, ra:members(amqqueue:get_pid(Q), 1000)) end, rabbit_amqqueue:list(<<"/">>)).
+"""
 LIST_EXCHANGES = """
 Names = [element(4, Name) || Name <- rabbit_exchange:list_names()],
 binary_to_list(rabbit_json:encode([Name || Name <- Names, Name =/= <<>>])).
@@ -110,6 +114,7 @@ class RabbitMQSite(Site):
                 await asyncio.to_thread(node.kill)
                 await asyncio.sleep(fault.seconds)  # the outage itself
                 await asyncio.to_thread(node.start)
+                await self._wait_for_queues()
             case FaultKind.FREEZE_NODE:
                 node.pause()
                 await asyncio.sleep(fault.seconds)  # the frost itself
@@ -118,6 +123,7 @@ class RabbitMQSite(Site):
                 await asyncio.to_thread(node.evaluate, "rabbit:stop().")
                 await asyncio.sleep(fault.seconds)  # the outage itself
                 await asyncio.to_thread(node.evaluate, "rabbit:start().")
+                await self._wait_for_queues()
             case FaultKind.MEMORY_ALARM:
                 await asyncio.to_thread(node.block_publishers)
                 await asyncio.sleep(fault.seconds)  # the alarm itself
@@ -128,5 +134,14 @@ class RabbitMQSite(Site):
                 await asyncio.to_thread(node.evaluate, CRASH_CHANNELS)
             case FaultKind.CRASH_QUEUES:
                 await asyncio.to_thread(node.evaluate, CRASH_QUEUES)
+                await self._wait_for_queues()
             case _:
                 raise ValueError(fault)
+
+    async def _wait_for_queues(self) -> None:
+        """Return when all queues answer: one that crashes again meanwhile is given up by its supervisor, for good."""
+
+        async def are_up() -> bool:
+            return await asyncio.to_thread(self._node.evaluate, ARE_UP) == "true"
+
+        await wait_until(are_up, "the queues are up again", timeout=60)

@@ -339,6 +339,23 @@ def test_a_process_that_stands_still(kind: Kind, used: float, why: str) -> None:
     assert Explanations(history).of(history.runs[ID][0]) == K.FREEZE_WORKER, "what was planned goes first"
 
 
+@pytest.mark.parametrize(("pause", "why"), [(0.2, NO_TIME), (0.5, UNEXPLAINED)])
+def test_a_process_that_hardly_runs_between_two_stalls(pause: float, why: str) -> None:
+    """Two stalls with too little time between them to renew a lease cost what one would that is as long as both."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [])
+    start = {"what": "start", "id": ID, "crew": "worker", "attempt": 1}
+    history.take_runs(
+        [
+            {**start, "at": 100, "run": "a", "pid": WORKER, "worker": WORKER},
+            {"what": "stall", "at": 100.5, "begin": 100.1, "pid": WORKER, "used": 0.01},
+            {"what": "stall", "at": 100.6, "begin": 100.2, "pid": OTHER, "used": 0.01},
+            {"what": "stall", "at": 100.9 + pause, "begin": 100.5 + pause, "pid": WORKER, "used": 0.01},
+            {**start, "at": 100.9 + pause, "run": "b", "pid": OTHER, "worker": OTHER},
+        ]
+    )
+    assert Explanations(history).of(history.runs[ID][0]) == why
+
+
 @pytest.mark.parametrize(("stalls", "why"), [([(99, 102)], K.KILL_WORKER), ([], UNEXPLAINED)])
 def test_who_wakes_and_starts_what_was_taken_from_it(stalls: list[tuple[float, float]], why: str) -> None:
     """A run that began later, but had been given out before, does not say that another one had ended."""
