@@ -1,5 +1,6 @@
 """The RabbitMQ nodes that tests start."""
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -67,6 +68,7 @@ async def test_an_operator_can_do_harm(own_rabbitmq: StartRabbitMQ) -> None:
     assert connection.connection_tune.channel_max == 7
     server.close_connections()
     await wait_until(lambda: connection.is_closed, "the connection is closed")
+    await wait_until(lambda: len(asyncio.all_tasks()) == 1, "what the connection did has ended with it")
     server.block_publishers()
     assert "memory" in server.evaluate("rabbit_alarm:get_alarms().")
     server.unblock_publishers()
