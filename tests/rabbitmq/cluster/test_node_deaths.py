@@ -37,7 +37,7 @@ async def falter(number: int, ctx: Context = Depends()) -> int:
     return 2 * number
 """
 
-pytestmark = pytest.mark.timeout(420)  # four nodes start, one after the other, beside the load
+pytestmark = pytest.mark.timeout(600)  # four nodes start, one after the other, beside the load
 
 
 @pytest.fixture(params=["without a store", "with a store"])
