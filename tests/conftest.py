@@ -22,6 +22,9 @@ try:
 except ImportError:  # it does not exist everywhere, and asyncq does without
     from asyncio import new_event_loop
 
+NODE_TIMEOUT = 240
+"""Seconds of a test on RabbitMQ, unless it has more: a node starts in four seconds, or in thirty on a busy machine."""
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests on the loop that workers run on."""
@@ -35,9 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ends the run. (Its other way, an exception from a signal handler, does not get out of uvloop.)
     """
     for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
+        if "rabbitmq" in item.nodeid and seconds < NODE_TIMEOUT:
+            seconds = NODE_TIMEOUT
+            item.add_marker(pytest.mark.timeout(seconds), append=False)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            marker = item.get_closest_marker("timeout")
-            seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
             item.obj = bounded(item.obj, 0.9 * seconds)
 
 

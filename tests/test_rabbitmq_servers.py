@@ -76,7 +76,6 @@ async def test_an_operator_can_do_harm(own_rabbitmq: StartRabbitMQ) -> None:
     assert server.control("list_vhosts", "--no-table-headers") == "/"
 
 
-@pytest.mark.timeout(150)
 async def test_a_cluster_keeps_messages_without_one_node(tmp_path: Path) -> None:
     """What was confirmed by a quorum queue is there when one of three nodes is dead."""
     with RabbitMQCluster(tmp_path / "cluster") as cluster:

@@ -14,8 +14,6 @@ from tests.cli.shop import meet, task, write_app
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.servers import HOST, free_port
 
-pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
-
 ASKING = (["queues"], ["workers"], ["dead", "list"], ["check"])
 
 on_rabbitmq = pytest.mark.parametrize("url", ["rabbitmq"], indirect=True)

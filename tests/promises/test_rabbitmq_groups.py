@@ -15,8 +15,6 @@ from tests.promises.publisher import started, stopped
 from tests.redis_keys import assert_no_keys_left
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 STAY = tuple(f"{{{{namespace}}}}:{name}" for name in ("q:default:sequence", "q:default:wake", "queues", "ledger"))
 
 APP = """

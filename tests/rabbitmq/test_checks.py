@@ -15,8 +15,6 @@ from tests.rabbitmq.publishers import bare_channel, declare
 from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.servers import HOST, free_port
 
-pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
-
 User = Callable[[str, str, str], str]
 
 

@@ -19,8 +19,6 @@ from tests.rabbitmq_servers import RabbitMQServer
 from tests.servers import HOST, free_port
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
-
 SLACK = 1.5
 """Seconds that a bound may be missed by on a busy machine."""
 

@@ -75,7 +75,6 @@ async def test_what_is_fetched_without_waiting_while_more_comes(stage: Stage, pr
     assert sorted(fetched, key=int) == [str(number) for number in range(100)]
 
 
-@pytest.mark.timeout(120)
 async def test_a_server_that_is_away_is_waited_for(own_rabbitmq: StartRabbitMQ) -> None:
     """While it is away, fetching and settling say so; what was settled late is not lent again when it is back."""
     server = await asyncio.to_thread(own_rabbitmq)

@@ -11,8 +11,6 @@ from tests.rabbitmq_servers import RabbitMQServer
 from tests.servers import HOST
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
-
 
 def lines(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
     """Return what was said by a logger and those below it."""

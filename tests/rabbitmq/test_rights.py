@@ -45,7 +45,6 @@ async def use(broker: Broker) -> None:
         assert (await broker.dead.retry(letter)).ids == [letter.id]
 
 
-@pytest.mark.timeout(120)
 async def test_the_least_rights_are_enough(rabbitmq_server: RabbitMQServer, namespace: str) -> None:
     """Everything works with what the page grants, and nothing outside the namespace can be declared."""
     url = await asyncio.to_thread(url_of_user, rabbitmq_server, namespace, DECLARING)
@@ -60,7 +59,6 @@ async def test_the_least_rights_are_enough(rabbitmq_server: RabbitMQServer, name
             await never.kiq()
 
 
-@pytest.mark.timeout(120)
 async def test_who_declares_nothing_needs_less(rabbitmq_server: RabbitMQServer, namespace: str, tmp_path: Path) -> None:
     """Where all is there that the definitions list, the right to configure is that to queues of single processes."""
     url = await asyncio.to_thread(url_of_user, rabbitmq_server, namespace, DECLARED)

@@ -16,8 +16,6 @@ from tests.rabbitmq_servers import RabbitMQServer, StartRabbitMQ
 from tests.servers import RedisServer
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 CONSUMER_TIMEOUT = 10.0
 """Seconds: the server looks each minute by default; here it is told to do so each second."""
 

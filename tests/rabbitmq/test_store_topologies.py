@@ -118,7 +118,6 @@ async def publisher(rabbitmq_url: str, masters: Masters, namespace: str) -> Asyn
         yield Publisher(broker)
 
 
-@pytest.mark.timeout(150)
 async def test_the_stores_master_is_killed_under_load(
     masters: Masters, publisher: Publisher, effects: Effects, asyncq: StartProgram, namespace: str
 ) -> None:
@@ -153,7 +152,6 @@ async def test_the_stores_master_is_killed_under_load(
     await assert_no_keys_left(masters.master().url, namespace, allowed=(*STAY, "{{namespace}}:ledger"))
 
 
-@pytest.mark.timeout(90)
 async def test_the_store_loses_its_last_moments(
     rabbitmq_url: str, own_redis: StartRedis, tmp_path: Path, namespace: str
 ) -> None:

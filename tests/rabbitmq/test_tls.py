@@ -14,8 +14,6 @@ from tests.rabbitmq.publishers import CONNECT_TIMEOUT, declare, messages, publis
 from tests.rabbitmq_servers import RabbitMQServer
 from tests.servers import HOST, free_port
 
-pytestmark = pytest.mark.timeout(120)  # a node takes some seconds to start
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -24,8 +24,6 @@ from tests.rabbitmq_servers import RabbitMQCluster
 from tests.waiting import wait_until
 from tests.working import working
 
-pytestmark = pytest.mark.timeout(120)
-
 
 async def test_delayed_tasks_come_while_a_node_stays_down(cluster: RabbitMQCluster, broker: RabbitMQBroker) -> None:
     """Once its dead-letter workers are started anew, even a server before 3.12.5 delivers all without the dead node."""
