@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,6 +15,9 @@ from typing import Protocol, Self
 HOST = "127.0.0.1"
 READY_TIMEOUT = 30
 STOP_TIMEOUT = 10
+
+_CHANCE = random.SystemRandom()  # which nobody seeds
+_given: deque[int] = deque(maxlen=1_000)
 
 
 class RedisServer:
@@ -145,15 +149,23 @@ def free_port() -> int:
 
     So nobody is given it while a server is down between `kill` and `start`, not even a client that tries to
     reconnect: to a port in that range on its own host, it would sooner or later be connected to itself.
+
+    Nobody is given it soon after either: a server may take a while to start. Processes that run tests side by side
+    each have ports of their own.
     """
-    chance = random.SystemRandom()  # nobody seeds it, so that processes side by side do not come to the same ports
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(15_000 + number % processes, 32_000, processes)
     while True:
-        port = chance.randrange(15_000, 32_000)
+        port = _CHANCE.choice(ports)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
             except OSError:
                 continue
+        _given.append(port)
         return port
 
 
