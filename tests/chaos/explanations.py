@@ -89,6 +89,7 @@ class Explanations:
         # RabbitMQ may have ended the connection of a loop that was blocked.
         after_block = BACKOFF if history.is_late else 0
         blocks = [replace(hit, end=hit.end + after_block) for hit in self._blocks]
+        blocks += locks_by_the_idle(history)
         disturbances = [*blocks, *(replace(hit, end=hit.end + BACKOFF) for hit in met)]
         self._disturbances = sorted(disturbances, key=lambda hit: hit.begin)
 
@@ -243,6 +244,14 @@ def locks_by_the_frozen(history: History) -> Iterator[Hit]:
         for hit in history.hits:
             if hit.kind in (FaultKind.FREEZE_WORKER, FaultKind.FREEZE_PRODUCER):
                 yield Hit(FaultKind.FREEZE_WRITER, hit.begin, hit.end, crews=crews)
+
+
+def locks_by_the_idle(history: History) -> Iterator[Hit]:
+    """Yield when a file may have been locked, to all, because the machine gave a process no time in a transaction."""
+    if history.is_file:
+        crews = {run.crew for run in chain.from_iterable(history.runs.values())}
+        for hit in history.idle:
+            yield Hit(FaultKind.FREEZE_WRITER, hit.begin, hit.end, crews=crews)
 
 
 def stalls_by_hogs(history: History) -> Iterator[Hit]:

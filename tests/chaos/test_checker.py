@@ -356,6 +356,24 @@ def test_a_process_that_hardly_runs_between_two_stalls(pause: float, why: str) -
     assert Explanations(history).of(history.runs[ID][0]) == why
 
 
+@pytest.mark.parametrize(("is_file", "why"), [(True, K.FREEZE_WORKER), (False, UNEXPLAINED)])
+def test_an_end_that_waits_for_a_process_without_time(is_file: bool, why: str) -> None:
+    """A process that stands still may hold the lock of a file, so that others' ends reach that only when it goes on."""
+    history = History({ID: Call(ID, Kind.QUICK, 0, 0, 0)}, [], is_file)
+    start = {"what": "start", "id": ID, "crew": "worker", "attempt": 1}
+    history.take_runs(
+        [
+            {**start, "at": 100, "run": "a", "pid": WORKER, "worker": WORKER},
+            {"what": "end", "at": 100.1, "run": "a", "how": "returned"},
+            {"what": "stall", "at": 100.4, "begin": 100.1, "pid": OTHER, "used": 0.01},
+            {**start, "at": 102, "run": "b", "pid": OTHER, "worker": OTHER},
+            {"what": "end", "at": 102.1, "run": "b", "how": "returned"},
+        ]
+    )
+    history.hits.append(Hit(K.FREEZE_WORKER, 100.8, 103, pids=[WORKER]))
+    assert Explanations(history).of(history.runs[ID][0]) == why
+
+
 @pytest.mark.parametrize(("stalls", "why"), [([(99, 102)], K.KILL_WORKER), ([], UNEXPLAINED)])
 def test_who_wakes_and_starts_what_was_taken_from_it(stalls: list[tuple[float, float]], why: str) -> None:
     """A run that began later, but had been given out before, does not say that another one had ended."""
